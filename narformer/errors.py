@@ -1,0 +1,38 @@
+"""One exception tree. Every message names the file, the node, and what to do about it.
+
+`UserError` and its children are the user's mistakes: safe to show as one line, exit code 2.
+"""
+
+from __future__ import annotations
+
+
+class NarformerError(Exception):
+    """Base of every error raised on purpose by narformer."""
+
+
+class UserError(NarformerError):
+    """Something the caller can mend: a wrong path, a broken file, a missing option."""
+
+
+class ModelError(UserError):
+    """A network that cannot be read: corrupt, cyclic, of unknown shapes."""
+
+
+class ShapeError(ModelError):
+    """A network whose shapes are not known until the caller binds them (`--input-shape`, `--batch-size`)."""
+
+
+class DataError(UserError):
+    """A dataset file that is absent, malformed, or not what the code expects."""
+
+
+class ConfigError(UserError):
+    """A configuration file or an option with a value that cannot be used."""
+
+
+class UnknownDeviceError(UserError):
+    """A device that the predictor does not know."""
+
+
+class MissingExtraError(UserError):
+    """A feature whose optional dependencies are not installed (`pip install narformer[train]`)."""
