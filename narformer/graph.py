@@ -198,7 +198,9 @@ class Graph:
                         "op": n.op,
                         "domain": n.domain,
                         "attributes": {k: list(v) if isinstance(v, tuple) else v for k, v in n.attributes.items()},
-                        "operands": [[list(o.tensor.shape), o.tensor.dtype, o.source, o.output, o.name] for o in n.operands],
+                        "operands": [
+                            [list(o.tensor.shape), o.tensor.dtype, o.source, o.output, o.name] for o in n.operands
+                        ],
                         "outputs": [[list(t.shape), t.dtype] for t in n.outputs],
                     }
                     for n in self.nodes
@@ -221,7 +223,7 @@ class Graph:
                         op=n["op"],
                         domain=n["domain"],
                         attributes={k: tuple(v) if isinstance(v, list) else v for k, v in n["attributes"].items()},
-                        operands=tuple(Operand(Tensor(tuple(s), d), *rest) for s, d, *rest in n["operands"]),
+                        operands=tuple(Operand(Tensor(tuple(shape), d), *rest) for shape, d, *rest in n["operands"]),
                         outputs=tuple(Tensor(tuple(shape), dtype) for shape, dtype in n["outputs"]),
                     )
                     for n in data["nodes"]
