@@ -1,0 +1,95 @@
+"""What a training run is: one small YAML file, saved beside its result."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from narformer.errors import ConfigError
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. The defaults are the paper's (NAR-Former V2, section 4.1 and the released settings).
+
+    dataset: `nnmeter`, `nnlqp/nasbench201`, or the path of a directory in NNLQP's layout.
+    families: train on these families alone (empty: all).
+    model: name of a model; model_options: its sizes, where they differ from the defaults.
+    validation, calibration: shares of the train rows kept back, one to choose the best epoch, one to set the intervals.
+    precision: `bfloat16` runs the wide layers in bfloat16 and keeps weights, sums and outputs in float32.
+    """
+
+    dataset: str = "nnmeter"
+    model: str = "narformer_v2"
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    families: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    epochs: int = 50
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    warmup: float = 0.1
+    validation: float = 0.05
+    calibration: float = 0.05
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ConfigError("epochs and batch_size must be at least 1")
+        if not 0 < self.learning_rate:
+            raise ConfigError(f"learning_rate must be positive, not {self.learning_rate}")
+        if not (0 <= self.warmup <= 1 and 0 <= self.validation and 0 <= self.calibration):
+            raise ConfigError("warmup, validation and calibration are shares between 0 and 1")
+        if self.validation + self.calibration >= 1:
+            raise ConfigError("validation and calibration together leave no rows to train on")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Read a YAML file of TrainConfig's fields. Raises ConfigError for anything that is not one, naming the file."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); give the path of a training YAML file"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    data = {} if data is None else data
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected `name: value` lines, found a {type(data).__name__}")
+    known = {f.name: f for f in dataclasses.fields(TrainConfig)}
+    unknown = sorted(set(map(str, data)) - set(known))
+    if unknown:
+        raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(known)}")
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        default = getattr(TrainConfig(), name)
+        if isinstance(default, tuple) and isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, type(default)) and not (isinstance(default, Mapping) and isinstance(value, Mapping)):
+            raise ConfigError(f"{path}: {name} should be a {type(default).__name__}, not {value!r}")
+        values[name] = value
+    try:
+        return TrainConfig(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def save_config(config: TrainConfig, path: Path) -> None:
+    """Write the configuration so that `load_config` gives it back."""
+    import yaml
+
+    data = dataclasses.asdict(config)
+    data = {k: list(v) if isinstance(v, tuple) else dict(v) if isinstance(v, Mapping) else v for k, v in data.items()}
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
