@@ -1,3 +1,34 @@
-"""narformer: how fast will this network run there, and how good will it be?"""
+"""narformer: how fast will this network run there, and how good will it be?
+
+>>> import narformer
+>>> narformer.predict("resnet18.onnx")  # doctest: +SKIP
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["Estimate", "Graph", "NarformerError", "Predictor", "predict", "read_onnx"]
+
+if TYPE_CHECKING:
+    from narformer.errors import NarformerError
+    from narformer.frontends.onnx import read_onnx
+    from narformer.graph import Graph
+    from narformer.predictor import Estimate, Predictor, predict
+
+_HOMES = {
+    "Estimate": "narformer.predictor",
+    "Graph": "narformer.graph",
+    "NarformerError": "narformer.errors",
+    "Predictor": "narformer.predictor",
+    "predict": "narformer.predictor",
+    "read_onnx": "narformer.frontends.onnx",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: a command starts with what it needs and nothing else."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'narformer' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -65,7 +65,7 @@ class GraphAidedAttention(nn.Module):
 
 
 class GraphAidedBlock(nn.Module):
-    """Graph-aided attention, then the grouped feed-forward network added with a layer scale: (T, inputs) -> (T, hidden)."""
+    """Graph-aided attention, then the grouped feed-forward network with a layer scale: (T, inputs) -> (T, hidden)."""
 
     def __init__(self, inputs: int, hidden: int, groups: int, expansion: int, dropout: float) -> None:
         super().__init__()
@@ -109,12 +109,10 @@ class NarformerV2(nn.Module):
     def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
         pooled = self.pooled(features, edges, graph, static)
         with full_precision(pooled):
-            prediction: Tensor = self.head(pooled)
-        return prediction
+            return self.head(pooled)
 
     def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
         """The vector from which the last layer computes every latency, (B, hidden)."""
         pooled = self.pooled(features, edges, graph, static)
         with full_precision(pooled):
-            vector: Tensor = self.head.features(pooled)
-        return vector
+            return self.head.features(pooled)

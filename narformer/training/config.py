@@ -41,9 +41,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise ConfigError("epochs and batch_size must be at least 1")
-        if not 0 < self.learning_rate:
+        if not self.learning_rate > 0:
             raise ConfigError(f"learning_rate must be positive, not {self.learning_rate}")
-        if not (0 <= self.warmup <= 1 and 0 <= self.validation and 0 <= self.calibration):
+        if not (0 <= self.warmup <= 1 and self.validation >= 0 and self.calibration >= 0):
             raise ConfigError("warmup, validation and calibration are shares between 0 and 1")
         if self.validation + self.calibration >= 1:
             raise ConfigError("validation and calibration together leave no rows to train on")

@@ -1,0 +1,42 @@
+"""The models by name, with the tokens each reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from narformer.errors import ConfigError
+from narformer.models.narformer_v2 import NarformerV2, NarformerV2Config
+
+
+class Entry(NamedTuple):
+    """A model's class, its configuration, and the tokenizer whose tokens it reads."""
+
+    model: Any
+    config: Any
+    tokenizer: str
+
+
+MODELS: Mapping[str, Entry] = {"narformer_v2": Entry(NarformerV2, NarformerV2Config, "narformer_v2")}
+
+
+def tokenizer_of(name: str) -> str:
+    """Name of the tokenizer that model `name` reads. Raises ConfigError for an unknown model."""
+    if name not in MODELS:
+        raise ConfigError(f"unknown model {name!r}; known are {', '.join(MODELS)}")
+    return MODELS[name].tokenizer
+
+
+def create_model(name: str, options: Mapping[str, Any], outputs: int) -> nn.Module:
+    """A freshly initialised model with one output a device. Raises ConfigError for an unknown model or option."""
+    tokenizer_of(name)
+    entry = MODELS[name]
+    known = {field.name for field in dataclasses.fields(entry.config)}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise ConfigError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known - {'outputs'}))}")
+    model: nn.Module = entry.model(entry.config(**{**options, "outputs": outputs}))
+    return model

@@ -1,0 +1,287 @@
+"""A trained predictor: an ONNX file and its card, run by ONNX Runtime. Graphs in, Estimates out. No torch."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.errors import DataError, UnknownDeviceError
+from narformer.graph import Graph
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from narformer.tokens.packing import PackedTokens
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+DEFAULT = "narformer-v2-nnmeter"
+CARD_FORMAT = 1
+# Tokens in one run of the model: bounds memory, and keeps arrays within a core's cache.
+TOKENS_PER_RUN = 4096
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One predicted (or measured, or adapted) latency.
+
+    low_ms, high_ms: interval that holds the truth for `level` of networks like those the predictor was tested on.
+    held_out_mape: the predictor's measured error on held-out networks of this device, in percent.
+    """
+
+    model: str
+    device: str
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    source: str = "predicted"
+    level: float = 0.9
+    held_out_mape: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The Estimate as JSON's types."""
+        return {**asdict(self), "warnings": list(self.warnings)}
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one output of the model predicts, and how far to trust it.
+
+    quantiles: half width of the interval in ln(ms), for networks like those trained on (`known`) and for others (`novel`).
+    held_out: measured on test rows never trained on: `mape` and `acc_10` in percent, `rows`.
+    """
+
+    device: str
+    description: str
+    quantiles: Mapping[str, float]
+    held_out: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """Distance from the nearest training network in standardised graph statistics; far beyond `threshold`."""
+
+    center: npt.NDArray[np.float64]
+    scale: npt.NDArray[np.float64]
+    references: npt.NDArray[np.float64]
+    threshold: float
+
+    def distance(self, statistics: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(B, S) -> (B,); root mean square over the statistics, in standard deviations of the training networks."""
+        points = (statistics - self.center) / self.scale
+        squares = ((points[:, None, :] - self.references[None]) ** 2).mean(axis=2)
+        return np.sqrt(squares.min(axis=1))
+
+
+@dataclass(frozen=True)
+class Card:
+    """What stands beside the weights: everything a user needs to know, and everything the predictor needs to run."""
+
+    name: str
+    model: str
+    tokenizer: str
+    outputs: tuple[Output, ...]
+    operators: tuple[str, ...]
+    batch_sizes: tuple[int, ...]
+    novelty: Novelty
+    level: float = 0.9
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        novelty = {
+            "center": np.round(self.novelty.center, 4).tolist(),
+            "scale": np.round(self.novelty.scale, 4).tolist(),
+            "threshold": self.novelty.threshold,
+            "references": np.round(self.novelty.references, 2).tolist(),
+        }
+        data = {**asdict(self), "format": CARD_FORMAT, "novelty": novelty}
+        return json.dumps(data, indent=1)
+
+    @classmethod
+    def read(cls, path: Path) -> Card:
+        """Raises DataError where the file is absent, broken, or of a later format."""
+        try:
+            data = json.loads(path.read_text())
+            if data.pop("format") != CARD_FORMAT:
+                raise DataError(f"{path}: a card of another format; install the narformer version that wrote it")
+            novelty = data.pop("novelty")
+            outputs = tuple(Output(**output) for output in data.pop("outputs"))
+            arrays = {k: np.asarray(novelty[k], dtype=np.float64) for k in ("center", "scale", "references")}
+            lists = {k: tuple(data.pop(k)) for k in ("operators", "batch_sizes")}
+            return cls(outputs=outputs, novelty=Novelty(**arrays, threshold=novelty["threshold"]), **lists, **data)
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot be read ({error.strerror}); a predictor is NAME.onnx beside NAME.json"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: not the card of a predictor ({error})") from error
+
+
+class Predictor:
+    """A predictor loaded from `NAME.onnx` and `NAME.json`.
+
+    >>> from narformer.frontends.onnx import read_onnx
+    >>> Predictor.load().predict([read_onnx("resnet18.onnx")])  # doctest: +SKIP
+    """
+
+    def __init__(self, card: Card, session: onnxruntime.InferenceSession) -> None:
+        self.card = card
+        self._session = session
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, threads: int = 1) -> Predictor:
+        """Load a shipped predictor by name, or any by the path of its ONNX file; without one, the default.
+
+        Raises DataError where either file is absent or broken.
+        """
+        import onnxruntime
+
+        name = str(path or DEFAULT)
+        file = Path(name) if name.endswith(".onnx") else PRETRAINED / f"{name}.onnx"
+        if not file.is_file():
+            known = ", ".join(sorted(p.stem for p in PRETRAINED.glob("*.onnx"))) or "none"
+            raise DataError(
+                f"{name}: no such predictor; give the path of an .onnx file, or one of those shipped: {known}"
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises classes of its own for each way to be broken
+            raise DataError(f"{file}: ONNX Runtime cannot load it ({str(error).splitlines()[0]})") from error
+        return cls(Card.read(file.with_suffix(".json")), session)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return tuple(output.device for output in self.card.outputs)
+
+    def predict(self, graphs: Sequence[Graph], devices: Sequence[str] | None = None) -> list[Estimate]:
+        """An Estimate for each Graph on each device (all by default), Graph by Graph.
+
+        Raises UnknownDeviceError for a device that this predictor was not trained for.
+        """
+        columns = self._columns(devices)
+        if not graphs:
+            return []
+        values = self.latencies(graphs)
+        warnings, far = self._warnings(graphs)
+        estimates = []
+        for row, graph in enumerate(graphs):
+            for column in columns:
+                output, value = self.card.outputs[column], float(values[row, column])
+                factor = math.exp(output.quantiles["novel" if far[row] else "known"])
+                estimates.append(
+                    Estimate(
+                        model=graph.name,
+                        device=output.device,
+                        latency_ms=value,
+                        low_ms=value / factor,
+                        high_ms=value * factor,
+                        level=self.card.level,
+                        held_out_mape=output.held_out.get("mape"),
+                        warnings=warnings[row],
+                    )
+                )
+        return estimates
+
+    def latencies(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
+        """The numbers alone: (Graphs, devices), in ms."""
+        from narformer.tokens.packing import pack
+        from narformer.tokens.registry import TOKENIZERS
+
+        tokenize = TOKENIZERS[self.card.tokenizer]
+        parts, waiting, size = [], [], 0
+        for graph in graphs:
+            tokens = tokenize(graph)
+            if waiting and size + len(tokens.features) > TOKENS_PER_RUN:
+                parts.append(self._run(pack(waiting)))
+                waiting, size = [], 0
+            waiting.append(tokens)
+            size += len(tokens.features)
+        if waiting:
+            parts.append(self._run(pack(waiting)))
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.card.outputs)))
+
+    def _run(self, batch: PackedTokens) -> npt.NDArray[np.float64]:
+        feed = {
+            "features": batch.features,
+            "edges": batch.edges.astype(np.int64),
+            "graph": batch.graph.astype(np.int64),
+            "static": batch.static,
+        }
+        return np.asarray(self._session.run(["latency"], feed)[0], dtype=np.float64)
+
+    def _columns(self, devices: Sequence[str] | None) -> list[int]:
+        if devices is None:
+            return list(range(len(self.devices)))
+        unknown = [d for d in devices if d not in self.devices]
+        if unknown:
+            raise UnknownDeviceError(
+                f"unknown device {', '.join(unknown)}; this predictor knows {', '.join(self.devices)}"
+            )
+        return [self.devices.index(d) for d in devices]
+
+    def _warnings(self, graphs: Sequence[Graph]) -> tuple[list[tuple[str, ...]], list[bool]]:
+        from narformer.tokens.statistics import statistics
+
+        distances = self.card.novelty.distance(np.stack([statistics(g) for g in graphs]))
+        known = set(self.card.operators)
+        all_warnings, far = [], []
+        for graph, distance in zip(graphs, distances, strict=True):
+            warnings = []
+            unknown = sorted({node.op for node in graph.nodes} - known)
+            if unknown:
+                warnings.append(f"never seen in training: operator {', '.join(unknown)}")
+            if graph.batch_size not in self.card.batch_sizes:
+                warnings.append(
+                    f"batch size {graph.batch_size} was never seen in training "
+                    f"(only {', '.join(map(str, self.card.batch_sizes))}): the figure is an extrapolation"
+                )
+            if distance > self.card.novelty.threshold:
+                warnings.append("far from every network trained on: the interval is that of unknown families")
+            all_warnings.append(tuple(warnings))
+            far.append(bool(warnings))
+        return all_warnings, far
+
+
+@functools.lru_cache(maxsize=4)
+def default_predictor(path: str | None = None) -> Predictor:
+    """The predictor of this name or path, loaded once a process."""
+    return Predictor.load(path)
+
+
+def predict(
+    models: str | Path | Graph | Sequence[str | Path | Graph],
+    *,
+    devices: str | Sequence[str] | None = None,
+    batch_size: int | None = None,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    predictor: str | None = None,
+) -> list[Estimate]:
+    """Latency in ms, with an interval, of one or several networks on each device, without running them.
+
+    models: paths of ONNX files, or Graphs. devices: ids, see `narformer devices`; all by default.
+    batch_size, input_shapes: bind or override the sizes of the networks' inputs.
+    predictor: name of a shipped predictor or path of one of your own.
+    Returns Estimates, network by network. Raises ModelError for a file that cannot be read, UnknownDeviceError.
+
+    >>> import narformer
+    >>> narformer.predict("resnet18.onnx", devices="cortexA76cpu")  # doctest: +SKIP
+    """
+    from narformer.frontends.onnx import read_onnx
+
+    several = [models] if isinstance(models, str | Path | Graph) else list(models)
+    graphs = [
+        m if isinstance(m, Graph) else read_onnx(m, batch_size=batch_size, input_shapes=input_shapes) for m in several
+    ]
+    wanted = [devices] if isinstance(devices, str) else devices
+    return default_predictor(predictor).predict(graphs, wanted)

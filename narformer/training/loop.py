@@ -1,0 +1,154 @@
+"""The training loop: epochs over packed batches, the best epoch by validation kept, any kill survived.
+
+Every epoch starts from a seed of its own, so a run resumed from its last finished epoch repeats, on a CPU with the same
+number of threads, exactly what the uninterrupted run would have done.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from narformer.evaluation.metrics import mape
+from narformer.models.layers import Dropout
+from narformer.training.batching import Indices, TokenSource, predict_rows, to_tensors
+from narformer.training.checkpoint import load_checkpoint, save_checkpoint
+from narformer.training.config import TrainConfig
+from narformer.training.losses import relative_mse
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is, after each batch (`validation_mape` only after an epoch's last one, in percent)."""
+
+    epoch: int
+    batch: int
+    batches: int
+    loss: float
+    validation_mape: float | None = None
+
+
+def learning_rate_at(step: int, steps: int, warmup: float) -> float:
+    """Linear warm-up over the first `warmup` of the steps, then linear decay to 0; the factor on the peak rate."""
+    rise = max(1, round(steps * warmup))
+    return (step + 1) / rise if step < rise else max(0.0, (steps - step) / max(1, steps - rise))
+
+
+def train(
+    config: TrainConfig,
+    model: nn.Module,
+    source: TokenSource,
+    targets: npt.NDArray[np.float64],
+    fit: Indices,
+    validation: Indices,
+    directory: Path,
+) -> Iterator[Progress]:
+    """Train `model` in place on the rows `fit`; yields after every batch; ends with the best epoch's weights loaded.
+
+    targets: (rows of source, outputs), NaN where not measured. Into `directory` go `last.pt` and `best.pt` (written
+    whole or not at all), `log.jsonl` with a line an epoch, and TensorBoard's event file. With no validation rows the
+    last epoch is the best.
+    """
+    keep_freed_memory()
+    directory.mkdir(parents=True, exist_ok=True)
+    device = next(model.parameters()).device
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+    batches = -(-len(fit) // config.batch_size)
+    steps = config.epochs * batches
+    first, best, elapsed = 0, float("inf"), 0.0
+    if (directory / "last.pt").exists():
+        state = load_checkpoint(directory / "last.pt")
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        first, best, elapsed = state["epoch"] + 1, state["best"], state["seconds"]
+    wanted = torch.from_numpy(targets.astype(np.float32))
+    board = _tensorboard(directory)
+    for epoch in range(first, config.epochs):
+        started = time.monotonic()
+        order = _seed_epoch(config.seed, epoch).permutation(fit)
+        model.train()
+        total = 0.0
+        for batch in range(batches):
+            rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
+            factor = learning_rate_at(epoch * batches + batch, steps, config.warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * factor
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                prediction = model(*to_tensors(source.batch(rows), device))
+            loss = relative_mse(prediction, wanted[rows].to(device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            total += float(loss)
+            if batch + 1 < batches:
+                yield Progress(epoch, batch + 1, batches, total / (batch + 1))
+        error = validation_mape(model, source, targets, validation)
+        elapsed += time.monotonic() - started
+        if error <= best or not len(validation):
+            best = error
+            save_checkpoint(directory / "best.pt", {"model": model.state_dict(), "epoch": epoch, "mape": error})
+        line = {"epoch": epoch, "loss": total / batches, "validation_mape": error, "seconds": round(elapsed, 1)}
+        with (directory / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        board.add_scalar("loss/train", total / batches, epoch)
+        board.add_scalar("mape/validation", error, epoch)
+        board.flush()
+        save_checkpoint(
+            directory / "last.pt",
+            {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "epoch": epoch,
+                "best": best,
+                "seconds": elapsed,
+            },
+        )
+        yield Progress(epoch, batches, batches, total / batches, error)
+    board.close()
+    model.load_state_dict(load_checkpoint(directory / "best.pt")["model"])
+
+
+def validation_mape(model: nn.Module, source: TokenSource, targets: npt.NDArray[np.float64], rows: Indices) -> float:
+    """Mean of the outputs' MAPE (percent) on `rows`, NaN targets left out; NaN where there are no rows."""
+    if not len(rows):
+        return float("nan")
+    prediction, target = predict_rows(model, source, rows), targets[rows]
+    errors = []
+    for output in range(target.shape[1]):
+        measured = np.isfinite(target[:, output])
+        if measured.any():
+            errors.append(mape(prediction[measured, output], target[measured, output]))
+    return float(np.mean(errors))
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to reuse the memory of freed arrays instead of giving it back: a fifth less time a step on CPUs."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            trim_threshold, mmap_max = -1, -4  # names M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+            mallopt(mmap_max, 0)
+            mallopt(trim_threshold, 2**31 - 1)
+
+
+def _seed_epoch(seed: int, epoch: int) -> np.random.Generator:
+    torch.manual_seed(seed * 1_000_003 + epoch)
+    Dropout.renew()
+    return np.random.default_rng([seed, epoch])
+
+
+def _tensorboard(directory: Path) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(directory))
