@@ -19,10 +19,15 @@ def undirected(edges: Tensor) -> Tensor:
     return torch.cat([edges, edges.flip(0)], dim=1)
 
 
-def degree(edges: Tensor, tokens: int) -> Tensor:
+def widened(x: Tensor) -> Tensor:
+    """Half-precision values as float32, for sums; float32 and float64 stay as they are."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def degree(edges: Tensor, tokens: int, dtype: torch.dtype) -> Tensor:
     """Number of edges that end at each token: (2, E) -> (T,)."""
-    ones = torch.ones(edges.shape[1], dtype=torch.float32, device=edges.device)
-    return torch.zeros(tokens, dtype=torch.float32, device=edges.device).index_add(0, edges[1], ones)
+    ones = torch.ones(edges.shape[1], dtype=dtype, device=edges.device)
+    return torch.zeros(tokens, dtype=dtype, device=edges.device).index_add(0, edges[1], ones)
 
 
 def neighbour_sum(x: Tensor, edges: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -37,13 +42,14 @@ def neighbour_sum(x: Tensor, edges: Tensor, weights: Tensor | None = None) -> Te
 
 
 def pool_sum(x: Tensor, graph: Tensor, graphs: int) -> Tensor:
-    """Sum over the tokens of each network, in float32: x (T, D), graph (T,) the network of each token -> (B, D)."""
-    return torch.zeros(graphs, x.shape[1], device=x.device).index_add(0, graph, x.float())
+    """Sum over the tokens of each network, never in half precision: x (T, D), graph (T,) the network of each token -> (B, D)."""
+    wide = widened(x)
+    return wide.new_zeros(graphs, x.shape[1]).index_add(0, graph, wide)
 
 
 def unit_length(x: Tensor) -> Tensor:
-    """Each row divided by its Euclidean length, which is summed in float32: (T, D) -> (T, D)."""
-    length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
+    """Each row divided by its Euclidean length,  (T, D) -> (T, D)."""
+    length = torch.linalg.vector_norm(widened(x), dim=1, keepdim=True)
     return x / length.clamp_min(1e-12).to(x.dtype)
 
 

@@ -24,6 +24,7 @@ from narformer.models.layers import (
     pool_sum,
     undirected,
     unit_length,
+    widened,
 )
 
 
@@ -54,11 +55,12 @@ class GraphAidedAttention(nn.Module):
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
         """x (T, inputs); edges (2, E), both directions."""
         tokens, width = x.shape
-        gate = torch.sigmoid(self.degree(degree(edges, tokens).unsqueeze(1)))
+        gate = torch.sigmoid(self.degree(degree(edges, tokens, x.dtype).unsqueeze(1)))
         x = x.to(gate.dtype) * gate
         s = torch.sigmoid(self.score(x))
-        scores = (s.index_select(0, edges[0]) * s.index_select(0, edges[1])).sum(dim=1).float() / math.sqrt(width)
-        total = torch.zeros(tokens, device=x.device).index_add(0, edges[1], scores)
+        products = s.index_select(0, edges[0]) * s.index_select(0, edges[1])
+        scores = widened(products.sum(dim=1)) / math.sqrt(width)
+        total = scores.new_zeros(tokens).index_add(0, edges[1], scores)
         weights = scores / (total.index_select(0, edges[1]) + 1e-6)
         out = self.aggregate(neighbour_sum(x, edges, weights.to(x.dtype))) + self.root(x)
         return unit_length(out)

@@ -1,0 +1,35 @@
+"""`narformer devices`: what the shipped predictor knows, and how well."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+
+def devices(
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON array, an object per device."),
+    predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+) -> None:
+    """List the devices that can be predicted, with the error measured on held-out networks."""
+    from narformer.predictor import default_predictor
+
+    card = default_predictor(predictor).card
+    if as_json:
+        rows = [{"device": o.device, "description": o.description, "held_out": dict(o.held_out)} for o in card.outputs]
+        print(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for column, justify in (("device", "left"), ("what it is", "left"), ("MAPE", "right"), ("within 10 %", "right")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for o in card.outputs:
+        figures = [f"{o.held_out[key]:.1f} %" if key in o.held_out else "" for key in ("mape", "acc_10")]
+        table.add_row(o.device, o.description, *figures)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"\nMAPE and share of networks within 10 %, on held-out networks; predictor {card.name}.", highlight=False
+    )

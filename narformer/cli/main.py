@@ -1,0 +1,51 @@
+"""The command `narformer`. One file a command; heavy imports happen inside the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from narformer.cli.devices import devices
+from narformer.cli.families import app as families
+from narformer.cli.inspect import inspect
+from narformer.cli.predict import predict
+from narformer.cli.train import train
+from narformer.errors import NarformerError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="How fast will this network run there, and how good will it be?",
+)
+app.command()(predict)
+app.command()(inspect)
+app.command()(devices)
+app.command()(train)
+app.add_typer(families, name="families")
+
+
+@app.callback(invoke_without_command=True)
+def version(show: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if show:
+        from narformer import __version__
+
+        print(f"narformer {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 2 the user can mend it, 3 a limit was exceeded, 130 interrupted."""
+    try:
+        app()
+    except NarformerError as error:
+        print(f"narformer: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("narformer: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; nothing is wrong.
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,162 @@
+"""From a trained model to a predictor: the ONNX file, the intervals, the novelty measure, the card."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from narformer.datasets.dataset import Dataset, Source
+from narformer.errors import DataError
+from narformer.evaluation.metrics import acc, mape
+from narformer.predictor import Card, Novelty, Output
+from narformer.tokens.statistics import statistics
+from narformer.training.batching import Indices, TokenSource, predict_rows
+
+# Reference networks a family for the novelty measure: enough to cover a family's range, little enough for a card.
+REFERENCES_PER_FAMILY = 40
+LEVEL = 0.9
+
+
+def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Path) -> None:
+    """Write the model as one ONNX file with inputs features, edges, graph, static and output latency; sizes dynamic."""
+    tokens = 5
+    example = (
+        torch.zeros(tokens, token_width),
+        torch.tensor([[0, 1, 3], [1, 2, 4]]),
+        torch.tensor([0, 0, 0, 1, 1]),
+        torch.zeros(2, static_width),
+    )
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model.eval(),
+            example,
+            dynamo=True,
+            verbose=False,
+            opset_version=18,
+            input_names=["features", "edges", "graph", "static"],
+            output_names=["latency"],
+            dynamic_shapes=({0: "tokens"}, {1: "edges"}, {0: "tokens"}, {0: "networks"}),
+        )
+    if program is None:
+        raise DataError(f"{path}: the model could not be exported")
+    partial = path.with_suffix(".partial")
+    program.save(str(partial), include_initializers=True)
+    os.replace(partial, path)
+
+
+def conformal_quantile(
+    prediction: npt.NDArray[np.float64], target: npt.NDArray[np.float64], level: float = LEVEL
+) -> float:
+    """Half width, in ln(ms), of the interval that holds `level` of the targets: split conformal, absolute residuals.
+
+    prediction, target (N,) in ms, from rows not trained on. The ⌈(N+1)·level⌉-th smallest residual (Vovk et al., 2005);
+    with too few rows for the level, the largest. Raises DataError with no rows at all.
+    """
+    if not len(target):
+        raise DataError("no rows to calibrate an interval on")
+    residuals = np.sort(np.abs(np.log(prediction / target)))
+    rank = int(np.ceil((len(residuals) + 1) * level))
+    return float(residuals[min(rank, len(residuals)) - 1])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What one training network tells the card: its statistics, operators and batch size."""
+
+    statistics: npt.NDArray[np.float64]
+    operators: frozenset[str]
+    batch_size: int
+
+
+def summarise(source: Source) -> Summary:
+    graph = source.graph()
+    return Summary(statistics(graph), frozenset(node.op for node in graph.nodes), graph.batch_size)
+
+
+def novelty_measure(reference: Sequence[Summary], held_out: Sequence[Summary]) -> Novelty:
+    """Nearest-reference distance, its threshold set so that half a percent of held-out known networks would pass it."""
+    points = np.stack([s.statistics for s in reference])
+    center = points.mean(axis=0)
+    # A statistic that hardly varies (no network has a Softmax) still has to notice one that does: hence the floor.
+    scale = np.maximum(points.std(axis=0), 0.1)
+    measure = Novelty(center, scale, np.round((points - center) / scale, 2), 0.0)
+    distances = measure.distance(np.stack([s.statistics for s in held_out]))
+    return Novelty(measure.center, measure.scale, measure.references, float(np.quantile(distances, 0.995)))
+
+
+def export_predictor(
+    model: nn.Module,
+    name: str,
+    model_name: str,
+    tokenizer: str,
+    dataset: Dataset,
+    source: TokenSource,
+    fit: Indices,
+    calibration: Indices,
+    path: Path,
+    *,
+    descriptions: Mapping[str, str],
+    novel_quantiles: Mapping[str, float],
+    training: Mapping[str, Any],
+) -> Card:
+    """Write `path` (.onnx) and its card (.json): intervals from the `calibration` rows, errors from the test rows.
+
+    novel_quantiles: half width of the interval, in ln(ms), for networks far from those trained on; by device, from
+    families left out of training (see `narformer evaluate`); a device without one gets four times its own.
+    """
+    prediction, target = predict_rows(model, source, calibration), dataset.targets[calibration]
+    tests = np.flatnonzero(np.asarray(dataset.split) == "test")
+    test_prediction = predict_rows(model, source, tests)
+    outputs = []
+    for column, device in enumerate(dataset.devices):
+        rows = np.isfinite(target[:, column])
+        known = conformal_quantile(prediction[rows, column], target[rows, column])
+        truth = dataset.targets[tests, column]
+        measured = np.isfinite(truth)
+        held_out: dict[str, float] = {"rows": int(measured.sum())}
+        if measured.any():
+            predicted, truth = test_prediction[measured, column], truth[measured]
+            held_out["mape"] = round(mape(predicted, truth), 3)
+            held_out["acc_10"] = round(100 * acc(predicted, truth, 0.1), 2)
+            held_out["coverage"] = round(100 * float(np.mean(np.abs(np.log(predicted / truth)) <= known)), 2)
+        quantiles = {"known": known, "novel": max(novel_quantiles.get(device, 4 * known), known)}
+        outputs.append(Output(device, descriptions.get(device, ""), quantiles, held_out))
+
+    families = np.asarray(dataset.family)
+    chosen = [row for f in sorted(set(families[fit])) for row in fit[families[fit] == f][:REFERENCES_PER_FAMILY]]
+    with ProcessPoolExecutor() as pool:
+        seen = list(pool.map(summarise, [dataset.sources[row] for row in chosen], chunksize=16))
+        held = list(pool.map(summarise, [dataset.sources[row] for row in calibration], chunksize=16))
+    card = Card(
+        name=name,
+        model=model_name,
+        tokenizer=tokenizer,
+        outputs=tuple(outputs),
+        operators=tuple(sorted(set().union(*(s.operators for s in seen)))),
+        batch_sizes=tuple(sorted({s.batch_size for s in seen})),
+        novelty=novelty_measure(seen, held),
+        level=LEVEL,
+        training=training,
+    )
+    example = source.batch(tests[:1] if len(tests) else fit[:1])
+    export_onnx(model, example.features.shape[1], example.static.shape[1], path)
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(card.to_json())
+    json.loads(partial.read_text())
+    partial.replace(path.with_suffix(".json"))
+    return card

@@ -1,0 +1,91 @@
+"""One whole run: dataset, token cache, model, training, predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from narformer import __version__
+from narformer.datasets.cache import TokenCache, build_cache
+from narformer.datasets.dataset import Dataset
+from narformer.datasets.registry import DEVICES, load_dataset
+from narformer.errors import ConfigError, DataError
+from narformer.models.registry import create_model, tokenizer_of
+from narformer.predictor import Card
+from narformer.training.batching import Indices, split_rows
+from narformer.training.config import TrainConfig
+from narformer.training.export import export_predictor
+from narformer.training.loop import Progress, train
+
+
+def run(
+    config: TrainConfig,
+    name: str,
+    directory: Path,
+    cache: Path,
+    data: Path | None = None,
+    show: Callable[[Progress], None] = lambda _: None,
+) -> Card:
+    """Train what `config` says and write `directory/name.onnx` with its card; resumes where a killed run stopped."""
+    dataset = prepare(config, data)
+    tokens = tokens_of(dataset, config.model, cache)
+    fit, validation, calibration = train_parts(config, dataset)
+    torch.manual_seed(config.seed)
+    model = create_model(config.model, config.model_options, len(dataset.devices))
+    for progress in train(config, model, tokens, dataset.targets, fit, validation, directory):
+        show(progress)
+    return export_predictor(
+        model,
+        name,
+        config.model,
+        tokenizer_of(config.model),
+        dataset,
+        tokens,
+        fit,
+        calibration if len(calibration) else validation,
+        directory / f"{name}.onnx",
+        descriptions=DEVICES,
+        novel_quantiles={},
+        training={
+            "dataset": dataset.name,
+            "rows": {"train": len(fit), "validation": len(validation), "calibration": len(calibration)},
+            "seed": config.seed,
+            "epochs": config.epochs,
+            "precision": config.precision,
+            "command": f"narformer train configs/{name}.yaml",
+            "narformer": __version__,
+        },
+    )
+
+
+def prepare(config: TrainConfig, data: Path | None) -> Dataset:
+    """The dataset of a configuration, restricted to its families and devices, and to rows with a label."""
+    dataset = load_dataset(config.dataset, data)
+    if config.families:
+        unknown = sorted(set(config.families) - set(dataset.family))
+        if unknown:
+            raise ConfigError(
+                f"no family {', '.join(unknown)} in {dataset.name}; it has {', '.join(sorted(set(dataset.family)))}"
+            )
+        dataset = dataset.select(families=config.families)
+    if config.devices:
+        dataset = dataset.with_devices(config.devices)
+    return dataset.subset(np.flatnonzero(np.isfinite(dataset.targets).any(axis=1)))
+
+
+def tokens_of(dataset: Dataset, model: str, cache: Path) -> TokenCache:
+    """The dataset's tokens for a model, from the cache on disk, which is filled first where it has to be."""
+    tokenizer = tokenizer_of(model)
+    return build_cache(dataset.sources, dataset.ids, cache / dataset.name.replace("/", "-") / tokenizer, tokenizer)
+
+
+def train_parts(config: TrainConfig, dataset: Dataset) -> tuple[Indices, Indices, Indices]:
+    """Rows to fit on, to choose the best epoch by, and to calibrate on: all of them train rows."""
+    rows = np.flatnonzero(np.asarray(dataset.split) == "train")
+    if not len(rows):
+        raise DataError(f"{dataset.name}: no rows of the train split to learn from")
+    validation, calibration, fit = split_rows([dataset.ids[r] for r in rows], (config.validation, config.calibration))
+    return rows[fit], rows[validation], rows[calibration]
