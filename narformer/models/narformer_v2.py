@@ -111,7 +111,8 @@ class NarformerV2(nn.Module):
     def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
         pooled = self.pooled(features, edges, graph, static)
         with full_precision(pooled):
-            return self.head(pooled)
+            # -logsigmoid(z), in the form that ONNX Runtime computes without overflow beyond 88 ms.
+            return functional.softplus(-self.head(pooled))
 
     def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
         """The vector from which the last layer computes every latency, (B, hidden)."""
