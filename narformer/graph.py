@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -94,7 +94,7 @@ class Node:
     op: str
     operands: tuple[Operand, ...]
     outputs: tuple[Tensor, ...]
-    attributes: Mapping[str, Attribute] = MappingProxyType({})
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
     domain: str = ""
 
     @property
@@ -129,8 +129,8 @@ class Graph:
             for source in node.sources:
                 if not -len(self.inputs) <= source < index:
                     raise ModelError(
-                        f"{self.name or 'graph'}: node {index} ({node.op} {node.name!r}) reads from {source}, which does "
-                        "not come before it; nodes must be in topological order"
+                        f"{self.name or 'graph'}: node {index} ({node.op} {node.name!r}) reads from {source}, "
+                        "which does not come before it; nodes must be in topological order"
                     )
 
     def __len__(self) -> int:

@@ -1,0 +1,1 @@
+"""Parametric families of networks, written as weightless ONNX."""

@@ -1,0 +1,109 @@
+"""Takes the weights out of an ONNX file without ever holding them: a walk over the protobuf wire format.
+
+Of each tensor larger than a kilobyte only name, type and dims are kept; small ones (shapes, axes, scales) stay, because
+shape inference reads them. Field numbers are those of onnx.proto.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+KEPT_BYTES = 1024
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+
+
+class Kind(NamedTuple):
+    """A message type: which fields hold messages that may contain tensors, and which fields are a tensor's data."""
+
+    children: Mapping[int, str]
+    payload: frozenset[int] = frozenset()
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "model": Kind({7: "graph", 25: "function"}),
+        "graph": Kind({1: "node", 5: "tensor", 15: "sparse"}),
+        "function": Kind({7: "node"}),
+        "node": Kind({5: "attribute"}),
+        "attribute": Kind({5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"}),
+        "sparse": Kind({1: "tensor", 2: "tensor"}),
+        "tensor": Kind({}, frozenset({4, 5, 6, 7, 9, 10, 11})),
+    }
+)
+MAX_DEPTH = 64
+Buffer = bytes | mmap.mmap
+
+
+def strip_weights(data: Buffer) -> bytes:
+    """The ONNX model in `data` without the contents of its large tensors. Raises ValueError where it is not protobuf."""
+    return b"".join(_strip(data, 0, len(data), "model", 0))
+
+
+def _strip(data: Buffer, start: int, end: int, kind: str, depth: int) -> list[bytes]:
+    if depth > MAX_DEPTH:
+        raise ValueError("messages nested too deep")
+    children, payload = KINDS[kind]
+    chunks: list[bytes] = []
+    kept_from = start  # everything from here to the current field is copied in one piece
+    for field, wire, field_start, value_start, value_end in _fields(data, start, end):
+        size = value_end - value_start
+        if wire != _LENGTH or size <= KEPT_BYTES:
+            continue
+        if field in payload:
+            chunks.append(data[kept_from:field_start])
+        elif field in children:
+            chunks.append(data[kept_from:field_start])
+            inner = _strip(data, value_start, value_end, children[field], depth + 1)
+            chunks.append(_varint(field << 3 | _LENGTH) + _varint(sum(map(len, inner))))
+            chunks.extend(inner)
+        else:
+            continue
+        kept_from = value_end
+    chunks.append(data[kept_from:end])
+    return chunks
+
+
+def _fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """Field number, wire type, and where the field, its value and its end are."""
+    while position < end:
+        field_start = position
+        tag, position = _read_varint(data, position, end)
+        wire = tag & 7
+        if wire == _LENGTH:
+            size, position = _read_varint(data, position, end)
+        elif wire == _VARINT:
+            _, after = _read_varint(data, position, end)
+            size = after - position
+        elif wire in (_FIXED64, _FIXED32):
+            size = 8 if wire == _FIXED64 else 4
+        else:
+            raise ValueError(f"wire type {wire} at byte {field_start}")
+        if position + size > end:
+            raise ValueError(f"truncated at byte {field_start}")
+        yield tag >> 3, wire, field_start, position, position + size
+        position += size
+
+
+def _read_varint(data: Buffer, position: int, end: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= end:
+            raise ValueError("truncated number")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ValueError("number too long")
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
