@@ -120,7 +120,7 @@ def export_predictor(
     families left out of training (see `narformer evaluate`); a device without one gets four times its own.
     """
     prediction, target = predict_rows(model, source, calibration), dataset.targets[calibration]
-    tests = np.flatnonzero(np.asarray(dataset.split) == "test")
+    tests = dataset.rows("test")
     test_prediction = predict_rows(model, source, tests)
     outputs = []
     for column, device in enumerate(dataset.devices):

@@ -70,7 +70,7 @@ def prepare(config: TrainConfig, data: Path | None) -> Dataset:
             raise ConfigError(
                 f"no family {', '.join(unknown)} in {dataset.name}; it has {', '.join(sorted(set(dataset.family)))}"
             )
-        dataset = dataset.select(families=config.families)
+        dataset = dataset.subset(dataset.rows(families=config.families))
     if config.devices:
         dataset = dataset.with_devices(config.devices)
     return dataset.subset(np.flatnonzero(np.isfinite(dataset.targets).any(axis=1)))
@@ -84,7 +84,7 @@ def tokens_of(dataset: Dataset, model: str, cache: Path) -> TokenCache:
 
 def train_parts(config: TrainConfig, dataset: Dataset) -> tuple[Indices, Indices, Indices]:
     """Rows to fit on, to choose the best epoch by, and to calibrate on: all of them train rows."""
-    rows = np.flatnonzero(np.asarray(dataset.split) == "train")
+    rows = dataset.rows("train")
     if not len(rows):
         raise DataError(f"{dataset.name}: no rows of the train split to learn from")
     validation, calibration, fit = split_rows([dataset.ids[r] for r in rows], (config.validation, config.calibration))

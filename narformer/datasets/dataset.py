@@ -1,0 +1,165 @@
+"""A dataset: networks with measured targets, families and a split. Networks are built or read when they are needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.errors import DataError
+from narformer.families.registry import build
+from narformer.frontends.onnx import read_onnx
+from narformer.graph import Graph
+
+QUICK_TRAIN, QUICK_TEST = 150, 50
+
+
+class Source(Protocol):
+    """Where one network comes from; small, picklable, and equal to itself in another process."""
+
+    def graph(self) -> Graph: ...
+
+
+@dataclass(frozen=True)
+class FamilySource:
+    """A network rebuilt from its family and config."""
+
+    family: str
+    config: str
+    version: str = ""
+
+    def graph(self) -> Graph:
+        return read_onnx(build(self.family, self.config, self.version))
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A network read from an ONNX file."""
+
+    path: str
+    batch_size: int | None = None
+
+    def graph(self) -> Graph:
+        return read_onnx(self.path, batch_size=self.batch_size)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Networks with labels and a split.
+
+    ids, sources, family and split ("train" or "test") have one entry a row; targets (rows, devices) in ms, NaN where
+    not measured. Raises DataError where lengths differ or an id occurs twice.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    sources: tuple[Source, ...]
+    family: tuple[str, ...]
+    split: tuple[str, ...]
+    targets: npt.NDArray[np.float64]
+    devices: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.ids), len(self.sources), len(self.family), len(self.split), len(self.targets)}
+        if len(lengths) > 1 or self.targets.shape != (len(self.ids), len(self.devices)):
+            raise DataError(f"{self.name}: columns of different lengths")
+        if len(set(self.ids)) < len(self.ids):
+            twice = sorted(i for i in set(self.ids) if self.ids.count(i) > 1)[:3]
+            raise DataError(f"{self.name}: an id must be unique; twice there: {', '.join(twice)}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def subset(self, rows: npt.ArrayLike) -> Dataset:
+        """These rows, in this order."""
+        chosen = np.asarray(rows, dtype=np.int64)
+
+        def pick(column: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(column[r] for r in chosen)
+
+        return replace(
+            self,
+            ids=pick(self.ids),
+            sources=tuple(self.sources[r] for r in chosen),
+            family=pick(self.family),
+            split=pick(self.split),
+            targets=self.targets[chosen],
+        )
+
+    def rows(self, split: str | None = None, families: Collection[str] | None = None) -> npt.NDArray[np.int64]:
+        """Indices of the rows of a split and of some families."""
+        keep = np.ones(len(self), dtype=bool)
+        if split is not None:
+            keep &= np.asarray(self.split) == split
+        if families is not None:
+            keep &= np.isin(np.asarray(self.family), list(families))
+        return np.flatnonzero(keep)
+
+    def with_devices(self, devices: Sequence[str]) -> Dataset:
+        """These devices alone, in this order. Raises DataError for one that was not measured."""
+        unknown = [d for d in devices if d not in self.devices]
+        if unknown:
+            raise DataError(f"{self.name} has no device {', '.join(unknown)}; it has {', '.join(self.devices)}")
+        columns = [self.devices.index(d) for d in devices]
+        return replace(self, targets=self.targets[:, columns], devices=tuple(devices))
+
+
+def concat(name: str, datasets: Sequence[Dataset]) -> Dataset:
+    """All rows of several datasets; devices united, NaN where one dataset lacks a device."""
+    devices = tuple(dict.fromkeys(d for dataset in datasets for d in dataset.devices))
+    parts = []
+    for dataset in datasets:
+        targets = np.full((len(dataset), len(devices)), np.nan)
+        targets[:, [devices.index(d) for d in dataset.devices]] = dataset.targets
+        parts.append(targets)
+    return Dataset(
+        name=name,
+        ids=tuple(i for d in datasets for i in d.ids),
+        sources=tuple(s for d in datasets for s in d.sources),
+        family=tuple(f for d in datasets for f in d.family),
+        split=tuple(s for d in datasets for s in d.split),
+        targets=np.concatenate(parts),
+        devices=devices,
+    )
+
+
+def quick(dataset: Dataset) -> Dataset:
+    """The quick form: of each family the first 150 train and 50 test rows by SHA-1 of their ids."""
+    order = sorted(range(len(dataset)), key=lambda r: hashlib.sha1(dataset.ids[r].encode()).hexdigest())
+    limit = {"train": QUICK_TRAIN, "test": QUICK_TEST}
+    taken: dict[tuple[str, str], int] = {}
+    rows = []
+    for row in order:
+        key = (dataset.family[row], dataset.split[row])
+        if taken.get(key, 0) < limit.get(key[1], 0):
+            taken[key] = taken.get(key, 0) + 1
+            rows.append(row)
+    return dataset.subset(sorted(rows))
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """Where the public datasets lie: `root`, else $NARFORMER_DATA, else shared/data beside a checkout.
+
+    Raises DataError, saying what to set, where there is none.
+    """
+    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    path = Path(root or os.environ.get("NARFORMER_DATA") or beside)
+    if not path.is_dir():
+        raise DataError(f"no datasets at {path}; set NARFORMER_DATA to the directory that holds nnmeter/ and nnlqp/")
+    return path
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file. Raises DataError where it cannot be read."""
+    try:
+        return path.read_text().splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file") from error

@@ -1,0 +1,31 @@
+"""The datasets and devices by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from narformer.datasets.dataset import Dataset
+from narformer.datasets.nnlqp import NASBENCH201_DEVICE, load_nasbench201, load_nnlqp
+from narformer.datasets.nnmeter import load_nnmeter
+from narformer.errors import DataError
+
+# Hardware, runtime, precision and batch of each device id.
+DEVICES: Mapping[str, str] = {
+    "cortexA76cpu": "Pixel 4 CPU (Cortex-A76), TFLite 2.1, float32, batch 1",
+    "adreno640": "Xiaomi Mi 9 GPU (Adreno 640), TFLite 2.1, float32, batch 1",
+    "adreno630": "Pixel 3 XL GPU (Adreno 630), TFLite 2.1, float32, batch 1",
+    "myriadvpu": "Intel NCS2 VPU (Myriad X), OpenVINO 2019R2, float16, batch 1",
+    NASBENCH201_DEVICE: "NVIDIA GTX 1660 GPU, TensorRT 7.1, float32, batch 1",
+}
+
+
+def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
+    """`nnmeter`, `nnlqp/nasbench201`, or the path of a directory in NNLQP's layout. Raises DataError for anything else."""
+    if name == "nnmeter":
+        return load_nnmeter(root)
+    if name == "nnlqp/nasbench201":
+        return load_nasbench201(root)
+    if Path(name).is_dir():
+        return load_nnlqp(name)
+    raise DataError(f"no dataset {name!r}: neither nnmeter, nnlqp/nasbench201, nor a directory in NNLQP's layout")

@@ -1,0 +1,53 @@
+"""Reading the CSV tables of public datasets: rows as dictionaries, numbers checked, errors with file and line."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.datasets.dataset import read_lines
+from narformer.errors import DataError
+
+Row = dict[str, str]
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
+    """All rows of a CSV file. Raises DataError where a column is missing, a row is short, or the file is empty."""
+    reader = csv.DictReader(read_lines(path))
+    missing = [c for c in columns if c not in (reader.fieldnames or ())]
+    if missing:
+        raise DataError(f"{path}: no column {', '.join(missing)}; is it the right file?")
+    rows = []
+    for row in reader:
+        if None in row or any(value is None for value in row.values()):
+            raise DataError(f"{path}, line {reader.line_num}: {len(reader.fieldnames or ())} values expected")
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path}: no rows")
+    return rows
+
+
+def milliseconds(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Latencies (rows, columns), NaN where empty. Raises DataError for what is not a positive number."""
+    values = np.full((len(rows), len(columns)), np.nan)
+    for r, row in enumerate(rows):
+        for c, column in enumerate(columns):
+            if row[column]:
+                values[r, c] = positive(row[column], f"{path}, row {r + 2}, {column}")
+    return values
+
+
+def positive(text: str, where: str) -> float:
+    """A positive, finite number. Raises DataError naming `where` for anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise DataError(f"{where}: {text!r} is not a positive number of milliseconds")
+    return value

@@ -1,0 +1,97 @@
+"""FLOPs, parameters and memory access as the authors of NNLQP and NAR-Former V2 count them: part of their tokens.
+
+Not the product's own counts (see cost.py): a multiplication and an addition are two FLOPs here, convolutions leave the
+batch out, BatchNormalization has four parameters a channel, and much else counts nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from narformer.graph import Graph, Node
+
+ELEMENT_WISE = frozenset({"Add", "Mul", "Sub", "Div", "Pow", "Sqrt", "Sigmoid", "Tanh", "ReduceMean"})
+
+
+def authors_cost(graph: Graph) -> tuple[int, int, int]:
+    """FLOPs, parameters and memory access (output elements and parameters, summed) of a Graph."""
+    flops = parameters = access = 0
+    for node in graph.nodes:
+        node_flops, node_parameters = _COUNTERS.get(node.op, _nothing)(node)
+        flops += node_flops
+        parameters += node_parameters
+        access += math.prod(node.output_shape) + node_parameters
+    return flops, parameters, access
+
+
+def _nothing(node: Node) -> tuple[int, int]:
+    return 0, 0
+
+
+def _conv(node: Node) -> tuple[int, int]:
+    weights = [w for w in node.weights if len(w.tensor.shape) > 1]
+    if not weights:
+        return 0, 0
+    weight = weights[0].tensor.shape
+    bias = int(len(node.operands) > 2)
+    # Cin/groups · kernel elements: for ConvTranspose the first two dims of the weight are the other way round.
+    if node.op == "ConvTranspose":
+        fan_in = weight[0] * math.prod(weight[2:])
+        channels = node.output_shape[1]
+    else:
+        fan_in, channels = math.prod(weight[1:]), weight[0]
+    return channels * math.prod(node.output_shape[2:]) * (2 * fan_in - 1 + bias), channels * (fan_in + bias)
+
+
+def _gemm(node: Node) -> tuple[int, int]:
+    inputs = node.operands[0].tensor.shape[0 if node.attributes.get("transA") else -1]
+    outputs, bias = node.output_shape[-1], int(len(node.operands) > 2)
+    return outputs * (2 * inputs - 1 + bias), outputs * (inputs + bias)
+
+
+def _matmul(node: Node) -> tuple[int, int]:
+    shape = node.output_shape
+    rows = shape[-2] if len(shape) > 1 else 1
+    inner = node.operands[0].tensor.shape[-1]
+    return rows * shape[-1] * (2 * inner - 1), 0
+
+
+def _batch_norm(node: Node) -> tuple[int, int]:
+    tensor = node.operands[0].tensor
+    return 4 * tensor.elements, 4 * tensor.shape[1]
+
+
+def _average_pool(node: Node) -> tuple[int, int]:
+    kernel = node.attributes.get("kernel_shape", ())
+    size = math.prod(int(k) for k in kernel) if isinstance(kernel, tuple) else 1
+    return math.prod(node.output_shape[1:]) * size, 0
+
+
+def _global_average_pool(node: Node) -> tuple[int, int]:
+    # The release counts the height ratio alone, not height times width.
+    before, after = node.operands[0].tensor.shape, node.output_shape
+    ratio = before[2] // max(1, after[2]) if len(before) > 2 else 1
+    return math.prod(after[1:]) * ratio, 0
+
+
+def _element_wise(node: Node) -> tuple[int, int]:
+    return math.prod(node.output_shape), 0
+
+
+def _softmax(node: Node) -> tuple[int, int]:
+    features = node.operands[0].tensor.shape
+    return 3 * math.prod(features[1:]) - 1, 0
+
+
+_COUNTERS: Mapping[str, Callable[[Node], tuple[int, int]]] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "BatchNormalization": _batch_norm,
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": _global_average_pool,
+    "Softmax": _softmax,
+    **dict.fromkeys(ELEMENT_WISE, _element_wise),
+}

@@ -1,0 +1,123 @@
+"""The raw numbers of a network that the tokens of NNLP and NAR-Former V2 are made of.
+
+Both read the same operation codes, attributes and shapes (NNLQP's, taken over by NAR-Former V2); they differ in the
+code by which a number becomes features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.graph import Graph, Node
+
+# Slot of each operation in the one-hot code. "Matmul" is spelt as the authors spell it, so ONNX's MatMul has no code.
+OPERATIONS = (
+    "Conv",
+    "Relu",
+    "Add",
+    "Sigmoid",
+    "Reshape",
+    "MaxPool",
+    "Split",
+    "GlobalAveragePool",
+    "Gemm",
+    "Transpose",
+    "Upsample",
+    "BatchNormalization",
+    "Mul",
+    "Concat",
+    "Flatten",
+    "AveragePool",
+    "Cast",
+    "Matmul",
+    "ReduceMean",
+    "Pow",
+    "Slice",
+    "Div",
+    "Sub",
+    "Sqrt",
+    "Clip",
+    "Softmax",
+    "Tanh",
+    "ConvTranspose",
+)
+CODE: Mapping[str, int] = {name: code for code, name in enumerate(OPERATIONS)}
+TRANSPOSE = CODE["Transpose"]
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "Conv": ("kernel_shape", "strides", "pads", "dilations", "group", "bias"),
+    "MaxPool": ("kernel_shape", "strides", "pads"),
+    "AveragePool": ("kernel_shape", "strides", "pads"),
+    "Gemm": ("bias",),
+    "ConvTranspose": ("kernel_shape", "strides", "pads", "dilations", "group", "bias", "output_padding"),
+}
+SLOTS = 8
+UNKNOWN = -1
+# Number of attribute slots in use, by operation code; the last entry serves UNKNOWN.
+USED = np.array([len(ATTRIBUTES.get(name, ())) for name in OPERATIONS] + [0])
+_DEFAULTS = {"strides": 1, "pads": 0, "dilations": 1, "group": 1, "output_padding": 0}
+
+
+@dataclass(frozen=True)
+class RawNodes:
+    """operation (N,) code or UNKNOWN; attributes (N, 8); shapes (N, 4), missing dims 0; edges (2, E) producer, consumer.
+
+    The Graph's inputs come first, as tokens without an operation, then its nodes.
+    """
+
+    operation: npt.NDArray[np.int64]
+    attributes: npt.NDArray[np.int64]
+    shapes: npt.NDArray[np.int64]
+    edges: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.operation)
+
+
+def raw_nodes(graph: Graph) -> RawNodes:
+    """Read the numbers off a Graph, in one pass."""
+    inputs = len(graph.inputs)
+    count = inputs + len(graph.nodes)
+    operation = [UNKNOWN] * inputs + [CODE.get(node.op, UNKNOWN) for node in graph.nodes]
+    attributes = np.zeros((count, SLOTS), dtype=np.int64)
+    shapes = [(*t.shape[:4], *(0,) * (4 - len(t.shape))) for t in graph.inputs]
+    for index, node in enumerate(graph.nodes):
+        shape = node.output_shape
+        shapes.append((*shape[:4], *(0,) * (4 - len(shape))))
+        reader = _READERS.get(node.op)
+        if reader is not None:
+            values = reader(node)
+            attributes[inputs + index, : len(values)] = values
+    from_inputs = graph.input_edges + np.array([0, inputs])
+    edges = np.concatenate([from_inputs, graph.edges + inputs]).astype(np.int32).T
+    return RawNodes(np.array(operation), attributes, np.array(shapes, dtype=np.int64).reshape(-1, 4), edges)
+
+
+def _listed(node: Node) -> list[int]:
+    """The attributes of ATTRIBUTES in their order; of a list only the first element counts."""
+    return [_first(node, name) for name in ATTRIBUTES[node.op]]
+
+
+def _first(node: Node, name: str) -> int:
+    if name == "bias":
+        return int(len(node.operands) > 2)
+    value = node.attributes.get(name)
+    if value is None:
+        if name == "kernel_shape":
+            weights = node.weights
+            return weights[0].tensor.shape[2] if weights and len(weights[0].tensor.shape) > 2 else 1
+        return _DEFAULTS[name]
+    if isinstance(value, tuple):
+        return int(value[0]) if value else _DEFAULTS.get(name, 1)
+    return int(value)
+
+
+def _permutation(node: Node) -> list[int]:
+    perm = node.attributes.get("perm", tuple(reversed(range(len(node.output_shape)))))
+    return [int(p) for p in perm[:SLOTS]] if isinstance(perm, tuple) else []
+
+
+_READERS: Mapping[str, Callable[[Node], list[int]]] = {**dict.fromkeys(ATTRIBUTES, _listed), "Transpose": _permutation}
