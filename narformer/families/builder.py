@@ -57,48 +57,51 @@ class NetworkBuilder:
     # --- layers
 
     def conv(
-        self, x: Value, channels: int, kernel: int, stride: int = 1, groups: int = 1, valid: bool = False
+        self,
+        x: Value,
+        channels: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        valid: bool = False,
+        padding: int | None = None,
+        bias: bool = True,
     ) -> Value:
-        """Convolution with bias, padded SAME unless `valid`."""
-        n, c, height, width = x.shape
-        top, bottom = (0, 0) if valid else same_padding(height, kernel, stride)
-        left, right = (0, 0) if valid else same_padding(width, kernel, stride)
-        shape = (
-            n,
-            channels,
-            (height + top + bottom - kernel) // stride + 1,
-            (width + left + right - kernel) // stride + 1,
-        )
-        weight = self.weight((channels, c // groups, kernel, kernel))
-        bias = self.weight((channels,))
+        """Convolution, padded SAME unless `valid` or a symmetric `padding` is given."""
+        weights = [self.weight((channels, x.channels // groups, kernel, kernel))]
+        if bias:
+            weights.append(self.weight((channels,)))
+        pads, size = _window(x.shape, kernel, stride, 0 if valid else padding)
         return self._node(
             "Conv",
-            [x.name, weight, bias],
-            shape,
+            [x.name, *weights],
+            (x.shape[0], channels, *size),
             dilations=(1, 1),
             group=groups,
             kernel_shape=(kernel, kernel),
-            pads=(top, left, bottom, right),
+            pads=pads,
             strides=(stride, stride),
         )
 
     def depthwise(self, x: Value, kernel: int, stride: int = 1) -> Value:
         return self.conv(x, x.channels, kernel, stride, groups=x.channels)
 
-    def fully_connected(self, x: Value, features: int) -> Value:
-        """Gemm without bias on (N, inputs)."""
-        weight = self.weight((features, x.shape[1]))
-        return self._node("Gemm", [x.name, weight], (x.shape[0], features), transB=1)
+    def fully_connected(self, x: Value, features: int, bias: bool = False) -> Value:
+        """Gemm on (N, inputs)."""
+        weights = [self.weight((features, x.shape[1]))]
+        if bias:
+            weights.append(self.weight((features,)))
+        return self._node("Gemm", [x.name, *weights], (x.shape[0], features), transB=1)
 
     def batch_norm(self, x: Value) -> Value:
         parameters = [self.weight((x.channels,)) for _ in range(4)]
         return self._node("BatchNormalization", [x.name, *parameters], x.shape)
 
-    def max_pool(self, x: Value, kernel: int, stride: int, valid: bool = False) -> Value:
-        return self._pool("MaxPool", x, kernel, stride, valid)
+    def max_pool(self, x: Value, kernel: int, stride: int, valid: bool = False, padding: int | None = None) -> Value:
+        return self._pool("MaxPool", x, kernel, stride, 0 if valid else padding)
 
     def average_pool(self, x: Value, kernel: int, stride: int) -> Value:
-        return self._pool("AveragePool", x, kernel, stride, False)
+        return self._pool("AveragePool", x, kernel, stride, None)
 
     def global_average_pool(self, x: Value) -> Value:
         return self._node("GlobalAveragePool", [x.name], (*x.shape[:2], 1, 1))
@@ -183,13 +186,10 @@ class NetworkBuilder:
     def _reshape(self, x: Value, shape: Shape) -> Value:
         return self._node("Reshape", [x.name, self._constant(np.array(shape, dtype=np.int64))], shape)
 
-    def _pool(self, op: str, x: Value, kernel: int, stride: int, valid: bool) -> Value:
-        n, c, height, width = x.shape
-        top, bottom = (0, 0) if valid else same_padding(height, kernel, stride)
-        left, right = (0, 0) if valid else same_padding(width, kernel, stride)
-        shape = (n, c, (height + top + bottom - kernel) // stride + 1, (width + left + right - kernel) // stride + 1)
-        attributes = {"kernel_shape": (kernel, kernel), "pads": (top, left, bottom, right), "strides": (stride, stride)}
-        return self._node(op, [x.name], shape, **attributes)
+    def _pool(self, op: str, x: Value, kernel: int, stride: int, padding: int | None) -> Value:
+        pads, size = _window(x.shape, kernel, stride, padding)
+        shape = (*x.shape[:2], *size)
+        return self._node(op, [x.name], shape, kernel_shape=(kernel, kernel), pads=pads, strides=(stride, stride))
 
     def _node(self, op: str, inputs: list[str], shape: Shape, outputs: int = 1, **attributes: int | Shape) -> Value:
         name = f"{op.lower()}_{self._count}"
@@ -212,6 +212,17 @@ class NetworkBuilder:
         for output in node.output:
             _declare(self._graph.value_info.add(), output, shape)
         return Value(name, shape)
+
+
+def _window(shape: Shape, kernel: int, stride: int, padding: int | None) -> tuple[Shape, Shape]:
+    """Pads [top, left, bottom, right] and output height and width; SAME without a `padding`."""
+    before, after, size = [], [], []
+    for length in shape[2:]:
+        low, high = same_padding(length, kernel, stride) if padding is None else (padding, padding)
+        before.append(low)
+        after.append(high)
+        size.append((length + low + high - kernel) // stride + 1)
+    return (*before, *after), tuple(size)
 
 
 def _declare(info: onnx.ValueInfoProto, name: str, shape: Shape) -> None:

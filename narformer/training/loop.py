@@ -85,12 +85,12 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * factor
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                prediction = model(*to_tensors(source.batch(rows), device))
+                prediction = model(*to_tensors(source.batch(rows), device))[: len(rows)]
             loss = relative_mse(prediction, wanted[rows].to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            total += float(loss)
+            total += loss.item()
             if batch + 1 < batches:
                 yield Progress(epoch, batch + 1, batches, total / (batch + 1))
         error = validation_mape(model, source, targets, validation)

@@ -1,0 +1,124 @@
+"""`narformer inspect`: what a network costs, by operator type and by node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from narformer.cost import Cost
+    from narformer.graph import Graph
+
+
+def inspect(
+    model: Path = typer.Argument(..., help="ONNX file, with or without weights.", metavar="MODEL"),
+    batch_size: int | None = typer.Option(
+        None, "--batch-size", "-b", min=1, help="Override the first input dimension."
+    ),
+    input_shape: list[str] = typer.Option(
+        [], "--input-shape", help="NAME=1,3,224,224; bind or override an input's shape."
+    ),
+    top: int = typer.Option(10, "--top", min=0, help="How many of the heaviest nodes to list."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Show what a network costs: MACs, parameters and memory traffic, by operator and for the heaviest nodes."""
+    from narformer.cli.inputs import parse_input_shapes
+    from narformer.cost import graph_cost, node_costs
+    from narformer.frontends.onnx import read_onnx
+
+    graph = read_onnx(model, batch_size=batch_size, input_shapes=parse_input_shapes(input_shape))
+    costs, total = node_costs(graph), graph_cost(graph)
+    heaviest = sorted(range(len(graph)), key=lambda i: (-costs[i].macs, -costs[i].activation_bytes, i))[:top]
+    by_operator: dict[str, list[Cost]] = {}
+    for node, cost in zip(graph.nodes, costs, strict=True):
+        by_operator.setdefault(node.op, []).append(cost)
+    if as_json:
+        print(json.dumps(_as_dict(graph, total, by_operator, heaviest, costs), indent=2))
+    else:
+        _print(graph, total, by_operator, heaviest, costs)
+
+
+def _summed(costs: list[Cost]) -> dict[str, int]:
+    return {
+        "count": len(costs),
+        "macs": sum(c.macs for c in costs),
+        "parameters": sum(c.parameters for c in costs),
+        "activation_bytes": sum(c.activation_bytes for c in costs),
+        "weight_bytes": sum(c.weight_bytes for c in costs),
+    }
+
+
+def _as_dict(
+    graph: Graph, total: Cost, by_operator: dict[str, list[Cost]], heaviest: list[int], costs: tuple[Cost, ...]
+) -> dict[str, object]:
+    names = graph.input_names or tuple(str(k) for k in range(len(graph.inputs)))
+    return {
+        "model": graph.name,
+        "hash": graph.hash,
+        "nodes": len(graph),
+        "inputs": {n: list(t.shape) for n, t in zip(names, graph.inputs, strict=True)},
+        "macs": total.macs,
+        "flops": total.flops,
+        "parameters": total.parameters,
+        "activation_bytes": total.activation_bytes,
+        "weight_bytes": total.weight_bytes,
+        "operators": {op: _summed(c) for op, c in by_operator.items()},
+        "heaviest": [
+            {
+                "name": graph.nodes[i].name,
+                "op": graph.nodes[i].op,
+                "output_shape": list(graph.nodes[i].output_shape),
+                "macs": costs[i].macs,
+                "parameters": costs[i].parameters,
+            }
+            for i in heaviest
+        ],
+    }
+
+
+def _print(
+    graph: Graph, total: Cost, by_operator: dict[str, list[Cost]], heaviest: list[int], costs: tuple[Cost, ...]
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    names = graph.input_names or tuple(str(k) for k in range(len(graph.inputs)))
+    inputs = ", ".join(f"{n} {'x'.join(map(str, t.shape))}" for n, t in zip(names, graph.inputs, strict=True))
+    console.print(f"[bold]{graph.name}[/bold]   {len(graph)} nodes, input {inputs}")
+    console.print(
+        f"{_count(total.macs)}MACs ({_count(total.flops)}FLOPs), {_count(total.parameters)}parameters "
+        f"({_count(total.weight_bytes)}B), {_count(total.activation_bytes)}B of activations read and written\n"
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for name in ("operator", "count", "MACs", "share", "parameters", "activations"):
+        table.add_column(name, justify="left" if name == "operator" else "right")
+    for op, cost in sorted(by_operator.items(), key=lambda item: (-sum(c.macs for c in item[1]), item[0])):
+        s = _summed(cost)
+        share = f"{s['macs'] / total.macs:.1%}" if total.macs else ""
+        row = [_count(s["macs"]), share, _count(s["parameters"]), _count(s["activation_bytes"]) + "B"]
+        table.add_row(op, str(s["count"]), *row)
+    console.print(table)
+    if heaviest:
+        nodes = Table(title="heaviest nodes", title_justify="left", box=None, pad_edge=False, padding=(0, 2))
+        for name in ("node", "operator", "output", "MACs", "share"):
+            nodes.add_column(name, justify="right" if name in ("MACs", "share") else "left", overflow="ellipsis")
+        for i in heaviest:
+            share = f"{costs[i].macs / total.macs:.1%}" if total.macs else ""
+            node = graph.nodes[i]
+            nodes.add_row(node.name, node.op, "x".join(map(str, node.output_shape)), _count(costs[i].macs), share)
+        console.print()
+        console.print(nodes)
+
+
+def _count(value: float) -> str:
+    """Three significant digits with a decimal prefix: 1814073344 -> '1.81 G'."""
+    for prefix in ("", "k", "M", "G", "T"):
+        if value < 999.5 or prefix == "T":
+            digits = 0 if value >= 99.95 or prefix == "" else 1 if value >= 9.995 else 2
+            return f"{value:.{digits}f} {prefix}"
+        value /= 1000
+    raise AssertionError
