@@ -10,10 +10,20 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from narformer.graph import Graph, Node, Operand
+from narformer.graph import Graph, Node, Operand, Tensor
 
-# Constant operands that say where or how, and are no parameters of the network: by operator, from this position on.
-_SETTINGS: Mapping[str, int] = {"Clip": 1, "Resize": 1, "Upsample": 1, "Pad": 1, "Pow": 1, "Dropout": 1, "Range": 0}
+# Constant operands that say where or how, or that training only records, and are no parameters of the network: by
+# operator, from this position on. BatchNormalization's running mean and variance are such records.
+_SETTINGS: Mapping[str, int] = {
+    "BatchNormalization": 3,
+    "Clip": 1,
+    "Dropout": 1,
+    "Pad": 1,
+    "Pow": 1,
+    "Range": 0,
+    "Resize": 1,
+    "Upsample": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -37,13 +47,12 @@ class Cost:
 
 def node_cost(node: Node) -> Cost:
     """Cost of one node."""
-    weights = [o.tensor for o in parameter_operands(node)]
     return Cost(
         macs=_MACS.get(node.op, _no_macs)(node),
-        parameters=sum(t.elements for t in weights),
+        parameters=sum(o.tensor.elements for o in parameter_operands(node)),
         read_bytes=sum(o.tensor.bytes for o in node.operands if o.source is not None),
         written_bytes=sum(t.bytes for t in node.outputs),
-        weight_bytes=sum(t.bytes for t in weights),
+        weight_bytes=sum(o.tensor.bytes for o in node.weights),
     )
 
 
@@ -55,26 +64,25 @@ def node_costs(graph: Graph) -> tuple[Cost, ...]:
 def graph_cost(graph: Graph) -> Cost:
     """Cost of the whole Graph; a weight that several nodes share counts once as parameters and bytes."""
     costs = node_costs(graph)
-    parameters = weight_bytes = 0
-    seen: set[str] = set()
-    for node in graph.nodes:
-        for operand in parameter_operands(node):
-            if operand.name and operand.name in seen:
-                continue
-            seen.add(operand.name)
-            parameters += operand.tensor.elements
-            weight_bytes += operand.tensor.bytes
+    parameters = _once([o for node in graph.nodes for o in parameter_operands(node)])
+    weights = _once([o for node in graph.nodes for o in node.weights])
     return Cost(
         macs=sum(c.macs for c in costs),
-        parameters=parameters,
+        parameters=sum(t.elements for t in parameters),
         read_bytes=sum(c.read_bytes for c in costs),
         written_bytes=sum(c.written_bytes for c in costs),
-        weight_bytes=weight_bytes,
+        weight_bytes=sum(t.bytes for t in weights),
     )
 
 
+def _once(operands: list[Operand]) -> list[Tensor]:
+    """The tensors of weights, one for each name."""
+    named = {o.name: o.tensor for o in operands if o.name}
+    return [*named.values(), *(o.tensor for o in operands if not o.name)]
+
+
 def parameter_operands(node: Node) -> list[Operand]:
-    """Operands that are parameters: constants with at least one dimension that are neither indices nor settings."""
+    """Operands that training adjusts: constants with at least one dimension that are neither indices nor settings."""
     settings_from = _SETTINGS.get(node.op, len(node.operands))
     return [
         o
@@ -116,7 +124,7 @@ def _matmul(node: Node) -> int:
 def _einsum(node: Node) -> int:
     """The product of all index sizes: what a sum over one loop nest costs."""
     equation = str(node.attributes.get("equation", "")).replace(" ", "")
-    left, _, right = equation.partition("->")
+    left, _, _ = equation.partition("->")
     terms = left.split(",")
     if len(terms) < 2 or "." in equation:
         return 0

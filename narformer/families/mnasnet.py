@@ -30,7 +30,7 @@ def build(config: str, version: str = "", batch_size: int = 1, input_size: int =
 
 
 def unscaled(version: str = "") -> str:
-    return join((3, 3, 5, 5, 5, 3, 3, 3, 3, 3, 5, 5, 5, 3), BASE, (6, 6, 3, 3, 3, 6, 6, 6, 6, 6, 6, 6, 6, 6))
+    return join((3, 3, 5, 5, 5, 3, 3, 3, 3, 3, 3, 5, 5, 5), BASE, (6, 6, 3, 3, 3, 6, 6, 6, 6, 6, 6, 6, 6, 6))
 
 
 def draw(rng: random.Random, version: str = "") -> str:

@@ -103,7 +103,7 @@ def known_shapes(
     needed = [output for index in order for output in nodes[index].output if output]
     known = {} if rebound else _stated(model)
     if not all(value in known for value in needed):
-        known = _stated(_inferred(model, inputs, rebound, label))
+        known = _stated(_inferred(model, [nodes[i] for i in order], inputs, rebound, label))
     known.update(inputs)
     for index in order:
         node = nodes[index]
@@ -141,10 +141,18 @@ def _stated(model: onnx.ModelProto) -> dict[str, Tensor]:
     return stated
 
 
-def _inferred(model: onnx.ModelProto, inputs: Mapping[str, Tensor], rebound: bool, label: str) -> onnx.ModelProto:
-    """A copy of the model with inputs bound and shapes inferred; what the file stated is dropped if inputs changed."""
+def _inferred(
+    model: onnx.ModelProto, live: Sequence[onnx.NodeProto], inputs: Mapping[str, Tensor], rebound: bool, label: str
+) -> onnx.ModelProto:
+    """A copy of the model with inputs bound, shapes inferred; what the file stated is dropped if inputs changed.
+
+    onnx infers node by node: the copy holds the live ones alone, in topological order.
+    """
     bound = onnx.ModelProto()
     bound.CopyFrom(model)
+    constants = [n for n in model.graph.node if n.op_type == "Constant"]
+    del bound.graph.node[:]
+    bound.graph.node.extend([*constants, *live])
     first = next((i for i in bound.graph.input if i.name in inputs), None)
     if first is not None and rebound:
         _rebind_reshapes(bound, first, inputs[first.name])

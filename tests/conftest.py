@@ -1,0 +1,24 @@
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Root of the public datasets: $NARFORMER_DATA, else shared/data beside the repository; skips where absent."""
+    path = Path(os.environ.get("NARFORMER_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not path.is_dir():
+        pytest.skip("the public datasets are not here; set NARFORMER_DATA to run this test")
+    return path
+
+
+@pytest.fixture(scope="session")
+def resnet18() -> Path:
+    return REPOSITORY / "examples" / "resnet18.onnx"
