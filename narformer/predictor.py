@@ -19,7 +19,7 @@ from narformer.graph import Graph
 if TYPE_CHECKING:
     import onnxruntime
 
-    from narformer.tokens.packing import PackedTokens
+    from narformer.tokens.packing import PackedTokens, Tokens
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT = "narformer-v2-nnmeter"
@@ -55,7 +55,7 @@ class Estimate:
 class Output:
     """What one output of the model predicts, and how far to trust it.
 
-    quantiles: half width of the interval in ln(ms), for networks like those trained on (`known`) and for others (`novel`).
+    quantiles: half width of the interval in ln(ms), for networks like those trained on (`known`) and others (`novel`).
     held_out: measured on test rows never trained on: `mape` and `acc_10` in percent, `rows`.
     """
 
@@ -78,7 +78,7 @@ class Novelty:
         """(B, S) -> (B,); root mean square over the statistics, in standard deviations of the training networks."""
         points = (statistics - self.center) / self.scale
         squares = ((points[:, None, :] - self.references[None]) ** 2).mean(axis=2)
-        return np.sqrt(squares.min(axis=1))
+        return np.asarray(np.sqrt(squares.min(axis=1)))
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,9 @@ class Card:
             novelty = data.pop("novelty")
             outputs = tuple(Output(**output) for output in data.pop("outputs"))
             arrays = {k: np.asarray(novelty[k], dtype=np.float64) for k in ("center", "scale", "references")}
-            lists = {k: tuple(data.pop(k)) for k in ("operators", "batch_sizes")}
-            return cls(outputs=outputs, novelty=Novelty(**arrays, threshold=novelty["threshold"]), **lists, **data)
+            operators, batch_sizes = tuple(data.pop("operators")), tuple(data.pop("batch_sizes"))
+            measure = Novelty(**arrays, threshold=novelty["threshold"])
+            return cls(outputs=outputs, novelty=measure, operators=operators, batch_sizes=batch_sizes, **data)
         except OSError as error:
             raise DataError(
                 f"{path}: cannot be read ({error.strerror}); a predictor is NAME.onnx beside NAME.json"
@@ -199,7 +200,9 @@ class Predictor:
         from narformer.tokens.registry import TOKENIZERS
 
         tokenize = TOKENIZERS[self.card.tokenizer]
-        parts, waiting, size = [], [], 0
+        parts: list[npt.NDArray[np.float64]] = []
+        waiting: list[Tokens] = []
+        size = 0
         for graph in graphs:
             tokens = tokenize(graph)
             if waiting and size + len(tokens.features) > TOKENS_PER_RUN:

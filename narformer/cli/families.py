@@ -1,4 +1,4 @@
-"""`narformer families`: list them, draw new variants, rebuild a table of measured networks and check every MAC count."""
+"""`narformer families`: list them, draw new variants, rebuild the networks of a table and check their MACs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sample(
     seed: int = typer.Option(0, "--seed", help="Another seed draws other variants."),
     version: str | None = typer.Option(None, "--version", help="One version of the family. Default: all in turn."),
 ) -> None:
-    """Draw new variants: weightless ONNX files below OUT/onnx and their list OUT/gt.txt, latency `nan` until measured."""
+    """Draw new variants: weightless ONNX files below OUT/onnx, listed in OUT/gt.txt, latency `nan` until measured."""
     from narformer.errors import DataError
     from narformer.families.registry import sample as draw
 
@@ -54,7 +54,7 @@ def sample(
 
 @app.command()
 def check(table: Path = typer.Argument(..., help="CSV with id, family, version, config, macs.", metavar="CSV")) -> None:
-    """Rebuild every network of a table, read it back, and compare its MACs with the table's; exit code 1 on a mismatch."""
+    """Rebuild every network of a table, read it back, compare its MACs with the table's; exit code 1 on a mismatch."""
     from narformer.datasets.table import read_table
 
     rows = read_table(table, ("id", "family", "version", "config", "macs"))

@@ -44,9 +44,8 @@ def train(
     card = run(settings, name or config.stem, directory, cache, data, _show(settings.epochs))
     for output in card.outputs:
         held = output.held_out
-        print(
-            f"{output.device:20s} MAPE {held.get('mape', float('nan')):6.2f} %   within 10 %: {held.get('acc_10', 0):6.2f} %"
-        )
+        figures = f"MAPE {held.get('mape', float('nan')):6.2f} %   within 10 %: {held.get('acc_10', 0):6.2f} %"
+        print(f"{output.device:20s} {figures}")
     print(f"predictor: {directory / card.name}.onnx")
 
 

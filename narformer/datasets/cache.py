@@ -58,7 +58,7 @@ class TokenCache:
 
     def sizes(self) -> npt.NDArray[np.int64]:
         """Number of tokens of each network."""
-        return np.diff(self._token_offsets)
+        return np.asarray(np.diff(self._token_offsets))
 
     def batch(self, rows: npt.ArrayLike) -> PackedTokens:
         """The tokens of these rows as one batch, without a loop over networks."""

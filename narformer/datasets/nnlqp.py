@@ -1,7 +1,7 @@
-"""NNLQP's layout (Liu et al., ICPP 2022; Apache-2.0), the layout of a dataset of your own, and its NAS-Bench-201 table.
+"""NNLQP's layout (Liu et al., ICPP 2022; Apache-2.0), also that of a dataset of your own, and one of its tables.
 
-A directory holds `gt.txt` (or `gt_stage.txt`), lines `GraphID OnnxPath BatchSize LatencyMs ModelType PlatformId [Stage]`,
-and the ONNX files that the lines name.
+A directory holds `gt.txt` (or `gt_stage.txt`) and the ONNX files that it names, a line each:
+`GraphID OnnxPath BatchSize LatencyMs ModelType PlatformId [Stage]`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ DEVICES: Mapping[str, str] = {
 
 
 def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
-    """`nnmeter`, `nnlqp/nasbench201`, or the path of a directory in NNLQP's layout. Raises DataError for anything else."""
+    """`nnmeter`, `nnlqp/nasbench201`, or the path of a directory in NNLQP's layout; otherwise DataError."""
     if name == "nnmeter":
         return load_nnmeter(root)
     if name == "nnlqp/nasbench201":

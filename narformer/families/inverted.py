@@ -19,7 +19,7 @@ def inverted_residual(
     activation: Activation,
     squeeze_excite: bool = False,
 ) -> Value:
-    """Pointwise to `expanded`, depthwise, optional squeeze-and-excite, pointwise to `channels`; residual where it fits."""
+    """Pointwise to `expanded`, depthwise, squeeze-and-excite if asked, pointwise to `channels`; residual if it fits."""
     y = activation(net.conv(x, expanded, 1))
     y = net.depthwise(y, kernel, stride)
     if squeeze_excite:

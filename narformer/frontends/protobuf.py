@@ -38,7 +38,7 @@ Buffer = bytes | mmap.mmap
 
 
 def strip_weights(data: Buffer) -> bytes:
-    """The ONNX model in `data` without the contents of its large tensors. Raises ValueError where it is not protobuf."""
+    """The ONNX model in `data` without the contents of its large tensors. Raises ValueError if it is not protobuf."""
     return b"".join(_strip(data, 0, len(data), "model", 0))
 
 

@@ -97,7 +97,7 @@ def known_shapes(
 ) -> dict[str, Tensor]:
     """Shape and type of every input and of every output of the nodes in `order`.
 
-    What the file says is believed as long as no input was rebound; otherwise, or where it says too little, onnx infers.
+    What the file says is believed as long as no input was rebound; otherwise, or if it says too little, onnx infers.
     Raises ShapeError, naming the node, where a shape stays unknown.
     """
     needed = [output for index in order for output in nodes[index].output if output]
@@ -109,9 +109,10 @@ def known_shapes(
         node = nodes[index]
         for value in node.output[:1]:
             if value not in known:
+                operator = f"{node.domain or 'onnx'}.{node.op_type}"
                 raise ShapeError(
-                    f"{label}: the output shape of node {node.name or value!r} ({node.domain or 'onnx'}.{node.op_type}) "
-                    "cannot be inferred; export with fixed shapes, or bind the inputs with --input-shape"
+                    f"{label}: the output shape of node {node.name or value!r} ({operator}) cannot "
+                    "be inferred; export with fixed shapes, or bind the inputs with --input-shape"
                 )
         if node.op_type == "Reshape" and node.input[0] in known:
             before, after = known[node.input[0]], known[node.output[0]]

@@ -27,7 +27,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class PackedTokens:
-    """What a model reads of B networks: features (T, width), edges (2, E), graph (T,) network of each token, static (B, S)."""
+    """What a model reads of B networks: features (T, width), edges (2, E), graph (T,) owners, static (B, S)."""
 
     features: FloatArray
     edges: IntArray

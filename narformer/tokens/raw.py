@@ -63,7 +63,7 @@ _DEFAULTS = {"strides": 1, "pads": 0, "dilations": 1, "group": 1, "output_paddin
 
 @dataclass(frozen=True)
 class RawNodes:
-    """operation (N,) code or UNKNOWN; attributes (N, 8); shapes (N, 4), missing dims 0; edges (2, E) producer, consumer.
+    """operation (N,) code or UNKNOWN; attributes (N, 8); shapes (N, 4), missing dims 0; edges (2, E) from, to.
 
     The Graph's inputs come first, as tokens without an operation, then its nodes.
     """

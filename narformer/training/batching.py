@@ -26,7 +26,7 @@ class TokenSource(Protocol):
 
 
 def split_rows(ids: Sequence[str], shares: Sequence[float]) -> list[Indices]:
-    """Split rows at random but for ever: by SHA-1 order of their ids, one group a share, and the rest as the last group.
+    """Split rows at random but for ever, by SHA-1 order of their ids: a group a share, the rest as the last group.
 
     Adding rows to a dataset moves few of the others, and no seed has to be kept.
     """

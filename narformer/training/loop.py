@@ -88,7 +88,7 @@ def train(
                 prediction = model(*to_tensors(source.batch(rows), device))[: len(rows)]
             loss = relative_mse(prediction, wanted[rows].to(device))
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total += loss.item()
             if batch + 1 < batches:

@@ -57,7 +57,7 @@ def test_a_complete_cache_is_not_built_again(tmp_path: Path) -> None:
 def test_a_killed_build_keeps_its_finished_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "CHUNK", 4)
     broken = [*SOURCES[:8], FileSource(str(tmp_path / "absent.onnx"))]
-    with pytest.raises(DataError, match="network_8: .*absent.onnx: no such file"):
+    with pytest.raises(DataError, match=r"network_8: .*absent.onnx: no such file"):
         build_cache(broken, IDS, tmp_path / "cache", "narformer_v2", workers=1)
     (home,) = (tmp_path / "cache").iterdir()
     assert sorted(p.name for p in home.iterdir()) == ["chunk-00000000.npz", "chunk-00000004.npz"]

@@ -1,0 +1,179 @@
+"""The commands as a user meets them: output, JSON, exit codes, one clear line for each mistake."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from narformer.cli import main as cli
+from narformer.datasets.nnlqp import load_nnlqp
+
+spec = importlib.util.spec_from_file_location("dummies", Path(__file__).parents[1] / "test_predictor.py")
+assert spec is not None
+assert spec.loader is not None
+dummies = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(dummies)
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line in this process: exit code, standard output, standard error."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def call(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["narformer", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def dummy(tmp_path: Path) -> Path:
+    return dummies.write_dummy(tmp_path)
+
+
+def test_predict_prints_a_table(run: Run, dummy: Path, resnet18: Path) -> None:
+    result = run("predict", resnet18, "--predictor", dummy)
+    assert result.code == 0
+    for text in ("resnet18.onnx", "10.0 ms", "20.0 ms", "3.0 %", "90% interval", "warning: never seen in training"):
+        assert text in result.out
+
+
+def test_predict_json_has_an_object_per_model_and_device(run: Run, dummy: Path, resnet18: Path) -> None:
+    result = run("predict", resnet18, resnet18, "--predictor", dummy, "--json", "--device", "q")
+    rows = json.loads(result.out)
+    assert [(r["model"], r["device"], r["latency_ms"], r["source"]) for r in rows] == [
+        (str(resnet18), "q", 20.0, "predicted")
+    ] * 2
+    assert all(r["low_ms"] < r["latency_ms"] < r["high_ms"] and r["warnings"] for r in rows)
+
+
+@pytest.mark.parametrize(("limit", "code"), [("15", 3), ("20", 0), ("0.001", 3)])
+def test_a_limit_sets_the_exit_code(run: Run, dummy: Path, resnet18: Path, limit: str, code: int) -> None:
+    result = run("predict", resnet18, "--predictor", dummy, "--max-ms", limit)
+    assert result.code == code
+    assert ("exceeded" in result.out) == (code == 3)
+
+
+def test_one_bad_file_does_not_hide_the_others(run: Run, dummy: Path, resnet18: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"rubbish")
+    result = run("predict", tmp_path / "bad.onnx", resnet18, "--predictor", dummy, "--json")
+    assert result.code == 2
+    assert len(json.loads(result.out)) == 2
+    assert result.err.count("\n") == 1
+    assert "bad.onnx: not an ONNX model" in result.err
+
+
+def _dynamic(path: Path) -> Path:
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 3, "h", "w"]) for n in "xy")
+    graph = helper.make_graph(nodes, "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), str(path))
+    return path
+
+
+def test_dynamic_sizes_are_asked_for_and_bound(run: Run, dummy: Path, tmp_path: Path) -> None:
+    path = _dynamic(tmp_path / "dynamic.onnx")
+    result = run("predict", path, "--predictor", dummy)
+    assert result.code == 2
+    assert "--input-shape x=1,3,224,224" in result.err
+    for shape in ("x=1,3,8,8", "1,3,8,8", "1x3x8x8"):
+        assert run("predict", path, "--predictor", dummy, "--input-shape", shape).code == 0
+    assert "write it as NAME=1,3,224,224" in run("predict", path, "--predictor", dummy, "--input-shape", "x=big").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "z"], "unknown device z"),
+        (["--batch-size", "0"], "--batch-size"),
+        (["--predictor", "nobody"], "no such predictor"),
+    ],
+)
+def test_wrong_options_exit_with_two(run: Run, dummy: Path, resnet18: Path, arguments: list[str], message: str) -> None:
+    given = arguments if "--predictor" in arguments else ["--predictor", str(dummy), *arguments]
+    result = run("predict", resnet18, *given)
+    assert result.code == 2
+    assert message in result.err
+    assert "Traceback" not in result.err
+
+
+def test_devices_lists_what_is_known_and_how_well(run: Run, dummy: Path) -> None:
+    result = run("devices", "--predictor", dummy)
+    assert result.code == 0
+    assert "3.0 %" in result.out
+    rows = json.loads(run("devices", "--predictor", dummy, "--json").out)
+    assert [r["device"] for r in rows] == ["p", "q"]
+
+
+def test_inspect_shows_costs(run: Run, resnet18: Path) -> None:
+    result = run("inspect", resnet18)
+    assert result.code == 0
+    for text in ("1.81 GMACs", "11.7 Mparameters", "Conv", "heaviest nodes", "input 1x3x224x224"):
+        assert text in result.out
+    data = json.loads(run("inspect", resnet18, "--json", "--batch-size", 2).out)
+    assert data["macs"] == 2 * 1_814_073_344
+    assert data["operators"]["Conv"]["count"] == 20
+    assert len(data["heaviest"]) == 10
+
+
+def test_families_are_listed_and_sampled(run: Run, tmp_path: Path) -> None:
+    assert "resnet  (18, 34, 50)" in run("families", "list").out
+    result = run("families", "sample", "resnet", "--count", 4, "--out", tmp_path / "mine", "--version", "18")
+    assert result.code == 0
+    dataset = load_nnlqp(tmp_path / "mine")
+    assert len(dataset) == 4
+    assert np.isnan(dataset.targets).all()
+    assert len(dataset.sources[3].graph()) == 49
+    assert run("families", "sample", "lenet", "--out", tmp_path).code == 2
+
+
+def test_families_check_counts_and_fails(run: Run, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    row = "a,alexnet,,11_5_3_3_3-64_192_384_256_256_4096_4096,"
+    table.write_text(f"id,family,version,config,macs\n{row}674956032\n")
+    result = run("families", "check", table)
+    assert (result.code, result.err) == (0, "")
+    assert "1 networks,      1 with the table's MACs" in result.out
+    table.write_text(f"id,family,version,config,macs\n{row}674956033\n")
+    result = run("families", "check", table)
+    assert result.code == 1
+    assert "a: 674956032 instead of 674956033 MACs" in result.err
+
+
+def test_training_needs_a_configuration_it_can_read(run: Run, tmp_path: Path) -> None:
+    assert "cannot be read" in run("train", tmp_path / "absent.yaml").err
+    (tmp_path / "c.yaml").write_text("epochs: 1\n")
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "config.yaml").write_text("epochs: 2\n")
+    result = run("train", tmp_path / "c.yaml", "--out", out)
+    assert result.code == 2
+    assert "holds a run with other settings" in result.err
+
+
+def test_version_and_help(run: Run) -> None:
+    assert run("--version").out == "narformer 0.1.0\n"
+    assert "predict" in run("--help").out

@@ -1,0 +1,138 @@
+"""The predictor: estimates with intervals and warnings, from tiny dummy weights in the real file format."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import narformer
+from narformer.errors import DataError, ModelError, UnknownDeviceError
+from narformer.graph import Graph, Node, Operand, Tensor
+from narformer.predictor import Card, Novelty, Output, Predictor
+from narformer.tokens.statistics import NAMES, statistics
+
+X = Tensor((1, 3, 8, 8))
+
+
+def relu_graph(op: str = "Relu", batch: int = 1, name: str = "net") -> Graph:
+    x = Tensor((batch, 3, 8, 8))
+    return Graph((Node("r", op, (Operand(x, ~0),), (x,)),), (x,), ("x",), name)
+
+
+def write_dummy(directory: Path, devices: tuple[str, ...] = ("p", "q")) -> Path:
+    """A predictor that answers 10, 20, … ms for every network."""
+    inputs = [
+        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["t", 152]),
+        helper.make_tensor_value_info("edges", TensorProto.INT64, [2, "e"]),
+        helper.make_tensor_value_info("graph", TensorProto.INT64, ["t"]),
+        helper.make_tensor_value_info("static", TensorProto.FLOAT, ["b", 40]),
+    ]
+    constants = {
+        "zero": np.zeros((40, len(devices)), dtype=np.float32),
+        "answer": 10 * np.arange(1, len(devices) + 1, dtype=np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["static", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "answer"], ["latency"]),
+    ]
+    output = helper.make_tensor_value_info("latency", TensorProto.FLOAT, ["b", len(devices)])
+    tensors = [onnx.numpy_helper.from_array(a, n) for n, a in constants.items()]
+    graph = helper.make_graph(nodes, "dummy", inputs, [output], tensors)
+    path = directory / "dummy.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), str(path))
+    known = statistics(relu_graph())
+    card = Card(
+        name="dummy",
+        model="narformer_v2",
+        tokenizer="narformer_v2",
+        outputs=tuple(Output(d, "", {"known": 0.1, "novel": 1.0}, {"mape": 3.0}) for d in devices),
+        operators=("Relu",),
+        batch_sizes=(1,),
+        novelty=Novelty(known, np.ones(len(NAMES)), np.zeros((1, len(NAMES))), 0.5),
+    )
+    path.with_suffix(".json").write_text(card.to_json())
+    return path
+
+
+@pytest.fixture
+def predictor(tmp_path: Path) -> Predictor:
+    return Predictor.load(write_dummy(tmp_path))
+
+
+def test_estimates_carry_unit_interval_and_error(predictor: Predictor) -> None:
+    first, second = predictor.predict([relu_graph()])
+    assert (first.device, second.device) == ("p", "q")
+    assert (first.model, first.source, first.level, first.held_out_mape) == ("net", "predicted", 0.9, 3.0)
+    assert first.latency_ms == 10
+    assert first.low_ms == pytest.approx(10 / np.exp(0.1))
+    assert first.high_ms == pytest.approx(10 * np.exp(0.1))
+    assert first.warnings == ()
+    assert json.loads(json.dumps(first.to_dict()))["latency_ms"] == 10
+
+
+def test_unknown_operators_batches_and_sizes_widen_the_interval(predictor: Predictor) -> None:
+    huge = Tensor((1, 3, 4000, 4000))
+    far = Graph((Node("r", "Relu", (Operand(huge, ~0),), (huge,)),), (huge,))
+    for graph, warning in (
+        (relu_graph("Gelu"), "operator Gelu"),
+        (relu_graph(batch=4), "batch size 4"),
+        (far, "far from every network trained on"),
+    ):
+        (estimate,) = predictor.predict([graph], ["p"])
+        assert any(warning in w for w in estimate.warnings)
+        assert estimate.high_ms == pytest.approx(10 * np.e)
+
+
+def test_many_graphs_at_once_keep_their_order(predictor: Predictor) -> None:
+    graphs = [relu_graph(name=f"n{i}") for i in range(5000)]
+    estimates = predictor.predict(graphs, ["q", "p"])
+    assert [(e.model, e.device) for e in estimates[:3]] == [("n0", "q"), ("n0", "p"), ("n1", "q")]
+    assert len(estimates) == 10_000
+    assert predictor.predict([]) == []
+
+
+def test_an_unknown_device_is_told(predictor: Predictor) -> None:
+    with pytest.raises(UnknownDeviceError, match="unknown device z; this predictor knows p, q"):
+        predictor.predict([relu_graph()], ["z"])
+
+
+def test_broken_and_absent_predictors_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such predictor"):
+        Predictor.load("nobody")
+    path = write_dummy(tmp_path)
+    path.with_suffix(".json").write_text("{}")
+    with pytest.raises(DataError, match="not the card of a predictor"):
+        Predictor.load(path)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(DataError, match="cannot be read"):
+        Predictor.load(path)
+    path.write_bytes(b"rubbish")
+    with pytest.raises(DataError, match="ONNX Runtime cannot load it"):
+        Predictor.load(path)
+
+
+def test_three_lines_of_python(tmp_path: Path, resnet18: Path) -> None:
+    dummy = str(write_dummy(tmp_path))
+    (estimate,) = narformer.predict(resnet18, devices="q", predictor=dummy)
+    assert (estimate.model, estimate.latency_ms) == (str(resnet18), 20)
+    assert len(narformer.predict([resnet18, narformer.read_onnx(resnet18)], predictor=dummy)) == 4
+    with pytest.raises(ModelError, match="no such file"):
+        narformer.predict(tmp_path / "absent.onnx", predictor=dummy)
+
+
+def test_the_road_of_a_prediction_never_imports_torch(tmp_path: Path, resnet18: Path) -> None:
+    code = (
+        "import sys, narformer; from narformer.cli.main import app\n"
+        f"narformer.predict({str(resnet18)!r}, predictor={str(write_dummy(tmp_path))!r})\n"
+        "heavy = [m for m in ('torch', 'scipy', 'sklearn', 'pandas', 'matplotlib') if m in sys.modules]\n"
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
