@@ -1,0 +1,35 @@
+# The two commands of the README, and what they stand on. VENV is created where it is missing.
+VENV ?= .venv
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := $(VENV)/bin
+
+.PHONY: predict test lint bench clean
+
+predict: $(VENV)/.installed  ## Install what predictions need, and predict the example network.
+	$(BIN)/narformer predict examples/resnet18.onnx
+
+test: $(VENV)/.installed-dev  ## Install everything, and pass the tests.
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev  ## Style, types, and which way imports may point.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev  ## Speed against named rivals, as ratios.
+	$(BIN)/python benchmarks/training_step.py
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
