@@ -1,6 +1,7 @@
 """The token cache: every network of a dataset parsed once, its tokens kept on disk and read through a memory map.
 
-Kept are the raw integers of each token (26 times smaller than the features); a batch is expanded when it is asked for.
+Kept are the raw integers of each token (12 times smaller than the features), which every tokenizer of whole networks
+expands when a batch is asked for, and each network's graph statistics.
 Chunks are written whole or not at all, so a killed build goes on where it stopped; the directory's name holds a digest
 of the sources, so a stale cache is never read.
 """
@@ -21,11 +22,12 @@ import numpy.typing as npt
 
 from narformer.datasets.dataset import Source
 from narformer.errors import DataError, NarformerError
-from narformer.tokens import narformer_v2
+from narformer.tokens import narformer_v2, nnlp
 from narformer.tokens.packing import FloatArray, PackedTokens, ranges
 from narformer.tokens.raw import RawNodes, raw_nodes
+from narformer.tokens.statistics import statistics
 
-FORMAT = 1  # of what is kept; counts up when tokens change
+FORMAT = 2  # of what is kept; counts up when tokens change
 CHUNK = 256
 _COLUMNS = 13  # operation, eight attributes, four dims
 
@@ -40,17 +42,19 @@ class Expansion:
 
 EXPANSIONS: Mapping[str, Expansion] = {
     "narformer_v2": Expansion(narformer_v2.features, narformer_v2.static_features),
+    "nnlp": Expansion(nnlp.features, nnlp.static_features),
 }
 
 
 class TokenCache:
-    """The tokens of many networks, by row."""
+    """The tokens of many networks, by row, and their graph statistics (rows, S)."""
 
     def __init__(self, directory: Path, tokenizer: str) -> None:
         self._expansion = EXPANSIONS[tokenizer]
         self._tokens = np.load(directory / "tokens.npy", mmap_mode="r")
         self._edges = np.load(directory / "edges.npy", mmap_mode="r")
         self._static = np.load(directory / "static.npy")
+        self.statistics: npt.NDArray[np.float64] = np.load(directory / "statistics.npy")
         self._token_offsets, self._edge_offsets = np.load(directory / "offsets.npy")
 
     def __len__(self) -> int:
@@ -117,6 +121,7 @@ def _fill(sources: Sequence[Source], ids: Sequence[str], home: Path, workers: in
         "tokens": np.concatenate([p["tokens"] for p in parts]),
         "edges": np.concatenate([p["edges"] for p in parts]),
         "static": np.concatenate([p["static"] for p in parts]),
+        "statistics": np.concatenate([p["statistics"] for p in parts]),
         "offsets": np.stack(
             [
                 np.concatenate([[0], np.cumsum(np.concatenate([p["sizes"] for p in parts]))]),
@@ -134,7 +139,7 @@ def _fill(sources: Sequence[Source], ids: Sequence[str], home: Path, workers: in
 def _write_chunk(job: tuple[Path, int, Sequence[Source], Sequence[str]]) -> list[str]:
     """Tokenise one chunk into a file of its own; returns what could not be read, a line each."""
     home, start, sources, ids = job
-    tokens, edges, static, failures = [], [], [], []
+    tokens, edges, static, summaries, failures = [], [], [], [], []
     for source, name in zip(sources, ids, strict=True):
         try:
             graph = source.graph()
@@ -145,6 +150,7 @@ def _write_chunk(job: tuple[Path, int, Sequence[Source], Sequence[str]]) -> list
         tokens.append(np.column_stack([raw.operation, raw.attributes, raw.shapes]))
         edges.append(raw.edges.T)
         numbers = narformer_v2.static_numbers(graph)
+        summaries.append(statistics(graph))
         static.append([numbers.batch_size, numbers.flops, numbers.parameters, numbers.memory_access])
     if failures:
         return failures
@@ -157,6 +163,7 @@ def _write_chunk(job: tuple[Path, int, Sequence[Source], Sequence[str]]) -> list
         tokens=kept,
         edges=np.concatenate(edges),
         static=np.array(static, dtype=np.float64),
+        statistics=np.array(summaries),
         sizes=np.array([len(t) for t in tokens]),
         edge_sizes=np.array([len(e) for e in edges]),
     )

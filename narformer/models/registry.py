@@ -10,6 +10,9 @@ from torch import nn
 
 from narformer.errors import ConfigError
 from narformer.models.narformer_v2 import NarformerV2, NarformerV2Config
+from narformer.models.nn_former import NnFormer, NnFormerConfig
+from narformer.models.nnlp import Nnlp, NnlpConfig
+from narformer.models.transformer import Transformer, TransformerConfig
 
 
 class Entry(NamedTuple):
@@ -20,7 +23,12 @@ class Entry(NamedTuple):
     tokenizer: str
 
 
-MODELS: Mapping[str, Entry] = {"narformer_v2": Entry(NarformerV2, NarformerV2Config, "narformer_v2")}
+MODELS: Mapping[str, Entry] = {
+    "narformer_v2": Entry(NarformerV2, NarformerV2Config, "narformer_v2"),
+    "nnlp": Entry(Nnlp, NnlpConfig, "nnlp"),
+    "nn_former": Entry(NnFormer, NnFormerConfig, "narformer_v2"),
+    "transformer": Entry(Transformer, TransformerConfig, "narformer_v2"),
+}
 
 
 def tokenizer_of(name: str) -> str:

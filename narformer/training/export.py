@@ -6,9 +6,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from narformer.datasets.dataset import Dataset, Source
+from narformer.datasets.cache import TokenCache
+from narformer.datasets.dataset import Dataset
 from narformer.errors import DataError
 from narformer.evaluation.metrics import acc, mape
 from narformer.predictor import Card, Novelty, Output
-from narformer.tokens.statistics import statistics
-from narformer.training.batching import Indices, TokenSource, predict_rows
+from narformer.training.batching import Indices, predict_rows
 
 # Reference networks a family for the novelty measure: enough to cover a family's range, little enough for a card.
 REFERENCES_PER_FAMILY = 40
@@ -74,29 +72,17 @@ def conformal_quantile(
     return float(residuals[min(rank, len(residuals)) - 1])
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What one training network tells the card: its statistics, operators and batch size."""
+def novelty_measure(reference: npt.NDArray[np.float64], held_out: npt.NDArray[np.float64]) -> Novelty:
+    """Nearest-reference distance, its threshold set so that half a percent of held-out known networks would pass it.
 
-    statistics: npt.NDArray[np.float64]
-    operators: frozenset[str]
-    batch_size: int
-
-
-def summarise(source: Source) -> Summary:
-    graph = source.graph()
-    return Summary(statistics(graph), frozenset(node.op for node in graph.nodes), graph.batch_size)
-
-
-def novelty_measure(reference: Sequence[Summary], held_out: Sequence[Summary]) -> Novelty:
-    """Nearest-reference distance, its threshold set so that half a percent of held-out known networks would pass it."""
-    points = np.stack([s.statistics for s in reference])
-    center = points.mean(axis=0)
+    reference, held_out: graph statistics (rows, S) of networks trained on, and of others from the same families.
+    """
+    center = reference.mean(axis=0)
     # A statistic that hardly varies (no network has a Softmax) still has to notice one that does: hence the floor.
-    scale = np.maximum(points.std(axis=0), 0.1)
-    measure = Novelty(center, scale, np.round((points - center) / scale, 2), 0.0)
-    distances = measure.distance(np.stack([s.statistics for s in held_out]))
-    return Novelty(measure.center, measure.scale, measure.references, float(np.quantile(distances, 0.995)))
+    scale = np.maximum(reference.std(axis=0), 0.1)
+    measure = Novelty(center, scale, np.round((reference - center) / scale, 2), 0.0)
+    threshold = float(np.quantile(measure.distance(held_out), 0.995))
+    return Novelty(measure.center, measure.scale, measure.references, threshold)
 
 
 def export_predictor(
@@ -105,7 +91,7 @@ def export_predictor(
     model_name: str,
     tokenizer: str,
     dataset: Dataset,
-    source: TokenSource,
+    source: TokenCache,
     fit: Indices,
     calibration: Indices,
     path: Path,
@@ -139,17 +125,15 @@ def export_predictor(
 
     families = np.asarray(dataset.family)
     chosen = [row for f in sorted(set(families[fit])) for row in fit[families[fit] == f][:REFERENCES_PER_FAMILY]]
-    with ProcessPoolExecutor() as pool:
-        seen = list(pool.map(summarise, [dataset.sources[row] for row in chosen], chunksize=16))
-        held = list(pool.map(summarise, [dataset.sources[row] for row in calibration], chunksize=16))
+    seen = [dataset.sources[row].graph() for row in chosen]
     card = Card(
         name=name,
         model=model_name,
         tokenizer=tokenizer,
         outputs=tuple(outputs),
-        operators=tuple(sorted(set().union(*(s.operators for s in seen)))),
-        batch_sizes=tuple(sorted({s.batch_size for s in seen})),
-        novelty=novelty_measure(seen, held),
+        operators=tuple(sorted({node.op for graph in seen for node in graph.nodes})),
+        batch_sizes=tuple(sorted({graph.batch_size for graph in seen})),
+        novelty=novelty_measure(source.statistics[chosen], source.statistics[calibration]),
         level=LEVEL,
         training=training,
     )

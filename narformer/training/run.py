@@ -79,7 +79,7 @@ def prepare(config: TrainConfig, data: Path | None) -> Dataset:
 def tokens_of(dataset: Dataset, model: str, cache: Path) -> TokenCache:
     """The dataset's tokens for a model, from the cache on disk, which is filled first where it has to be."""
     tokenizer = tokenizer_of(model)
-    return build_cache(dataset.sources, dataset.ids, cache / dataset.name.replace("/", "-") / tokenizer, tokenizer)
+    return build_cache(dataset.sources, dataset.ids, cache / dataset.name, tokenizer)
 
 
 def train_parts(config: TrainConfig, dataset: Dataset) -> tuple[Indices, Indices, Indices]:
