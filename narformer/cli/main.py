@@ -7,9 +7,11 @@ import sys
 import typer
 
 from narformer.cli.devices import devices
+from narformer.cli.evaluate import evaluate
 from narformer.cli.families import app as families
 from narformer.cli.inspect import inspect
 from narformer.cli.predict import predict
+from narformer.cli.report import report
 from narformer.cli.train import train
 from narformer.errors import NarformerError
 
@@ -23,6 +25,8 @@ app.command()(predict)
 app.command()(inspect)
 app.command()(devices)
 app.command()(train)
+app.command()(evaluate)
+app.command()(report)
 app.add_typer(families, name="families")
 
 

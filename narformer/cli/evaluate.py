@@ -1,0 +1,69 @@
+"""`narformer evaluate`: a model, or a finished predictor, under a protocol; results as JSON and Markdown."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from narformer.errors import ConfigError, MissingExtraError
+
+EPOCHS = {"full": 24, "quick": 30}
+PEERS = ("flops", "flops_memory", "boosted_trees", "nnlp", "transformer", "nn_former", "narformer_v2")
+
+
+def evaluate(
+    protocol_name: str = typer.Argument(
+        ..., help="A protocol; `all` for every one on nn-Meter's and NNLQP's tables.", metavar="PROTOCOL"
+    ),
+    model: list[str] = typer.Option(
+        [], "--model", "-m", help=f"Model to train and test; repeat. `all`: {', '.join(PEERS)}."
+    ),
+    predictor: str | None = typer.Option(
+        None, "--predictor", help="Instead of training: a shipped predictor, or an .onnx."
+    ),
+    quick: bool = typer.Option(False, "--quick", help="150 train and 50 test rows a family: minutes on two cores."),
+    seeds: int = typer.Option(1, "--seeds", min=1, help="How many seeds, counted from 0."),
+    epochs: int | None = typer.Option(None, "--epochs", min=1, help="Training epochs. Default: 24 full, 30 quick."),
+    device: str | None = typer.Option(None, "--device", "-d", help="One device alone. Default: all at once."),
+    nnlqp: Path | None = typer.Option(None, "--nnlqp", help="Directory in NNLQP's layout, for the nnlqp/ protocols."),
+    data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
+    cache: Path = typer.Option(Path("cache"), "--cache", help="Directory of the token cache."),
+    runs: Path = typer.Option(Path("runs/evaluate"), "--runs", help="Where unfinished and finished tasks are kept."),
+    out: Path = typer.Option(Path("docs/results"), "--out", "-o", help="Where the results go."),
+) -> None:
+    """Run a protocol. Killed at any moment, the same command goes on where it stopped."""
+    try:
+        import scipy  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("evaluating needs PyTorch and SciPy: pip install 'narformer[train]'") from error
+    from narformer.evaluation.protocols import PROTOCOLS, protocol
+    from narformer.evaluation.report import save_result
+    from narformer.evaluation.run import evaluate_predictor, run_protocol
+
+    if (predictor is None) == (not model):
+        raise ConfigError("give either --model NAME (to train and test) or --predictor NAME (to test)")
+    form = "quick" if quick else "full"
+    names = [p.name for p in PROTOCOLS.values() if p.dataset] if protocol_name == "all" else [protocol_name]
+    wanted = list(PEERS) if model == ["all"] else model
+    for name in names:
+        chosen = protocol(name)
+        dataset = chosen.load(form, data, nnlqp, device)
+        if predictor is not None:
+            print(save_result(evaluate_predictor(chosen, dataset, predictor), out))
+            continue
+        for each in wanted:
+            result = run_protocol(
+                chosen,
+                dataset,
+                each,
+                form=form,
+                seeds=tuple(range(seeds)),
+                epochs=epochs or EPOCHS[form],
+                cache=cache,
+                runs=runs,
+                show=lambda line: print(line, file=sys.stderr, flush=True),
+            )
+            print(save_result(result, out))

@@ -1,0 +1,100 @@
+"""The protocols: which rows to learn from, which to test on, as published, in a full and a quick form.
+
+A protocol is a list of tasks on one dataset. Every task trains a model afresh on all devices at once, missing labels
+masked, and is scored on its test rows, which nothing has seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.datasets.dataset import Dataset, quick
+from narformer.datasets.registry import load_dataset
+from narformer.errors import ConfigError, DataError
+
+Indices = npt.NDArray[np.int64]
+FEW_SAMPLES = (50, 100, 200, 500, 1000)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training and test: rows of the protocol's dataset."""
+
+    name: str
+    fit: Indices
+    test: Indices
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """dataset: name of a public one, or None where the caller gives a directory in NNLQP's layout."""
+
+    name: str
+    about: str
+    dataset: str | None
+    tasks: Callable[[Dataset], list[Task]]
+    one_device: bool = False
+
+    def load(self, form: str, root: Path | None, directory: Path | None, device: str | None) -> Dataset:
+        """The dataset in a form, rows without any label left out. Raises DataError, ConfigError."""
+        if self.dataset is None and directory is None:
+            raise ConfigError(f"{self.name} needs --nnlqp DIRECTORY, a dataset in NNLQP's layout")
+        dataset = load_dataset(self.dataset or str(directory), root)
+        if device is not None:
+            dataset = dataset.with_devices([device])
+        elif self.one_device and len(dataset.devices) > 1:
+            raise ConfigError(f"{self.name} is for one platform: choose --device from {', '.join(dataset.devices)}")
+        dataset = dataset.subset(np.flatnonzero(np.isfinite(dataset.targets).any(axis=1)))
+        return quick(dataset) if form == "quick" else dataset
+
+
+def in_domain(dataset: Dataset) -> list[Task]:
+    return [Task("in-domain", dataset.rows("train"), dataset.rows("test"))]
+
+
+def leave_one_family_out(dataset: Dataset) -> list[Task]:
+    """For each family: train rows of all others, test rows of that one."""
+    families = sorted(set(dataset.family))
+    if len(families) < 2:
+        raise DataError(f"{dataset.name}: leaving a family out needs at least two families")
+    return [
+        Task(family, dataset.rows("train", set(families) - {family}), dataset.rows("test", {family}))
+        for family in families
+    ]
+
+
+def few_samples(dataset: Dataset) -> list[Task]:
+    """The first 50, 100, … train rows in SHA-1 order of their ids, all test rows."""
+    rows = sorted(dataset.rows("train"), key=lambda r: hashlib.sha1(dataset.ids[r].encode()).hexdigest())
+    sizes = [size for size in FEW_SAMPLES if size <= len(rows)]
+    return [Task(f"{size} networks", np.sort(np.array(rows[:size])), dataset.rows("test")) for size in sizes]
+
+
+_ALL = (
+    Protocol("nnmeter/in-domain", "train rows to test rows of all families", "nnmeter", in_domain),
+    Protocol(
+        "nnmeter/leave-one-family-out",
+        "all families but one to that one; the paper's out-of-domain protocol on nn-Meter's data",
+        "nnmeter",
+        leave_one_family_out,
+    ),
+    Protocol("nnmeter/few-samples", "50 to 1000 training networks", "nnmeter", few_samples),
+    Protocol("nnlqp/nasbench201", "the official 1800/200 split of one NNLQP family", "nnlqp/nasbench201", in_domain),
+    Protocol("nnlqp/in-domain", "NNLQP's own stages, one platform", None, in_domain, one_device=True),
+    Protocol("nnlqp/leave-one-family-out", "all families but one, one platform", None, leave_one_family_out, True),
+    Protocol("nnlqp/multi-platform", "NNLQP's own stages, one model for all platforms", None, in_domain),
+)
+PROTOCOLS: Mapping[str, Protocol] = {p.name: p for p in _ALL}
+
+
+def protocol(name: str) -> Protocol:
+    """Raises ConfigError for a protocol that does not exist."""
+    if name not in PROTOCOLS:
+        raise ConfigError(f"unknown protocol {name!r}; known are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

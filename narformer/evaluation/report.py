@@ -1,0 +1,206 @@
+"""Results on disk, one JSON file a protocol, form and model; and the page of tables made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from narformer.errors import DataError
+
+Result = dict[str, Any]
+# Read off the papers; set apart from what was measured here.
+PUBLISHED = (
+    ("NNLQP, all families, in-domain", "NAR-Former V2", "MAPE about 3.0 %", "Yi et al., NeurIPS 2023"),
+    (
+        "nn-Meter's own kernel predictors, in-domain",
+        "nn-Meter",
+        "about 99 % within 10 % (CPU, GPU), 83 % (VPU)",
+        "Zhang et al., 2021",
+    ),
+)
+
+
+def save_result(result: Result, out: Path) -> str:
+    """Write one result as JSON below `out`; returns a line a device to print. Raises DataError where it cannot."""
+    path = out / f"{result['protocol'].replace('/', '-')}.{result['form']}.{result['model']}.json"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+    lines = [f"{result['protocol']} ({result['form']}), {result['model']}:"]
+    lines += [
+        f"  {d:24s} MAPE {spread(result, d, 'mape')} %   Acc(10 %) {spread(result, d, 'acc_10')} %"
+        for d in devices_of(result)
+    ]
+    return "\n".join([*lines, f"  {path}"])
+
+
+def load_results(directory: Path) -> list[Result]:
+    """All results below a directory. Raises DataError for a file that is not one."""
+    results = []
+    for path in sorted(directory.glob("*.json")):
+        try:
+            result = json.loads(path.read_text())
+            result["protocol"], result["form"], result["model"], result["runs"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: not a result of narformer evaluate") from error
+        results.append(result)
+    return results
+
+
+def devices_of(result: Result) -> list[str]:
+    return list(dict.fromkeys(d for run in result["runs"] for task in run["tasks"].values() for d in task["devices"]))
+
+
+def values(result: Result, device: str, metric: str, task: str | None = None, family: str = "all") -> list[float]:
+    """The metric of each seed: of one task, or its mean over all tasks that have it."""
+    found = []
+    for run in result["runs"]:
+        tables = [t["devices"] for name, t in run["tasks"].items() if task in (None, name)]
+        scores = [t[device][family] for t in tables if family in t.get(device, {})]
+        numbers = [s[metric] for s in scores if metric in s]
+        if numbers:
+            found.append(float(np.mean(numbers)))
+    return found
+
+
+def spread(result: Result, device: str, metric: str, task: str | None = None, family: str = "all") -> str:
+    """Mean over seeds, ± their standard deviation where there are several; a dash where there is nothing."""
+    numbers = values(result, device, metric, task, family)
+    if not numbers:
+        return "–"
+    mean = f"{np.mean(numbers):.2f}"
+    return f"{mean} ± {np.std(numbers, ddof=1):.2f}" if len(numbers) > 1 else mean
+
+
+def page(results: Sequence[Result]) -> str:
+    """The page of all tables, in Markdown."""
+    parts = [
+        "# Results",
+        "Every figure here was made by `narformer evaluate`; this page by `narformer report`, from the JSON files "
+        "beside it. MAPE is the mean absolute percentage error, Acc(10 %) the share of networks predicted within 10 %. A test "
+        "row is never trained or tuned on; the best epoch is chosen on 5 % of the train rows. Where several seeds were "
+        "run, mean ± standard deviation. Full and quick forms (150 train and 50 test rows a family) are never mixed.",
+    ]
+    shipped = [r for r in results if _is_predictor(r)]
+    for result in shipped:
+        parts += [f"## Shipped predictor `{result['model']}`", *_shipped(result)]
+    trained = [r for r in results if not _is_predictor(r)]
+    if trained:
+        parts += ["## All protocols", *_overview(trained)]
+    for protocol, form in sorted({(r["protocol"], r["form"]) for r in trained}):
+        group = [r for r in trained if (r["protocol"], r["form"]) == (protocol, form)]
+        parts += [f"## {protocol}, {form} form", *_protocol_tables(protocol, form, group)]
+    parts += ["## Published figures, for orientation", _published()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _is_predictor(result: Result) -> bool:
+    tables = [table for run in result["runs"] for task in run["tasks"].values() for table in task["devices"].values()]
+    return any("coverage" in table["all"] for table in tables)
+
+
+def _shipped(result: Result) -> Iterable[str]:
+    command = f"narformer evaluate {result['protocol']} --predictor {result['model']}"
+    yield f"Made by `{command}`, from the network to the interval."
+    devices = devices_of(result)
+    columns = (
+        ("rows", "test rows"),
+        ("mape", "MAPE %"),
+        ("acc_10", "Acc(10 %)"),
+        ("acc_5", "Acc(5 %)"),
+        ("kendall", "Kendall"),
+        ("coverage", "90 % interval covers %"),
+        ("width", "its width %"),
+    )
+    (run,) = result["runs"]
+    tables = next(iter(run["tasks"].values()))["devices"]
+    rows = [[d, *(_plain(tables[d]["all"][key]) for key, _ in columns)] for d in devices]
+    yield _table(["device", *(title for _, title in columns)], rows)
+    families = sorted({f for d in devices for f in tables[d]} - {"all"})
+    for metric, title in (("mape", "MAPE %"), ("acc_10", "Acc(10 %)")):
+        yield f"{title} by family:"
+        rows = [[f, *(_plain(tables[d][f][metric]) if f in tables[d] else "–" for d in devices)] for f in families]
+        yield _table(["family", *devices], rows)
+
+
+def _overview(results: Sequence[Result]) -> Iterable[str]:
+    yield "MAPE in percent, mean over all devices and tasks; best in bold."
+    for form in ("full", "quick"):
+        group = [r for r in results if r["form"] == form]
+        if not group:
+            continue
+        protocols = sorted({r["protocol"] for r in group})
+        models = list(dict.fromkeys(r["model"] for r in sorted(group, key=lambda r: r["model"])))
+        cells: dict[tuple[str, str], float] = {}
+        for r in group:
+            cells[r["model"], r["protocol"]] = float(np.mean([np.mean(values(r, d, "mape")) for d in devices_of(r)]))
+        rows = []
+        for model in models:
+            row = [model]
+            for p in protocols:
+                best = min(value for (_, name), value in cells.items() if name == p)
+                value = cells.get((model, p))
+                text = "–" if value is None else f"{value:.2f}"
+                row.append(f"**{text}**" if value == best else text)
+            rows.append(row)
+        yield f"{form.capitalize()} form:"
+        yield _table(["model", *protocols], rows)
+
+
+def _protocol_tables(protocol: str, form: str, group: Sequence[Result]) -> Iterable[str]:
+    option = " --quick" if form == "quick" else ""
+    yield f"Made by `narformer evaluate {protocol}{option} --model NAME`" + _settings(group)
+    devices = list(dict.fromkeys(d for r in group for d in devices_of(r)))
+    tasks = list(dict.fromkeys(t for r in group for run in r["runs"] for t in run["tasks"]))
+    if len(tasks) == 1:
+        for metric, title, best in (("mape", "MAPE %", min), ("acc_10", "Acc(10 %)", max)):
+            yield f"{title}:"
+            yield _best_table(["model", *devices], group, [(d, metric, None) for d in devices], best)
+        return
+    for device in devices:
+        present = [t for t in tasks if any(values(r, device, "mape", t) for r in group)]
+        yield f"MAPE % on {device}, by task:"
+        keys: list[tuple[str, str, str | None]] = [(device, "mape", t) for t in [*present, None]]
+        yield _best_table(["model", *present, "mean"], group, keys, min)
+
+
+def _settings(group: Sequence[Result]) -> str:
+    epochs = sorted({r["epochs"] for r in group if r["epochs"]})
+    seeds = sorted({len(r["runs"]) for r in group if r["epochs"]})
+    if not epochs:
+        return "."
+    return f" (epochs {', '.join(map(str, epochs))}; seeds {', '.join(map(str, seeds))})."
+
+
+def _best_table(
+    header: list[str], group: Sequence[Result], keys: Sequence[tuple[str, str, str | None]], best: Any
+) -> str:
+    means = {(r["model"], k): np.mean(v) for r in group for k in keys if (v := values(r, *k))}
+    rows = []
+    for r in sorted(group, key=lambda r: r["model"]):
+        row = [r["model"]]
+        for k in keys:
+            text = spread(r, *k)
+            column = [m for (_, key), m in means.items() if key == k]
+            row.append(f"**{text}**" if column and means.get((r["model"], k)) == best(column) else text)
+        rows.append(row)
+    return _table(header, rows)
+
+
+def _published() -> str:
+    return _table(["protocol", "predictor", "figure", "source"], [list(row) for row in PUBLISHED])
+
+
+def _plain(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

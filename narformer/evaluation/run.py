@@ -1,0 +1,149 @@
+"""Runs a protocol for a model and several seeds; finished tasks are kept, so a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.datasets.cache import TokenCache, build_cache
+from narformer.datasets.dataset import Dataset, Source
+from narformer.evaluation.protocols import Protocol, Task
+from narformer.evaluation.scores import score_table
+from narformer.evaluation.yardsticks import YARDSTICKS, fit_predict
+from narformer.predictor import Predictor
+
+VALIDATION = 0.05
+Result = dict[str, Any]
+Show = Callable[[str], None]
+
+
+def run_protocol(
+    protocol: Protocol,
+    dataset: Dataset,
+    model: str,
+    *,
+    form: str,
+    seeds: tuple[int, ...],
+    epochs: int,
+    cache: Path,
+    runs: Path,
+    show: Show = lambda _: None,
+) -> Result:
+    """Train and score `model` on every task for every seed. A yardstick needs one seed: it has no chance in it.
+
+    Below `runs` each task keeps its checkpoints and, once finished, `scores.json`. Raises DataError, ConfigError.
+    """
+    tasks = protocol.tasks(dataset)
+    if model in YARDSTICKS:
+        seeds = seeds[:1]
+        tokens = build_cache(dataset.sources, dataset.ids, cache / dataset.name, "narformer_v2")
+    else:
+        from narformer.models.registry import tokenizer_of
+
+        tokens = build_cache(dataset.sources, dataset.ids, cache / dataset.name, tokenizer_of(model))
+    results = []
+    for seed in seeds:
+        scored: dict[str, Any] = {}
+        for task in tasks:
+            home = runs / protocol.name / form / f"{model}-{epochs}" / f"seed{seed}" / task.name.replace(" ", "-")
+            finished = home / "scores.json"
+            if not finished.exists():
+                started = time.monotonic()
+                prediction = _predict(model, dataset, tokens, task, seed, epochs, home)
+                families = [dataset.family[r] for r in task.test]
+                table = score_table(prediction, dataset.targets[task.test], dataset.devices, families)
+                kept = {"devices": table, "train": len(task.fit), "seconds": round(time.monotonic() - started, 1)}
+                home.mkdir(parents=True, exist_ok=True)
+                partial = finished.with_suffix(".partial")
+                partial.write_text(json.dumps(kept))
+                partial.replace(finished)
+                for checkpoint in home.glob("*.pt"):
+                    checkpoint.unlink()
+            scored[task.name] = json.loads(finished.read_text())
+            errors = {d: s["all"]["mape"] for d, s in scored[task.name]["devices"].items()}
+            listed = "  ".join(f"{d} {e:.2f} %" for d, e in errors.items())
+            show(f"{protocol.name} {form} {model} seed {seed} {task.name}: {listed}")
+        results.append({"seed": seed, "tasks": scored})
+    return {
+        "protocol": protocol.name,
+        "form": form,
+        "model": model,
+        "epochs": None if model in YARDSTICKS else epochs,
+        "runs": results,
+    }
+
+
+def _predict(
+    model: str, dataset: Dataset, tokens: TokenCache, task: Task, seed: int, epochs: int, home: Path
+) -> npt.NDArray[np.float64]:
+    """Learn from the task's fit rows, predict its test rows: (test, devices)."""
+    if model in YARDSTICKS:
+        return fit_predict(model, tokens.statistics, dataset.targets, task.fit, task.test)
+    import torch
+
+    from narformer.models.registry import create_model
+    from narformer.training.batching import predict_rows, split_rows
+    from narformer.training.config import TrainConfig
+    from narformer.training.loop import train
+
+    config = TrainConfig(dataset.name, model, epochs=epochs, precision="bfloat16", seed=seed)
+    validation, fit = split_rows([dataset.ids[r] for r in task.fit], (VALIDATION,))
+    torch.manual_seed(seed)
+    network = create_model(model, {}, len(dataset.devices))
+    for _ in train(config, network, tokens, dataset.targets, task.fit[fit], task.fit[validation], home):
+        pass
+    return predict_rows(network, tokens, task.test)
+
+
+def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None) -> Result:
+    """Score a finished predictor, end to end from ONNX, on the protocol's test rows that it was never trained on.
+
+    Beside the scores: the share of test rows within the predictor's interval (`coverage`, percent) and the interval's
+    mean width relative to the estimate (`width`, percent).
+    """
+    predictor = Predictor.load(name)
+    columns = [predictor.devices.index(d) for d in dataset.devices if d in predictor.devices]
+    devices = [predictor.devices[c] for c in columns]
+    dataset = dataset.with_devices(devices)
+    rows = dataset.rows("test")
+    parts = np.array_split(rows, max(1, len(rows) // 64))
+    with ProcessPoolExecutor(initializer=_load, initargs=(name,)) as pool:
+        answers = list(pool.map(_estimates, [[dataset.sources[r] for r in part] for part in parts]))
+    estimates = np.concatenate(answers)[:, columns]
+    target, families = dataset.targets[rows], [dataset.family[r] for r in rows]
+    table: dict[str, Any] = score_table(estimates[..., 0], target, devices, families)
+    for column, device in enumerate(devices):
+        value, low, high = estimates[:, column].T
+        for family, scores in table[device].items():
+            chosen = np.isfinite(target[:, column])
+            if family != "all":
+                chosen &= np.asarray(families) == family
+            truth = target[chosen, column]
+            inside = (low[chosen] <= truth) & (truth <= high[chosen])
+            scores["coverage"] = round(100 * float(inside.mean()), 2)
+            scores["width"] = round(100 * float(((high - low) / value)[chosen].mean()), 2)
+    tasks = {"in-domain": {"devices": table}}
+    run = {"seed": predictor.card.training.get("seed"), "tasks": tasks}
+    return {"protocol": protocol.name, "form": "full", "model": predictor.card.name, "epochs": None, "runs": [run]}
+
+
+_LOADED: list[Predictor] = []
+
+
+def _load(name: str | None) -> None:
+    _LOADED.append(Predictor.load(name))
+
+
+def _estimates(sources: list[Source]) -> npt.NDArray[np.float64]:
+    """Value, low and high of each source on each device: (rows, devices, 3)."""
+    predictor = _LOADED[0]
+    estimates = predictor.predict([source.graph() for source in sources])
+    numbers = [[e.latency_ms, e.low_ms, e.high_ms] for e in estimates]
+    return np.array(numbers).reshape(len(sources), len(predictor.devices), 3)
