@@ -196,6 +196,14 @@ class Predictor:
 
     def latencies(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
         """The numbers alone: (Graphs, devices), in ms."""
+        return self._run_all(graphs, "latency", len(self.card.outputs))
+
+    def embed(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
+        """A vector for each Graph, (Graphs, width): what the model's last layer reads. Near vectors, like networks."""
+        return self._run_all(graphs, "embedding", 0)
+
+    def _run_all(self, graphs: Sequence[Graph], output: str, width: int) -> npt.NDArray[np.float64]:
+        """One output of the model for all Graphs, a few thousand tokens at a time."""
         from narformer.tokens.packing import pack
         from narformer.tokens.registry import TOKENIZERS
 
@@ -206,22 +214,22 @@ class Predictor:
         for graph in graphs:
             tokens = tokenize(graph)
             if waiting and size + len(tokens.features) > TOKENS_PER_RUN:
-                parts.append(self._run(pack(waiting)))
+                parts.append(self._run(pack(waiting), output))
                 waiting, size = [], 0
             waiting.append(tokens)
             size += len(tokens.features)
         if waiting:
-            parts.append(self._run(pack(waiting)))
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.card.outputs)))
+            parts.append(self._run(pack(waiting), output))
+        return np.concatenate(parts) if parts else np.zeros((0, width))
 
-    def _run(self, batch: PackedTokens) -> npt.NDArray[np.float64]:
+    def _run(self, batch: PackedTokens, output: str) -> npt.NDArray[np.float64]:
         feed = {
             "features": batch.features,
             "edges": batch.edges.astype(np.int64),
             "graph": batch.graph.astype(np.int64),
             "static": batch.static,
         }
-        return np.asarray(self._session.run(["latency"], feed)[0], dtype=np.float64)
+        return np.asarray(self._session.run([output], feed)[0], dtype=np.float64)
 
     def _columns(self, devices: Sequence[str] | None) -> list[int]:
         if devices is None:

@@ -7,9 +7,11 @@ import sys
 import typer
 
 from narformer.cli.devices import devices
+from narformer.cli.embed import embed
 from narformer.cli.evaluate import evaluate
 from narformer.cli.families import app as families
 from narformer.cli.inspect import inspect
+from narformer.cli.neighbours import neighbours
 from narformer.cli.predict import predict
 from narformer.cli.report import report
 from narformer.cli.train import train
@@ -24,6 +26,8 @@ app = typer.Typer(
 app.command()(predict)
 app.command()(inspect)
 app.command()(devices)
+app.command()(embed)
+app.command()(neighbours)
 app.command()(train)
 app.command()(evaluate)
 app.command()(report)

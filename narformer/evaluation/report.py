@@ -83,9 +83,10 @@ def page(results: Sequence[Result]) -> str:
     parts = [
         "# Results",
         "Every figure here was made by `narformer evaluate`; this page by `narformer report`, from the JSON files "
-        "beside it. MAPE is the mean absolute percentage error, Acc(10 %) the share of networks predicted within 10 %. A test "
-        "row is never trained or tuned on; the best epoch is chosen on 5 % of the train rows. Where several seeds "
-        "were run, mean ± standard deviation. Full and quick forms (150 train and 50 test rows a family) are never mixed.",
+        "beside it. MAPE is the mean absolute percentage error, Acc(10 %) the share of networks predicted within "
+        "10 %. A test row is never trained or tuned on; the best epoch is chosen on 5 % of the train rows. Where "
+        "several seeds were run, mean ± standard deviation. Full and quick forms (150 train and 50 test rows a "
+        "family) are never mixed.",
     ]
     shipped = [r for r in results if _is_predictor(r)]
     for result in shipped:

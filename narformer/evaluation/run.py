@@ -51,8 +51,9 @@ def run_protocol(
     results = []
     for seed in seeds:
         scored: dict[str, Any] = {}
-        for task in tasks:
-            home = runs / protocol.name / form / f"{model}-{epochs}" / f"seed{seed}" / task.name.replace(" ", "-")
+        place = runs / protocol.name / form / f"{model}-{epochs}" / f"seed{seed}"
+        homes = [place / task.name.replace(" ", "-") for task in tasks]
+        for task, home in zip(tasks, homes, strict=True):
             finished = home / "scores.json"
             if not finished.exists():
                 started = time.monotonic()
@@ -61,6 +62,7 @@ def run_protocol(
                 table = score_table(prediction, dataset.targets[task.test], dataset.devices, families)
                 kept = {"devices": table, "train": len(task.fit), "seconds": round(time.monotonic() - started, 1)}
                 home.mkdir(parents=True, exist_ok=True)
+                np.save(home / "prediction.npy", prediction)
                 partial = finished.with_suffix(".partial")
                 partial.write_text(json.dumps(kept))
                 partial.replace(finished)
@@ -70,7 +72,7 @@ def run_protocol(
             errors = {d: s["all"]["mape"] for d, s in scored[task.name]["devices"].items()}
             listed = "  ".join(f"{d} {e:.2f} %" for d, e in errors.items())
             show(f"{protocol.name} {form} {model} seed {seed} {task.name}: {listed}")
-        results.append({"seed": seed, "tasks": scored})
+        results.append({"seed": seed, "tasks": scored, "log_error_90": _log_error(dataset, tasks, homes)})
     return {
         "protocol": protocol.name,
         "form": form,
@@ -78,6 +80,18 @@ def run_protocol(
         "epochs": None if model in YARDSTICKS else epochs,
         "runs": results,
     }
+
+
+def _log_error(dataset: Dataset, tasks: list[Task], homes: list[Path]) -> dict[str, float]:
+    """The 90 % quantile of |ln(prediction / truth)| over the test rows of all tasks together, by device."""
+    prediction = np.concatenate([np.load(home / "prediction.npy") for home in homes])
+    errors = np.abs(np.log(prediction / np.concatenate([dataset.targets[task.test] for task in tasks])))
+    quantiles = {}
+    for column, device in enumerate(dataset.devices):
+        measured = errors[np.isfinite(errors[:, column]), column]
+        if len(measured):
+            quantiles[device] = round(float(np.quantile(measured, 0.9)), 4)
+    return quantiles
 
 
 def _predict(

@@ -108,14 +108,17 @@ class NarformerV2(nn.Module):
         with full_precision(x):
             return torch.cat([pool_sum(x, graph, static.shape[0]), self.static(static)], dim=1)
 
-    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        pooled = self.pooled(features, edges, graph, static)
-        with full_precision(pooled):
-            # -logsigmoid(z), in the form that ONNX Runtime computes without overflow beyond 88 ms.
-            return functional.softplus(-self.head(pooled))
-
     def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
         """The vector from which the last layer computes every latency, (B, hidden)."""
         pooled = self.pooled(features, edges, graph, static)
         with full_precision(pooled):
             return self.head.features(pooled)
+
+    def from_embedding(self, vector: Tensor) -> Tensor:
+        """Latency from the vector of `embed`, (B, outputs)."""
+        # softplus(−z) is the paper's −logsigmoid(z), in a form that does not overflow in ONNX Runtime beyond 88 ms.
+        with full_precision(vector):
+            return functional.softplus(-self.head.output(vector))
+
+    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
+        return self.from_embedding(self.embed(features, edges, graph, static))

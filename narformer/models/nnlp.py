@@ -67,13 +67,16 @@ class Nnlp(nn.Module):
         with full_precision(x):
             return torch.cat([pool_sum(x, graph, static.shape[0]), self.static(static)], dim=1)
 
-    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        pooled = self.pooled(features, edges, graph, static)
-        with full_precision(pooled):
-            return functional.softplus(-self.head(pooled))
-
     def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
         """The vector from which the last layer computes every latency, (B, hidden)."""
         pooled = self.pooled(features, edges, graph, static)
         with full_precision(pooled):
             return self.head.features(pooled)
+
+    def from_embedding(self, vector: Tensor) -> Tensor:
+        """Latency from the vector of `embed`, (B, outputs)."""
+        with full_precision(vector):
+            return functional.softplus(-self.head.output(vector))
+
+    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
+        return self.from_embedding(self.embed(features, edges, graph, static))

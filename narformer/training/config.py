@@ -21,6 +21,8 @@ class TrainConfig:
     families: train on these families alone (empty: all).
     model: name of a model; model_options: its sizes, where they differ from the defaults.
     validation, calibration: shares of the train rows kept back, one to choose the best epoch, one to set the intervals.
+    left_out: a result of `narformer evaluate …/leave-one-family-out`, whose errors set the intervals of networks far
+        from those trained on (empty: four times the usual width).
     precision: `bfloat16` runs the wide layers in bfloat16 and keeps weights, sums and outputs in float32.
     """
 
@@ -35,6 +37,7 @@ class TrainConfig:
     warmup: float = 0.1
     validation: float = 0.05
     calibration: float = 0.05
+    left_out: str = ""
     precision: str = "float32"
     seed: int = 0
 

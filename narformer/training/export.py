@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset
@@ -28,7 +28,7 @@ LEVEL = 0.9
 
 
 def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Path) -> None:
-    """Write the model as one ONNX file with inputs features, edges, graph, static and output latency; sizes dynamic."""
+    """Write the model as ONNX: inputs features, edges, graph, static; outputs latency, embedding; dynamic sizes."""
     tokens = 5
     example = (
         torch.zeros(tokens, token_width),
@@ -41,13 +41,13 @@ def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Pat
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            model.eval(),
+            _WithEmbedding(model).eval(),
             example,
             dynamo=True,
             verbose=False,
             opset_version=18,
             input_names=["features", "edges", "graph", "static"],
-            output_names=["latency"],
+            output_names=["latency", "embedding"],
             dynamic_shapes=({0: "tokens"}, {1: "edges"}, {0: "tokens"}, {0: "networks"}),
         )
     if program is None:
@@ -55,6 +55,18 @@ def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Pat
     partial = path.with_suffix(".partial")
     program.save(str(partial), include_initializers=True)
     os.replace(partial, path)
+
+
+class _WithEmbedding(nn.Module):
+    """A model that also returns the vector its latencies are made of."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
+        vector = self.model.embed(features, edges, graph, static)
+        return self.model.from_embedding(vector), vector
 
 
 def conformal_quantile(

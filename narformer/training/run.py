@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def run(
         calibration if len(calibration) else validation,
         directory / f"{name}.onnx",
         descriptions=DEVICES,
-        novel_quantiles={},
+        novel_quantiles=left_out_errors(config.left_out),
         training={
             "dataset": dataset.name,
             "rows": {"train": len(fit), "validation": len(validation), "calibration": len(calibration)},
@@ -59,6 +60,20 @@ def run(
             "narformer": __version__,
         },
     )
+
+
+def left_out_errors(path: str) -> dict[str, float]:
+    """90 % of |ln(prediction / truth)| on families left out of training, by device; empty without a result to read.
+
+    Raises DataError where `path` is not a result of `narformer evaluate`.
+    """
+    if not path:
+        return {}
+    try:
+        runs = json.loads(Path(path).read_text())["runs"]
+        return {d: float(np.mean([run["log_error_90"][d] for run in runs])) for d in runs[0]["log_error_90"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a result of narformer evaluate; left_out names one") from error
 
 
 def prepare(config: TrainConfig, data: Path | None) -> Dataset:

@@ -1,0 +1,71 @@
+"""The known networks nearest to a given one, by the predictor's embedding, with their measured latencies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.datasets.dataset import Dataset, Source
+from narformer.errors import DataError
+from narformer.predictor import Predictor
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A known network: its id, family, distance (0 to 2, cosine) and measured latencies in ms by device."""
+
+    id: str
+    family: str
+    distance: float
+    measured_ms: dict[str, float]
+
+
+def embeddings(dataset: Dataset, predictor: str | None, cache: Path) -> Vectors:
+    """The vector of every row, (rows, width), computed once by all cores and kept below `cache`."""
+    key = hashlib.sha256(repr((predictor, Predictor.load(predictor).card.to_json(), dataset.sources)).encode())
+    path = cache / "embeddings" / f"{dataset.name}-{key.hexdigest()[:16]}.npy"
+    if path.exists():
+        return np.asarray(np.load(path))
+    parts = [dataset.sources[start : start + 64] for start in range(0, len(dataset), 64)]
+    with ProcessPoolExecutor(os.cpu_count(), initializer=_load, initargs=(predictor,)) as pool:
+        vectors = np.concatenate(list(pool.map(_embed, parts))).astype(np.float32)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npy")
+        np.save(partial, vectors)
+        partial.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+    return vectors
+
+
+def nearest(vector: npt.NDArray[np.float64], known: Vectors, dataset: Dataset, count: int) -> list[Neighbour]:
+    """The `count` rows of `dataset` whose vectors point most nearly the same way."""
+    unit = known / np.linalg.norm(known, axis=1, keepdims=True)
+    distance = 1 - unit @ (vector / np.linalg.norm(vector))
+    rows = np.argsort(distance, kind="stable")[:count]
+    return [Neighbour(dataset.ids[r], dataset.family[r], float(distance[r]), _measured(dataset, r)) for r in rows]
+
+
+def _measured(dataset: Dataset, row: int) -> dict[str, float]:
+    values = zip(dataset.devices, dataset.targets[row], strict=True)
+    return {device: float(value) for device, value in values if np.isfinite(value)}
+
+
+_LOADED: list[Predictor] = []
+
+
+def _load(name: str | None) -> None:
+    _LOADED.append(Predictor.load(name))
+
+
+def _embed(sources: tuple[Source, ...]) -> npt.NDArray[np.float64]:
+    return _LOADED[0].embed([source.graph() for source in sources])
