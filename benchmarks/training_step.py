@@ -2,7 +2,7 @@
 
     python benchmarks/training_step.py [--json]
 
-The rival is the straightforward way (and the released one): each network of the batch goes through the blocks alone, with
+The rival is the straightforward way (and the released one): each network of a batch goes through the blocks alone, with
 a dense adjacency matrix, in float32. Both are timed in this process, in turn; the ratio of the medians is what counts.
 """
 

@@ -177,3 +177,22 @@ def test_training_needs_a_configuration_it_can_read(run: Run, tmp_path: Path) ->
 def test_version_and_help(run: Run) -> None:
     assert run("--version").out == "narformer 0.1.0\n"
     assert "predict" in run("--help").out
+
+
+def test_evaluate_and_report_make_a_page(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("families", "sample", "alexnet", "--count", 10, "--out", tmp_path / "mine").code == 0
+    gt = tmp_path / "mine" / "gt.txt"
+    lines = [
+        line.replace(" nan ", f" {10 + k} ").replace(" none", " gpu")
+        for k, line in enumerate(gt.read_text().splitlines())
+    ]
+    gt.write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    common = ("--nnlqp", tmp_path / "mine", "--out", tmp_path / "results")
+    result = run("evaluate", "nnlqp/in-domain", "--model", "flops", *common)
+    assert result.code == 0, result.err
+    assert "nnlqp/in-domain (full), flops:" in result.out
+    assert run("report", tmp_path / "results").code == 0
+    assert "| flops |" in (tmp_path / "results" / "README.md").read_text()
+    assert "give either --model" in run("evaluate", "nnlqp/in-domain", *common).err
+    assert "no results there" in run("report", tmp_path).err
