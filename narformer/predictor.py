@@ -97,10 +97,10 @@ class Card:
 
     def to_json(self) -> str:
         novelty = {
-            "center": np.round(self.novelty.center, 4).tolist(),
-            "scale": np.round(self.novelty.scale, 4).tolist(),
             "threshold": self.novelty.threshold,
-            "references": np.round(self.novelty.references, 2).tolist(),
+            "center": _line(self.novelty.center, 4),
+            "scale": _line(self.novelty.scale, 4),
+            "references": [_line(row, 2) for row in self.novelty.references],
         }
         data = {**asdict(self), "format": CARD_FORMAT, "novelty": novelty}
         return json.dumps(data, indent=1)
@@ -114,16 +114,24 @@ class Card:
                 raise DataError(f"{path}: a card of another format; install the narformer version that wrote it")
             novelty = data.pop("novelty")
             outputs = tuple(Output(**output) for output in data.pop("outputs"))
-            arrays = {k: np.asarray(novelty[k], dtype=np.float64) for k in ("center", "scale", "references")}
             operators, batch_sizes = tuple(data.pop("operators")), tuple(data.pop("batch_sizes"))
-            measure = Novelty(**arrays, threshold=novelty["threshold"])
+            center, scale, *references = (
+                np.array(line.split(), dtype=np.float64)
+                for line in (novelty["center"], novelty["scale"], *novelty["references"])
+            )
+            measure = Novelty(center, scale, np.stack(references), novelty["threshold"])
             return cls(outputs=outputs, novelty=measure, operators=operators, batch_sizes=batch_sizes, **data)
         except OSError as error:
             raise DataError(
                 f"{path}: cannot be read ({error.strerror}); a predictor is NAME.onnx beside NAME.json"
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: not the card of a predictor ({error})") from error
+
+
+def _line(numbers: npt.NDArray[np.float64], decimals: int) -> str:
+    """Numbers as one line of text: a card stays readable, and a difference between two cards too."""
+    return " ".join(f"{number:.{decimals}f}" for number in numbers)
 
 
 class Predictor:

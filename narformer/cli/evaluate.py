@@ -52,7 +52,7 @@ def evaluate(
         chosen = protocol(name)
         dataset = chosen.load(form, data, nnlqp, device)
         if predictor is not None:
-            print(save_result(evaluate_predictor(chosen, dataset, predictor), out))
+            print(save_result(evaluate_predictor(chosen, dataset, predictor, out), out))
             continue
         for each in wanted:
             result = run_protocol(

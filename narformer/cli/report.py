@@ -12,11 +12,19 @@ from narformer.errors import DataError
 def report(
     results: Path = typer.Argument(Path("docs/results"), help="Directory of the JSON files of narformer evaluate."),
 ) -> None:
-    """Write README.md, all tables, beside the results."""
-    from narformer.evaluation.report import load_results, page
+    """Write README.md, all tables, and their plots beside the results."""
+    from narformer.evaluation.plots import error_by_family, learning_curves
+    from narformer.evaluation.report import devices_of, file_stem, load_results, page
 
     found = load_results(results)
     if not found:
         raise DataError(f"{results}: no results there; make some with narformer evaluate")
-    (results / "README.md").write_text(page(found))
+    for protocol, form in sorted({(r["protocol"], r["form"]) for r in found}):
+        group = [r for r in found if (r["protocol"], r["form"]) == (protocol, form)]
+        stem = results / file_stem(protocol, form)
+        if protocol.endswith("leave-one-family-out"):
+            error_by_family(group, devices_of(group[0])[0], stem.with_name(f"{stem.name}.svg"))
+        elif protocol.endswith("few-samples"):
+            learning_curves(group, stem.with_name(f"{stem.name}.svg"))
+    (results / "README.md").write_text(page(found, {p.name for p in results.iterdir()}))
     print(results / "README.md")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,13 @@ PUBLISHED = (
 )
 
 
+def file_stem(protocol: str, form: str) -> str:
+    return f"{protocol.replace('/', '-')}.{form}"
+
+
 def save_result(result: Result, out: Path) -> str:
     """Write one result as JSON below `out`; returns a line a device to print. Raises DataError where it cannot."""
-    path = out / f"{result['protocol'].replace('/', '-')}.{result['form']}.{result['model']}.json"
+    path = out / f"{file_stem(result['protocol'], result['form'])}.{result['model']}.json"
     try:
         out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result, indent=1) + "\n")
@@ -78,8 +82,8 @@ def spread(result: Result, device: str, metric: str, task: str | None = None, fa
     return f"{mean} ± {np.std(numbers, ddof=1):.2f}" if len(numbers) > 1 else mean
 
 
-def page(results: Sequence[Result]) -> str:
-    """The page of all tables, in Markdown."""
+def page(results: Sequence[Result], files: Collection[str] = ()) -> str:
+    """The page of all tables, in Markdown; `files` are those beside it, whose plots it shows."""
     parts = [
         "# Results",
         "Every figure here was made by `narformer evaluate`; this page by `narformer report`, from the JSON files "
@@ -91,14 +95,20 @@ def page(results: Sequence[Result]) -> str:
     shipped = [r for r in results if _is_predictor(r)]
     for result in shipped:
         parts += [f"## Shipped predictor `{result['model']}`", *_shipped(result)]
+        parts += _picture(f"{file_stem(result['protocol'], result['form'])}.{result['model']}.png", files)
     trained = [r for r in results if not _is_predictor(r)]
     if trained:
         parts += ["## All protocols", *_overview(trained)]
     for protocol, form in sorted({(r["protocol"], r["form"]) for r in trained}):
         group = [r for r in trained if (r["protocol"], r["form"]) == (protocol, form)]
         parts += [f"## {protocol}, {form} form", *_protocol_tables(protocol, form, group)]
+        parts += _picture(f"{file_stem(protocol, form)}.svg", files)
     parts += ["## Published figures, for orientation", _published()]
     return "\n\n".join(parts) + "\n"
+
+
+def _picture(file: str, files: Collection[str]) -> list[str]:
+    return [f"![{file}]({file})"] if file in files else []
 
 
 def _is_predictor(result: Result) -> bool:

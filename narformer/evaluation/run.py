@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from narformer.datasets.cache import TokenCache, build_cache
 from narformer.datasets.dataset import Dataset, Source
+from narformer.evaluation.plots import predicted_against_measured
 from narformer.evaluation.protocols import Protocol, Task
+from narformer.evaluation.report import file_stem
 from narformer.evaluation.scores import score_table
 from narformer.evaluation.yardsticks import YARDSTICKS, fit_predict
 from narformer.predictor import Predictor
@@ -116,11 +118,11 @@ def _predict(
     return predict_rows(network, tokens, task.test)
 
 
-def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None) -> Result:
+def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, out: Path) -> Result:
     """Score a finished predictor, end to end from ONNX, on the protocol's test rows that it was never trained on.
 
     Beside the scores: the share of test rows within the predictor's interval (`coverage`, percent) and the interval's
-    mean width relative to the estimate (`width`, percent).
+    mean width relative to the estimate (`width`, percent). A plot of predicted against measured goes to `out`.
     """
     predictor = Predictor.load(name)
     columns = [predictor.devices.index(d) for d in dataset.devices if d in predictor.devices]
@@ -143,6 +145,9 @@ def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None) -
             inside = (low[chosen] <= truth) & (truth <= high[chosen])
             scores["coverage"] = round(100 * float(inside.mean()), 2)
             scores["width"] = round(100 * float(((high - low) / value)[chosen].mean()), 2)
+    out.mkdir(parents=True, exist_ok=True)
+    plot = out / f"{file_stem(protocol.name, 'full')}.{predictor.card.name}.png"
+    predicted_against_measured(estimates[..., 0], target, devices, families, plot)
     tasks = {"in-domain": {"devices": table}}
     run = {"seed": predictor.card.training.get("seed"), "tasks": tasks}
     return {"protocol": protocol.name, "form": "full", "model": predictor.card.name, "epochs": None, "runs": [run]}

@@ -1,0 +1,81 @@
+"""Pictures beside the tables: predicted against measured, error by family, learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.evaluation.report import Result, devices_of, values
+
+Array = npt.NDArray[np.float64]
+
+
+def predicted_against_measured(
+    prediction: Array, target: Array, devices: Sequence[str], families: Sequence[str], path: Path
+) -> None:
+    """A panel a device, both axes in ms and logarithmic, a colour a family: prediction, target (rows, devices)."""
+    plt = _pyplot()
+    figure, axes = plt.subplots(1, len(devices), figsize=(4.2 * len(devices), 4.6), squeeze=False, layout="constrained")
+    names = np.asarray(families)
+    colours = plt.get_cmap("tab20")
+    for column, (axis, device) in enumerate(zip(axes[0], devices, strict=True)):
+        for number, family in enumerate(sorted(set(families))):
+            rows = (names == family) & np.isfinite(target[:, column])
+            axis.plot(
+                target[rows, column], prediction[rows, column], ".", ms=3, color=colours(number % 20), label=family
+            )
+        ends = [np.nanmin(target[:, column]), np.nanmax(target[:, column])]
+        axis.plot(ends, ends, color="black", lw=0.8)
+        axis.fill_between(ends, np.multiply(ends, 0.9), np.multiply(ends, 1.1), color="grey", alpha=0.2, lw=0)
+        axis.set(xscale="log", yscale="log", title=device, xlabel="measured, ms")
+    axes[0][0].set_ylabel("predicted, ms (grey: ±10 %)")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=7, markerscale=4, frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def error_by_family(results: Sequence[Result], device: str, path: Path) -> None:
+    """MAPE of each left-out family on one device, a bar a model."""
+    plt = _pyplot()
+    tasks = list(dict.fromkeys(t for r in results for run in r["runs"] for t in run["tasks"]))
+    tasks = [t for t in tasks if any(values(r, device, "mape", t) for r in results)]
+    figure, axis = plt.subplots(figsize=(11, 4), layout="constrained")
+    width = 0.8 / len(results)
+    for number, result in enumerate(results):
+        heights = [float(np.mean(values(result, device, "mape", t) or [np.nan])) for t in tasks]
+        axis.bar(np.arange(len(tasks)) + number * width, heights, width, label=result["model"])
+    axis.set_xticks(np.arange(len(tasks)) + 0.4 - width / 2, tasks, rotation=30, ha="right")
+    axis.set(ylabel="MAPE on the left-out family, %", yscale="log", title=device)
+    axis.legend(frameon=False, ncols=4)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def learning_curves(results: Sequence[Result], path: Path) -> None:
+    """MAPE, mean over the devices, against the number of training networks, a line a model."""
+    plt = _pyplot()
+    figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+    for result in results:
+        tasks = list(result["runs"][0]["tasks"])
+        sizes = [int(t.split()[0]) for t in tasks]
+        errors = [np.mean([np.mean(values(result, d, "mape", t)) for d in devices_of(result)]) for t in tasks]
+        axis.plot(sizes, errors, "o-", label=result["model"])
+    axis.set(xscale="log", yscale="log", xlabel="training networks", ylabel="MAPE, %, mean over devices")
+    axis.legend(frameon=False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "narformer"  # the same picture is the same file
+    import matplotlib.pyplot as plt
+
+    return plt
