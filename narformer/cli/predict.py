@@ -99,7 +99,7 @@ def _print_table(named: list[tuple[str, Estimate]], max_ms: float | None) -> Non
             table.add_row(*row)
         console.print(table)
         for warning in dict.fromkeys(w for e in estimates for w in e.warnings):
-            console.print(f"  [yellow]warning:[/yellow] {warning}", highlight=False)
+            console.print(f"  [yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
         console.print()
 
 

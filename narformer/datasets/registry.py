@@ -10,12 +10,12 @@ from narformer.datasets.nnlqp import NASBENCH201_DEVICE, load_nasbench201, load_
 from narformer.datasets.nnmeter import load_nnmeter
 from narformer.errors import DataError
 
-# Hardware, runtime, precision and batch of each device id.
+# Hardware, runtime and batch of each device id.
 DEVICES: Mapping[str, str] = {
-    "cortexA76cpu": "Pixel 4 CPU (Cortex-A76), TFLite 2.1, float32, batch 1",
-    "adreno640": "Xiaomi Mi 9 GPU (Adreno 640), TFLite 2.1, float32, batch 1",
-    "adreno630": "Pixel 3 XL GPU (Adreno 630), TFLite 2.1, float32, batch 1",
-    "myriadvpu": "Intel NCS2 VPU (Myriad X), OpenVINO 2019R2, float16, batch 1",
+    "cortexA76cpu": "Pixel 4 CPU (Cortex-A76), TFLite 2.1, batch 1",
+    "adreno640": "Xiaomi Mi 9 GPU (Adreno 640), TFLite 2.1, batch 1",
+    "adreno630": "Pixel 3 XL GPU (Adreno 630), TFLite 2.1, batch 1",
+    "myriadvpu": "Intel Myriad X VPU, OpenVINO 2019R2, batch 1",
     NASBENCH201_DEVICE: "NVIDIA GTX 1660 GPU, TensorRT 7.1, float32, batch 1",
 }
 

@@ -10,6 +10,7 @@ import torch
 
 from narformer.models.layers import Dropout
 from narformer.models.narformer_v2 import NarformerV2, NarformerV2Config
+from narformer.models.narformer_v2_cells import NarformerV2Cells, NarformerV2CellsConfig
 
 CONFIG = NarformerV2Config(token_width=12, static_width=5, hidden=16, blocks=2, groups=8, outputs=3)
 
@@ -30,43 +31,64 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def _reference(weights: dict[str, np.ndarray], x: np.ndarray, edges: np.ndarray, static: np.ndarray) -> np.ndarray:
-    """Sections 1's formulas for one network, dense, in float64."""
-    tokens = len(x)
-    adjacency = np.zeros((tokens, tokens))
-    adjacency[edges[0], edges[1]] = adjacency[edges[1], edges[0]] = 1
-    for b in range(CONFIG.blocks):
-        w = {k.removeprefix(f"blocks.{b}."): v for k, v in weights.items() if k.startswith(f"blocks.{b}.")}
+def _block(w: dict[str, np.ndarray], x: np.ndarray, adjacency: np.ndarray, groups: int) -> np.ndarray:
+    """One graph-aided block of one network, dense, in float64."""
 
-        def linear(name: str, value: np.ndarray, w: dict[str, np.ndarray] = w) -> np.ndarray:
-            return value @ w[f"{name}.weight"].T + w.get(f"{name}.bias", 0)
+    def linear(name: str, value: np.ndarray) -> np.ndarray:
+        return value @ w[f"{name}.weight"].T + w.get(f"{name}.bias", 0)
 
-        x = x * _sigmoid(linear("attention.degree", adjacency.sum(axis=1, keepdims=True)))
-        s = _sigmoid(linear("attention.score", x))
-        scores = s @ s.T / math.sqrt(x.shape[1]) * adjacency
-        attention = scores / (scores.sum(axis=1, keepdims=True) + 1e-6)
-        h = linear("attention.aggregate", attention @ x) + linear("attention.root", x)
-        h = np.maximum(h / np.linalg.norm(h, axis=1, keepdims=True), 0)
-        normed = _layer_norm(h, w["norm.weight"], w["norm.bias"])
-        y = np.zeros_like(h)
-        groups = CONFIG.groups
-        for token in range(tokens):
-            parts = normed[token].reshape(groups, -1)
-            for g in range(groups):
-                part = parts[g]
-                for name, activation in (("up", True), ("down", False)):
-                    prefix = f"feed_forward.{name}"
-                    part = part @ w[f"{prefix}.weight"][g] + w[f"{prefix}.bias"][g, 0]
-                    part = _layer_norm(part, w[f"{prefix}.norm.weight"], w[f"{prefix}.norm.bias"])
-                    part = np.maximum(part, 0) if activation else part
-                y[token, g * len(part) : (g + 1) * len(part)] = part
-        x = h + w["scale"] * y
-    branch = np.maximum(static @ weights["static.linear.weight"].T + weights["static.linear.bias"], 0)
-    v = np.concatenate([x.sum(axis=0), branch])
+    x = x * _sigmoid(linear("attention.degree", adjacency.sum(axis=1, keepdims=True)))
+    s = _sigmoid(linear("attention.score", x))
+    scores = s @ s.T / math.sqrt(x.shape[1]) * adjacency
+    attention = scores / (scores.sum(axis=1, keepdims=True) + 1e-6)
+    h = linear("attention.aggregate", attention @ x) + linear("attention.root", x)
+    h = np.maximum(h / np.linalg.norm(h, axis=1, keepdims=True), 0)
+    normed = _layer_norm(h, w["norm.weight"], w["norm.bias"])
+    y = np.zeros_like(h)
+    for token in range(len(x)):
+        for g, part in enumerate(normed[token].reshape(groups, -1)):
+            for name, activation in (("up", True), ("down", False)):
+                prefix = f"feed_forward.{name}"
+                part = part @ w[f"{prefix}.weight"][g] + w[f"{prefix}.bias"][g, 0]
+                part = _layer_norm(part, w[f"{prefix}.norm.weight"], w[f"{prefix}.norm.bias"])
+                part = np.maximum(part, 0) if activation else part
+            y[token, g * len(part) : (g + 1) * len(part)] = part
+    return h + w["scale"] * y
+
+
+def _adjacency(tokens: int, edges: np.ndarray) -> np.ndarray:
+    matrix = np.zeros((tokens, tokens))
+    matrix[edges[0], edges[1]] = matrix[edges[1], edges[0]] = 1
+    return matrix
+
+
+def _of_block(weights: dict[str, np.ndarray], block: int) -> dict[str, np.ndarray]:
+    return {k.removeprefix(f"blocks.{block}."): v for k, v in weights.items() if k.startswith(f"blocks.{block}.")}
+
+
+def _head(weights: dict[str, np.ndarray], v: np.ndarray) -> np.ndarray:
     for name in ("hidden_1", "hidden_2"):
         v = np.maximum(v @ weights[f"head.{name}.weight"].T + weights[f"head.{name}.bias"], 0)
-    z = v @ weights["head.output.weight"].T + weights["head.output.bias"]
-    return np.logaddexp(0, -z)
+    return np.logaddexp(0, -(v @ weights["head.output.weight"].T + weights["head.output.bias"]))
+
+
+def _reference(weights: dict[str, np.ndarray], x: np.ndarray, edges: np.ndarray, static: np.ndarray) -> np.ndarray:
+    """The formulas for whole networks."""
+    for b in range(CONFIG.blocks):
+        x = _block(_of_block(weights, b), x, _adjacency(len(x), edges), CONFIG.groups)
+    branch = np.maximum(static @ weights["static.linear.weight"].T + weights["static.linear.bias"], 0)
+    return _head(weights, np.concatenate([x.sum(axis=0), branch]))
+
+
+def _cells_reference(weights: dict[str, np.ndarray], x: np.ndarray, edges: np.ndarray, blocks: int) -> float:
+    """The formulas for cells."""
+    averages = []
+    for b in range(blocks):
+        x = _block(_of_block(weights, b), x, _adjacency(len(x), edges), 8)
+        averages.append(x.mean(axis=0))
+    hidden = np.maximum(np.concatenate(averages) @ weights["fusion_1.weight"].T + weights["fusion_1.bias"], 0)
+    mix = _sigmoid(hidden @ weights["fusion_2.weight"].T + weights["fusion_2.bias"])
+    return float(_head(weights, sum(m * a for m, a in zip(mix, averages, strict=True)))[0])
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +130,39 @@ def test_a_network_alone_and_in_a_batch_gives_the_same() -> None:
     alone = np.concatenate([_forward(single, [network]) for network in networks])
     np.testing.assert_allclose(_forward(single, networks), alone, rtol=1e-5)
     np.testing.assert_allclose(_forward(single, networks[::-1])[::-1], alone, rtol=1e-5)
+
+
+def test_cells_equal_the_formulas_of_the_paper_alone_and_in_a_batch() -> None:
+    torch.manual_seed(4)
+    model = NarformerV2Cells(NarformerV2CellsConfig(token_width=12, hidden=16, blocks=3)).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    weights = {k: v.numpy() for k, v in model.state_dict().items()}
+    rng = np.random.default_rng(3)
+    cells = [_network(rng, n)[:2] for n in (2, 7, 5)]
+    expected = [_cells_reference(weights, x, edges, 3) for x, edges in cells]
+    sizes = [len(x) for x, _ in cells]
+    offsets = np.cumsum([0, *sizes[:-1]])
+    with torch.no_grad():
+        together = model(
+            torch.from_numpy(np.concatenate([x for x, _ in cells])),
+            torch.from_numpy(np.concatenate([e + o for (_, e), o in zip(cells, offsets, strict=True)], axis=1)),
+            torch.from_numpy(np.repeat(np.arange(3), sizes)),
+            3,
+        )
+        x, edges = (torch.from_numpy(a) for a in cells[1])
+        alone = model(x, edges, torch.zeros(7, dtype=torch.int64), 1)
+    np.testing.assert_allclose(together.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(alone.numpy(), expected[1:2], rtol=1e-5)
+
+
+def test_paper_sizes_for_cells() -> None:
+    shapes = {name: tuple(p.shape) for name, p in NarformerV2Cells(NarformerV2CellsConfig()).named_parameters()}
+    assert shapes["blocks.0.attention.score.weight"] == (128, 128)
+    assert shapes["fusion_1.weight"] == (768, 6 * 512)
+    assert shapes["fusion_2.weight"] == (6, 768)
+    assert shapes["head.hidden_1.weight"] == (512, 512)
 
 
 def test_the_edges_of_a_network_matter(model: NarformerV2) -> None:
