@@ -167,3 +167,34 @@ def uniform_start(layer: nn.Linear) -> None:
     """The start that NNLP's and NAR-Former V2's heads use: weights ±1/√inputs, biases ±1/√outputs."""
     nn.init.uniform_(layer.weight, -1 / math.sqrt(layer.in_features), 1 / math.sqrt(layer.in_features))
     nn.init.uniform_(layer.bias, -1 / math.sqrt(layer.out_features), 1 / math.sqrt(layer.out_features))
+
+
+class LatencyModel(nn.Module):
+    """What every model of whole networks shares: `pooled` makes one vector a network, the head latencies of it.
+
+    A subclass sets `head` and defines `pooled`. All take features (T, token_width), edges (2, E) producer -> consumer,
+    graph (T,) the network each token belongs to, static (B, static_width), and return milliseconds (B, outputs).
+    """
+
+    head: Head
+    # Sign of the head's output z in softplus(±z), which makes it positive.
+    sign = -1.0
+
+    def pooled(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
+        """What the head reads, (B, inputs of the head)."""
+        raise NotImplementedError
+
+    def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
+        """The vector from which the last layer computes every latency, (B, hidden)."""
+        pooled = self.pooled(features, edges, graph, static)
+        with full_precision(pooled):
+            return self.head.features(pooled)
+
+    def from_embedding(self, vector: Tensor) -> Tensor:
+        """Latency from the vector of `embed`, (B, outputs)."""
+        # softplus(−z) is −logsigmoid(z), in a form that does not overflow in ONNX Runtime beyond 88 ms.
+        with full_precision(vector):
+            return functional.softplus(self.sign * self.head.output(vector))
+
+    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
+        return self.from_embedding(self.embed(features, edges, graph, static))

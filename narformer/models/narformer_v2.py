@@ -17,6 +17,7 @@ from narformer.models.layers import (
     Dropout,
     GroupedFeedForward,
     Head,
+    LatencyModel,
     StaticBranch,
     degree,
     full_precision,
@@ -82,12 +83,8 @@ class GraphAidedBlock(nn.Module):
         return h + self.scale.to(h.dtype) * self.feed_forward(self.norm(h))
 
 
-class NarformerV2(nn.Module):
-    """The paper's model for whole networks: latency in ms on each device, positive.
-
-    forward: features (T, token_width), edges (2, E) producer -> consumer, graph (T,) the network each token belongs to,
-    static (B, static_width) -> (B, outputs).
-    """
+class NarformerV2(LatencyModel):
+    """The paper's model for whole networks: latency in ms on each device, positive."""
 
     def __init__(self, config: NarformerV2Config) -> None:
         super().__init__()
@@ -107,18 +104,3 @@ class NarformerV2(nn.Module):
             x = block(x, both)
         with full_precision(x):
             return torch.cat([pool_sum(x, graph, static.shape[0]), self.static(static)], dim=1)
-
-    def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        """The vector from which the last layer computes every latency, (B, hidden)."""
-        pooled = self.pooled(features, edges, graph, static)
-        with full_precision(pooled):
-            return self.head.features(pooled)
-
-    def from_embedding(self, vector: Tensor) -> Tensor:
-        """Latency from the vector of `embed`, (B, outputs)."""
-        # softplus(−z) is the paper's −logsigmoid(z), in a form that does not overflow in ONNX Runtime beyond 88 ms.
-        with full_precision(vector):
-            return functional.softplus(-self.head.output(vector))
-
-    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        return self.from_embedding(self.embed(features, edges, graph, static))

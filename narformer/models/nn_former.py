@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from narformer.models.layers import Dropout, Head, StaticBranch, full_precision, neighbour_sum, pool_sum, widened
+from narformer.models.layers import (
+    Dropout,
+    Head,
+    LatencyModel,
+    StaticBranch,
+    full_precision,
+    neighbour_sum,
+    pool_sum,
+    widened,
+)
 
 
 @dataclass(frozen=True)
@@ -141,8 +150,10 @@ class Reduction(nn.Module):
         return x + self.down(self.dropout(functional.relu(self.up(x))))
 
 
-class NnFormer(nn.Module):
-    """Latency in ms on each device, positive. Arguments as NarformerV2's; reads the direction of the edges."""
+class NnFormer(LatencyModel):
+    """Latency in ms on each device, positive; reads the direction of the edges."""
+
+    sign = 1.0
 
     def __init__(self, config: NnFormerConfig) -> None:
         super().__init__()
@@ -165,17 +176,3 @@ class NnFormer(nn.Module):
         x = self.reduction(x)
         with full_precision(x):
             return torch.cat([pool_sum(x, graph, static.shape[0]), self.static(static)], dim=1)
-
-    def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        """The vector from which the last layer computes every latency, (B, hidden)."""
-        pooled = self.pooled(features, edges, graph, static)
-        with full_precision(pooled):
-            return self.head.features(pooled)
-
-    def from_embedding(self, vector: Tensor) -> Tensor:
-        """Latency from the vector of `embed`, (B, outputs)."""
-        with full_precision(vector):
-            return functional.softplus(self.head.output(vector))
-
-    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        return self.from_embedding(self.embed(features, edges, graph, static))

@@ -11,6 +11,7 @@ from torch.nn import functional
 from narformer.models.layers import (
     Dropout,
     Head,
+    LatencyModel,
     StaticBranch,
     degree,
     full_precision,
@@ -46,8 +47,8 @@ class SageLayer(nn.Module):
         return unit_length(self.neighbours(neighbour_sum(x, edges) / count) + self.root(x))
 
 
-class Nnlp(nn.Module):
-    """Latency in ms on each device, positive. Arguments as NarformerV2's, tokens 44 wide and 4 static features."""
+class Nnlp(LatencyModel):
+    """Latency in ms on each device, positive; tokens 44 wide and 4 static features."""
 
     def __init__(self, config: NnlpConfig) -> None:
         super().__init__()
@@ -66,17 +67,3 @@ class Nnlp(nn.Module):
             x = self.dropout(functional.relu(layer(x, both)))
         with full_precision(x):
             return torch.cat([pool_sum(x, graph, static.shape[0]), self.static(static)], dim=1)
-
-    def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        """The vector from which the last layer computes every latency, (B, hidden)."""
-        pooled = self.pooled(features, edges, graph, static)
-        with full_precision(pooled):
-            return self.head.features(pooled)
-
-    def from_embedding(self, vector: Tensor) -> Tensor:
-        """Latency from the vector of `embed`, (B, outputs)."""
-        with full_precision(vector):
-            return functional.softplus(-self.head.output(vector))
-
-    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        return self.from_embedding(self.embed(features, edges, graph, static))

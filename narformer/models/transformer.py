@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from narformer.models.layers import Head, StaticBranch, full_precision, pool_sum
+from narformer.models.layers import Head, LatencyModel, StaticBranch, full_precision, pool_sum
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class TransformerConfig:
     outputs: int = 1
 
 
-class Transformer(nn.Module):
-    """Latency in ms on each device, positive. Arguments as NarformerV2's; the edges are not looked at."""
+class Transformer(LatencyModel):
+    """Latency in ms on each device, positive; the edges are not looked at."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -61,20 +60,6 @@ class Transformer(nn.Module):
         x = self.encoder(padded, src_key_padding_mask=padding)[graph, place]
         with full_precision(x):
             return torch.cat([pool_sum(x, graph, networks), self.static(static)], dim=1)
-
-    def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        """The vector from which the last layer computes every latency, (B, hidden)."""
-        pooled = self.pooled(features, edges, graph, static)
-        with full_precision(pooled):
-            return self.head.features(pooled)
-
-    def from_embedding(self, vector: Tensor) -> Tensor:
-        """Latency from the vector of `embed`, (B, outputs)."""
-        with full_precision(vector):
-            return functional.softplus(-self.head.output(vector))
-
-    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        return self.from_embedding(self.embed(features, edges, graph, static))
 
 
 def place_code(place: Tensor, width: int) -> Tensor:
