@@ -20,26 +20,35 @@ from narformer.errors import ConfigError, DataError
 
 Indices = npt.NDArray[np.int64]
 FEW_SAMPLES = (50, 100, 200, 500, 1000)
+TRANSFER_SAMPLES = (32, 100, 200, 300)  # NNLQP, section 8.4
 
 
 @dataclass(frozen=True)
 class Task:
-    """One training and test: rows of the protocol's dataset."""
+    """One training and test: rows of the protocol's dataset.
+
+    pretrain: rows to learn every other device from first; the fit rows then teach the first device alone.
+    """
 
     name: str
     fit: Indices
     test: Indices
+    pretrain: Indices | None = None
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """dataset: name of a public one, or None where the caller gives a directory in NNLQP's layout."""
+    """dataset: name of a public one, or None where the caller gives a directory in NNLQP's layout.
+
+    one_device: the protocol is about one platform; transfer: about that one, learned after all the others.
+    """
 
     name: str
     about: str
     dataset: str | None
     tasks: Callable[[Dataset], list[Task]]
     one_device: bool = False
+    transfer: bool = False
 
     def load(self, form: str, root: Path | None, directory: Path | None, device: str | None) -> Dataset:
         """The dataset in a form, rows without any label left out. Raises DataError, ConfigError."""
@@ -47,7 +56,8 @@ class Protocol:
             raise ConfigError(f"{self.name} needs --nnlqp DIRECTORY, a dataset in NNLQP's layout")
         dataset = load_dataset(self.dataset or str(directory), root)
         if device is not None:
-            dataset = dataset.with_devices([device])
+            others = [d for d in dataset.devices if d != device] if self.transfer else []
+            dataset = dataset.with_devices([device, *others])
         elif self.one_device and len(dataset.devices) > 1:
             raise ConfigError(f"{self.name} is for one platform: choose --device from {', '.join(dataset.devices)}")
         dataset = dataset.subset(np.flatnonzero(np.isfinite(dataset.targets).any(axis=1)))
@@ -76,6 +86,17 @@ def few_samples(dataset: Dataset) -> list[Task]:
     return [Task(f"{size} networks", np.sort(np.array(rows[:size])), dataset.rows("test")) for size in sizes]
 
 
+def transfer(dataset: Dataset) -> list[Task]:
+    """The first device from few of its train rows, after all other devices from theirs."""
+    measured = np.isfinite(dataset.targets)
+    mine = [r for r in dataset.rows("train") if measured[r, 0]]
+    mine.sort(key=lambda r: hashlib.sha1(dataset.ids[r].encode()).hexdigest())
+    others = np.array([r for r in dataset.rows("train") if measured[r, 1:].any()], dtype=np.int64)
+    test = np.array([r for r in dataset.rows("test") if measured[r, 0]], dtype=np.int64)
+    sizes = [size for size in TRANSFER_SAMPLES if size <= len(mine)]
+    return [Task(f"{size} networks", np.sort(np.array(mine[:size])), test, others) for size in sizes]
+
+
 _ALL = (
     Protocol("nnmeter/in-domain", "train rows to test rows of all families", "nnmeter", in_domain),
     Protocol(
@@ -89,6 +110,7 @@ _ALL = (
     Protocol("nnlqp/in-domain", "NNLQP's own stages, one platform", None, in_domain, one_device=True),
     Protocol("nnlqp/leave-one-family-out", "all families but one, one platform", None, leave_one_family_out, True),
     Protocol("nnlqp/multi-platform", "NNLQP's own stages, one model for all platforms", None, in_domain),
+    Protocol("nnlqp/transfer", "one platform from 32 to 300 networks, after all others", None, transfer, True, True),
 )
 PROTOCOLS: Mapping[str, Protocol] = {p.name: p for p in _ALL}
 

@@ -61,14 +61,14 @@ def run_protocol(
                 started = time.monotonic()
                 prediction = _predict(model, dataset, tokens, task, seed, epochs, home)
                 families = [dataset.family[r] for r in task.test]
-                table = score_table(prediction, dataset.targets[task.test], dataset.devices, families)
+                table = score_table(prediction, _truth(dataset, task), dataset.devices, families)
                 kept = {"devices": table, "train": len(task.fit), "seconds": round(time.monotonic() - started, 1)}
                 home.mkdir(parents=True, exist_ok=True)
                 np.save(home / "prediction.npy", prediction)
                 partial = finished.with_suffix(".partial")
                 partial.write_text(json.dumps(kept))
                 partial.replace(finished)
-                for checkpoint in home.glob("*.pt"):
+                for checkpoint in home.rglob("*.pt"):
                     checkpoint.unlink()
             scored[task.name] = json.loads(finished.read_text())
             errors = {d: s["all"]["mape"] for d, s in scored[task.name]["devices"].items()}
@@ -84,10 +84,21 @@ def run_protocol(
     }
 
 
+def _truth(dataset: Dataset, task: Task) -> npt.NDArray[np.float64]:
+    """What the task's test rows should be, (test, devices); the first device alone where the others came first."""
+    return dataset.targets[task.test] if task.pretrain is None else _masked(dataset.targets[task.test], slice(1, None))
+
+
+def _masked(targets: npt.NDArray[np.float64], columns: slice) -> npt.NDArray[np.float64]:
+    masked = targets.copy()
+    masked[:, columns] = np.nan
+    return masked
+
+
 def _log_error(dataset: Dataset, tasks: list[Task], homes: list[Path]) -> dict[str, float]:
     """The 90 % quantile of |ln(prediction / truth)| over the test rows of all tasks together, by device."""
     prediction = np.concatenate([np.load(home / "prediction.npy") for home in homes])
-    errors = np.abs(np.log(prediction / np.concatenate([dataset.targets[task.test] for task in tasks])))
+    errors = np.abs(np.log(prediction / np.concatenate([_truth(dataset, task) for task in tasks])))
     quantiles = {}
     for column, device in enumerate(dataset.devices):
         measured = errors[np.isfinite(errors[:, column]), column]
@@ -113,7 +124,13 @@ def _predict(
     validation, fit = split_rows([dataset.ids[r] for r in task.fit], (VALIDATION,))
     torch.manual_seed(seed)
     network = create_model(model, {}, len(dataset.devices))
-    for _ in train(config, network, tokens, dataset.targets, task.fit[fit], task.fit[validation], home):
+    targets = dataset.targets
+    if task.pretrain is not None:
+        none = np.zeros(0, dtype=np.int64)
+        for _ in train(config, network, tokens, _masked(targets, slice(1)), task.pretrain, none, home / "pretrain"):
+            pass
+        targets = _masked(targets, slice(1, None))
+    for _ in train(config, network, tokens, targets, task.fit[fit], task.fit[validation], home):
         pass
     return predict_rows(network, tokens, task.test)
 

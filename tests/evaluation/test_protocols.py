@@ -11,6 +11,7 @@ import pytest
 from narformer.datasets.dataset import Dataset, FamilySource
 from narformer.datasets.nnlqp import load_nnlqp
 from narformer.errors import ConfigError, DataError
+from narformer.evaluation import protocols as protocols_module
 from narformer.evaluation import run as run_module
 from narformer.evaluation.protocols import PROTOCOLS, few_samples, leave_one_family_out, protocol
 from narformer.evaluation.report import load_results, page, save_result, spread
@@ -70,7 +71,9 @@ def test_few_samples_are_nested_and_fixed(dataset: Dataset) -> None:
     assert set(tasks[0].fit) < set(tasks[1].fit) < set(tasks[2].fit)
 
 
-def test_a_directory_in_nnlqps_layout_goes_through_its_protocols(tmp_path: Path) -> None:
+def test_a_directory_in_nnlqps_layout_goes_through_its_protocols(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "onnx").mkdir()
     lines = []
     for family in FAMILIES:
@@ -84,6 +87,15 @@ def test_a_directory_in_nnlqps_layout_goes_through_its_protocols(tmp_path: Path)
     with pytest.raises(ConfigError, match="needs --nnlqp DIRECTORY"):
         protocol("nnlqp/in-domain").load("full", None, None, None)
     assert load_nnlqp(tmp_path).devices == ("gpu", "cpu")
+    monkeypatch.setattr(protocols_module, "TRANSFER_SAMPLES", (4, 8))
+    chosen = protocol("nnlqp/transfer")
+    places = {"cache": tmp_path / "cache", "runs": tmp_path / "runs"}
+    moved = chosen.load("full", None, tmp_path, "cpu")
+    assert moved.devices == ("cpu", "gpu")
+    result = run_protocol(chosen, moved, "nnlp", form="full", seeds=(0,), epochs=1, **places)
+    tasks = result["runs"][0]["tasks"]
+    assert list(tasks) == ["4 networks", "8 networks"]
+    assert set(tasks["4 networks"]["devices"]) == {"cpu"}
     for name, device in (("nnlqp/leave-one-family-out", "gpu"), ("nnlqp/multi-platform", None)):
         chosen = protocol(name)
         small = chosen.load("full", None, tmp_path, device)

@@ -1,0 +1,92 @@
+"""The shipped predictor: small enough, true to its card, calm where it knows and warning where it does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import narformer
+from narformer.datasets.dataset import Dataset, FamilySource
+from narformer.datasets.nnmeter import DEVICES, load_nnmeter
+from narformer.evaluation.metrics import mape
+from narformer.evaluation.neighbours import nearest
+from narformer.families.registry import FAMILIES, sample
+from narformer.frontends.onnx import read_onnx
+from narformer.predictor import DEFAULT, PRETRAINED, Predictor
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor.load()
+
+
+def test_files_are_small_and_the_card_says_how_they_were_made(predictor: Predictor) -> None:
+    assert (PRETRAINED / f"{DEFAULT}.onnx").stat().st_size < 20_000_000
+    assert (PRETRAINED / f"{DEFAULT}.json").stat().st_size < 1_000_000
+    card = predictor.card
+    assert predictor.devices == DEVICES
+    assert {"dataset", "rows", "seed", "epochs", "command"} <= set(card.training)
+    for output in card.outputs:
+        assert output.held_out["rows"] > 2000
+        assert 0 < output.quantiles["known"] < output.quantiles["novel"]
+
+
+def test_test_rows_are_predicted_as_well_as_the_card_says(predictor: Predictor, data_root: Path) -> None:
+    """A fixed sample of test rows, rebuilt and read as a user's file would be."""
+    dataset = load_nnmeter(data_root)
+    rows = dataset.rows("test")[::8]
+    prediction = predictor.latencies([dataset.sources[r].graph() for r in rows])
+    for column, output in enumerate(predictor.card.outputs):
+        truth = dataset.targets[rows, column]
+        measured = np.isfinite(truth)
+        error = mape(prediction[measured, column], truth[measured])
+        assert error == pytest.approx(output.held_out["mape"], rel=0.35)
+        residual = np.abs(np.log(prediction[measured, column] / truth[measured]))
+        assert 0.82 < np.mean(residual <= output.quantiles["known"]) < 0.97
+
+
+def test_a_network_alone_and_among_others_is_predicted_the_same(predictor: Predictor) -> None:
+    graphs = [read_onnx(next(iter(sample(f, 1, seed=3))).build()) for f in FAMILIES]
+    together = predictor.latencies(graphs)
+    alone = np.concatenate([predictor.latencies([g]) for g in graphs])
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+def test_known_families_are_not_warned_about_and_others_are(predictor: Predictor, resnet18: Path) -> None:
+    known = [read_onnx(v.build()) for f in FAMILIES for v in sample(f, 6, seed=11)]
+    warned = [e for e in predictor.predict(known, [DEVICES[0]]) if e.warnings]
+    assert len(warned) <= 0.1 * len(known)
+    (batched,) = predictor.predict([read_onnx(resnet18, batch_size=16)], [DEVICES[0]])
+    assert any("batch size 16" in w for w in batched.warnings)
+
+
+def test_the_examples_are_predicted(resnet18: Path) -> None:
+    """nn-Meter measured its own ResNet-18 and MobileNetV2 (BatchNormalization folded) at 208 and 46 ms on the CPU."""
+    for name, measured in (("resnet18", 208.1), ("mobilenet_v2", 46.4)):
+        (estimate,) = narformer.predict(EXAMPLES / f"{name}.onnx", devices="cortexA76cpu")
+        assert measured / 3 < estimate.latency_ms < measured * 3
+
+
+def test_the_nearest_neighbours_of_a_variant_are_of_its_own_family(predictor: Predictor) -> None:
+    variants = [v for family in FAMILIES for v in sample(family, 13, seed=4)]
+    vectors = predictor.embed([read_onnx(v.build()) for v in variants]).astype(np.float32)
+    count = len(variants)
+    known = Dataset(
+        name="known",
+        ids=tuple(f"v{i}" for i in range(count)),
+        sources=tuple(FamilySource(v.family, v.config, v.version) for v in variants),
+        family=tuple(v.family for v in variants),
+        split=("train",) * count,
+        targets=np.full((count, 1), np.nan),
+        devices=("p",),
+    )
+    own: Counter[bool] = Counter()
+    for variant, vector in zip(variants, vectors, strict=True):
+        for neighbour in nearest(vector.astype(np.float64), vectors, known, 4)[1:]:
+            own[neighbour.family == variant.family] += 1
+    assert own[True] > 0.6 * own.total()
