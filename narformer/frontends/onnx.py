@@ -82,6 +82,8 @@ def _parse(source: str | Path | bytes | onnx.ModelProto, label: str) -> onnx.Mod
 
 def _read_file(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ModelError(f"{path}: not a regular file")
         with path.open("rb") as file:
             if path.stat().st_size <= STRIP_BEYOND:
                 return file.read()
@@ -170,10 +172,13 @@ class _Reader:
             return
         as_weight: set[str] = set()
         as_data: set[str] = set()
+        rank = {i.name: len(i.type.tensor_type.shape.dim) for i in self.inputs}
         for node in self.nodes:
             positions = WEIGHT_POSITIONS.get(node.op_type, ())
             for position, value in enumerate(node.input):
-                (as_weight if position in positions else as_data).add(value)
+                # The second operand of a MatMul may as well be data (attention); a matrix of weights has two dimensions.
+                expected = position in positions and (node.op_type != "MatMul" or rank.get(value) == 2)
+                (as_weight if expected else as_data).add(value)
         weights = [i for i in self.inputs if i.name in as_weight and i.name not in as_data]
         if len(weights) == len(self.inputs):
             return

@@ -92,6 +92,13 @@ def test_weightless_forms_equal_the_ordinary_one(form: str) -> None:
     assert read_onnx(_weightless(conv_net(), form)).hash == read_onnx(conv_net()).hash
 
 
+def test_the_second_input_of_a_product_is_data_unless_it_is_a_matrix() -> None:
+    for dims, inputs in (((2, 4, 5), 2), ((4, 5), 1)):
+        product = helper.make_node("MatMul", ["x", "k"], ["y"])
+        net = model([product], [value("x", 2, 3, 4), value("k", *dims)], [value("y", 2, 3, 5)])
+        assert len(read_onnx(net).inputs) == inputs
+
+
 def test_external_data_is_never_opened(tmp_path: Path) -> None:
     """Weights that lie elsewhere, or nowhere, or behind a path that leads out of the model's folder: all the same."""
     net = conv_net()
@@ -293,6 +300,7 @@ def test_files_that_are_no_models_are_told_in_one_line(tmp_path: Path) -> None:
         "zip": r"zip archive.*torch\.onnx\.export",
         "large": "not an ONNX model",
         "absent": "no such file",
+        "/dev/zero": "not a regular file",
         "": "a directory",
     }
     for name, message in expected.items():
