@@ -176,7 +176,7 @@ class _Reader:
         for node in self.nodes:
             positions = WEIGHT_POSITIONS.get(node.op_type, ())
             for position, value in enumerate(node.input):
-                # The second operand of a MatMul may as well be data (attention); a matrix of weights has two dimensions.
+                # The second operand of a MatMul may well be data (attention); a matrix of weights has two dimensions.
                 expected = position in positions and (node.op_type != "MatMul" or rank.get(value) == 2)
                 (as_weight if expected else as_data).add(value)
         weights = [i for i in self.inputs if i.name in as_weight and i.name not in as_data]
