@@ -2,15 +2,16 @@
 
 Kept are the raw integers of each token (12 times smaller than the features), which every tokenizer of whole networks
 expands when a batch is asked for, and each network's graph statistics.
-Chunks are written whole or not at all, so a killed build goes on where it stopped; the directory's name holds a digest
-of the sources, so a stale cache is never read.
+Chunks and the finished cache appear whole or not at all, so a killed build goes on where it stopped, and several
+processes may build the same cache at once. Their names hold a digest of the sources, the state of their files included,
+so a stale one is never read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,16 +21,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from narformer.datasets.dataset import Source
+from narformer.datasets.dataset import FileSource, Source
 from narformer.errors import DataError, NarformerError
 from narformer.tokens import narformer_v2, nnlp
-from narformer.tokens.packing import FloatArray, PackedTokens, ranges
+from narformer.tokens.packing import FloatArray, PackedTokens, Tokens, ranges
 from narformer.tokens.raw import RawNodes, raw_nodes
 from narformer.tokens.statistics import statistics
 
-FORMAT = 2  # of what is kept; counts up when tokens change
+FORMAT = 3  # of what is kept; counts up when tokens change, or what the families build
 CHUNK = 256
-_COLUMNS = 13  # operation, eight attributes, four dims
+LISTED = 10  # networks named in the message where some cannot be read
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class TokenCache:
         """Number of tokens of each network."""
         return np.asarray(np.diff(self._token_offsets))
 
+    def tokens(self, row: int) -> Tokens:
+        """The tokens of one network."""
+        one = self.batch([row])
+        return Tokens(one.features, one.edges, one.static[0])
+
     def batch(self, rows: npt.ArrayLike) -> PackedTokens:
         """The tokens of these rows as one batch, without a loop over networks."""
         rows = np.asarray(rows, dtype=np.int64)
@@ -91,54 +97,87 @@ def build_cache(
 ) -> TokenCache:
     """The cache of these networks below `directory`, filled by a pool of processes where it is not there yet.
 
-    Raises DataError with the ids of networks that cannot be read, and where the disk is full.
+    Raises DataError with the ids of networks that cannot be read, where there are none, and where the disk is full.
     """
-    digest = hashlib.sha256(repr((FORMAT, list(sources))).encode()).hexdigest()[:16]
-    home = directory / digest
-    if not (home / "complete.json").exists():
+    if not sources:
+        raise DataError("there are no networks to tokenise: the dataset has no rows")
+    home = directory / _digest(sources)
+    if not home.is_dir():
         try:
-            home.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True)
             _fill(sources, ids, home, workers or os.cpu_count() or 1)
         except OSError as error:
             raise DataError(
-                f"{home}: the token cache cannot be written ({error.strerror}); free space and run again"
+                f"{home}: the token cache cannot be written ({error.strerror or error}); "
+                "free space, or choose another directory, and run again: what is finished is kept"
             ) from error
     return TokenCache(home, tokenizer)
 
 
+def _digest(sources: Sequence[Source]) -> str:
+    """Names a cache: another where any source differs, or the file behind it was written anew."""
+    return hashlib.sha256(repr((FORMAT, [(s, _file_state(s)) for s in sources])).encode()).hexdigest()[:16]
+
+
+def _file_state(source: Source) -> tuple[int, int] | None:
+    """Size and time of change; None for a source without a file, and for a file that is not there."""
+    if not isinstance(source, FileSource):
+        return None
+    try:
+        state = os.stat(source.path)
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
 def _fill(sources: Sequence[Source], ids: Sequence[str], home: Path, workers: int) -> None:
-    jobs = [(home, c, sources[c : c + CHUNK], ids[c : c + CHUNK]) for c in range(0, len(sources), CHUNK)]
-    missing = [job for job in jobs if not _chunk(home, job[1]).exists()]
+    jobs = [
+        (home.parent / f"{_digest(sources[c : c + CHUNK])}.npz", sources[c : c + CHUNK], ids[c : c + CHUNK])
+        for c in range(0, len(sources), CHUNK)
+    ]
+    missing = [job for job in jobs if not job[0].exists()]
     failures: list[str] = []
     with ProcessPoolExecutor(min(workers, max(1, len(missing)))) as pool:
         for failed in _progress(pool.map(_write_chunk, missing), len(missing)):
             failures += failed
     if failures:
-        listed = "\n  ".join(failures[:10])
-        raise DataError(f"{len(failures)} of {len(sources)} networks cannot be read:\n  {listed}")
-    parts = [dict(np.load(_chunk(home, job[1]))) for job in jobs]
-    arrays = {
-        "tokens": np.concatenate([p["tokens"] for p in parts]),
-        "edges": np.concatenate([p["edges"] for p in parts]),
-        "static": np.concatenate([p["static"] for p in parts]),
-        "statistics": np.concatenate([p["statistics"] for p in parts]),
-        "offsets": np.stack(
-            [
-                np.concatenate([[0], np.cumsum(np.concatenate([p["sizes"] for p in parts]))]),
-                np.concatenate([[0], np.cumsum(np.concatenate([p["edge_sizes"] for p in parts]))]),
-            ]
-        ),
-    }
-    for name, array in arrays.items():
-        np.save(home / f"{name}.npy", array)
-    (home / "complete.json").write_text(json.dumps({"format": FORMAT, "networks": len(sources)}))
-    for job in jobs:
-        _chunk(home, job[1]).unlink()
+        listed = "\n  ".join(failures[:LISTED])
+        more = f"\n  and {len(failures) - LISTED} more" if len(failures) > LISTED else ""
+        raise DataError(f"{len(failures)} of {len(sources)} networks cannot be read:\n  {listed}{more}")
+    chunks = [chunk for chunk, _, _ in jobs]
+    _assemble(chunks, home)
+    for chunk in chunks:
+        chunk.unlink(missing_ok=True)
 
 
-def _write_chunk(job: tuple[Path, int, Sequence[Source], Sequence[str]]) -> list[str]:
+def _assemble(chunks: Sequence[Path], home: Path) -> None:
+    """All chunks as one cache, written beside `home` and then renamed."""
+    partial = home.with_name(f"{home.name}.{os.getpid()}.partial")
+    try:
+        parts = []
+        for chunk in chunks:
+            with np.load(chunk) as part:
+                parts.append(dict(part))
+        arrays = {
+            name: np.concatenate([p[name] for p in parts]) for name in ("tokens", "edges", "static", "statistics")
+        }
+        sizes = (np.concatenate([p[name] for p in parts]) for name in ("sizes", "edge_sizes"))
+        arrays["offsets"] = np.stack([np.concatenate([[0], np.cumsum(s)]) for s in sizes])
+        partial.mkdir(exist_ok=True)
+        for name, array in arrays.items():
+            np.save(partial / f"{name}.npy", array)
+        partial.rename(home)
+    except OSError:
+        # Another process may have finished the same cache meanwhile, and removed the chunks.
+        if not home.is_dir():
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_chunk(job: tuple[Path, Sequence[Source], Sequence[str]]) -> list[str]:
     """Tokenise one chunk into a file of its own; returns what could not be read, a line each."""
-    home, start, sources, ids = job
+    chunk, sources, ids = job
     tokens, edges, static, summaries, failures = [], [], [], [], []
     for source, name in zip(sources, ids, strict=True):
         try:
@@ -157,22 +196,21 @@ def _write_chunk(job: tuple[Path, int, Sequence[Source], Sequence[str]]) -> list
     kept = np.concatenate(tokens)
     if kept.size and kept.max() < 2**31:
         kept = kept.astype(np.int32)
-    partial = home / f"{start}.partial.npz"
-    np.savez(
-        partial,
-        tokens=kept,
-        edges=np.concatenate(edges),
-        static=np.array(static, dtype=np.float64),
-        statistics=np.array(summaries),
-        sizes=np.array([len(t) for t in tokens]),
-        edge_sizes=np.array([len(e) for e in edges]),
-    )
-    partial.replace(_chunk(home, start))
+    partial = chunk.with_name(f"{chunk.stem}.{os.getpid()}.partial.npz")
+    try:
+        np.savez(
+            partial,
+            tokens=kept,
+            edges=np.concatenate(edges),
+            static=np.array(static, dtype=np.float64),
+            statistics=np.array(summaries),
+            sizes=np.array([len(t) for t in tokens]),
+            edge_sizes=np.array([len(e) for e in edges]),
+        )
+        partial.replace(chunk)
+    finally:
+        partial.unlink(missing_ok=True)
     return []
-
-
-def _chunk(home: Path, start: int) -> Path:
-    return home / f"chunk-{start:08d}.npz"
 
 
 def _progress(results: Iterator[list[str]], total: int) -> Iterator[list[str]]:

@@ -1,6 +1,7 @@
 """Metrics of predictors. Targets that were not measured are the caller's to leave out.
 
-Shared errors: ValueError where lengths differ, where there is nothing to compare, or where a value is not a number.
+Shared errors: ValueError where lengths differ, where there is nothing to compare, where a value is not a number, and,
+for relative errors, where a target is 0.
 """
 
 from __future__ import annotations
@@ -13,20 +14,17 @@ Values = npt.NDArray[np.float64]
 
 def mape(prediction: npt.ArrayLike, target: npt.ArrayLike) -> float:
     """Mean absolute percentage error, in percent of the target."""
-    p, t = _checked(prediction, target)
-    return float(100 * np.mean(np.abs(p / t - 1)))
+    return float(100 * np.mean(_relative_errors(prediction, target)))
 
 
 def rmspe(prediction: npt.ArrayLike, target: npt.ArrayLike) -> float:
     """Root mean square percentage error, in percent of the target."""
-    p, t = _checked(prediction, target)
-    return float(100 * np.sqrt(np.mean((p / t - 1) ** 2)))
+    return float(100 * np.sqrt(np.mean(_relative_errors(prediction, target) ** 2)))
 
 
 def acc(prediction: npt.ArrayLike, target: npt.ArrayLike, tolerance: float) -> float:
     """Acc(δ): share, 0 to 1, of predictions whose relative error is at most `tolerance` (0.1 for 10 %)."""
-    p, t = _checked(prediction, target)
-    return float(np.mean(np.abs(p / t - 1) <= tolerance))
+    return float(np.mean(_relative_errors(prediction, target) <= tolerance))
 
 
 def spearman(prediction: npt.ArrayLike, target: npt.ArrayLike) -> float:
@@ -50,6 +48,14 @@ def kendall_tau(prediction: npt.ArrayLike, target: npt.ArrayLike) -> float:
     concordant = pairs - tied_p - tied_t + tied_both - discordant
     scale = np.sqrt(float(pairs - tied_p) * float(pairs - tied_t))
     return float((concordant - discordant) / scale) if scale else float("nan")
+
+
+def _relative_errors(prediction: npt.ArrayLike, target: npt.ArrayLike) -> Values:
+    """|prediction − target| / |target|, so that 11 for 10 is an error of 0.1 and not of 0.10000000000000009."""
+    p, t = _checked(prediction, target)
+    if not t.all():
+        raise ValueError("a target is 0: relative errors need targets other than 0")
+    return np.asarray(np.abs(p - t) / np.abs(t))
 
 
 def _checked(prediction: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Values, Values]:

@@ -9,19 +9,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+from narformer.errors import ModelError
 from narformer.graph import Graph, Node
 
 ELEMENT_WISE = frozenset({"Add", "Mul", "Sub", "Div", "Pow", "Sqrt", "Sigmoid", "Tanh", "ReduceMean"})
 
 
 def authors_cost(graph: Graph) -> tuple[int, int, int]:
-    """FLOPs, parameters and memory access (output elements and parameters, summed) of a Graph."""
+    """FLOPs, parameters and memory access (elements of all outputs and parameters, summed) of a Graph.
+
+    Raises ModelError for a node without the operands or dims that its operator has.
+    """
     flops = parameters = access = 0
     for node in graph.nodes:
-        node_flops, node_parameters = _COUNTERS.get(node.op, _nothing)(node)
+        try:
+            node_flops, node_parameters = _COUNTERS.get(node.op, _nothing)(node)
+        except IndexError as error:
+            raise ModelError(
+                f"{graph.name or 'graph'}: node {node.name!r} lacks operands or dims that every {node.op} has; "
+                "export the network again"
+            ) from error
         flops += node_flops
         parameters += node_parameters
-        access += math.prod(node.output_shape) + node_parameters
+        access += sum(output.elements for output in node.outputs) + node_parameters
     return flops, parameters, access
 
 
@@ -30,17 +40,11 @@ def _nothing(node: Node) -> tuple[int, int]:
 
 
 def _conv(node: Node) -> tuple[int, int]:
-    weights = [w for w in node.weights if len(w.tensor.shape) > 1]
-    if not weights:
-        return 0, 0
-    weight = weights[0].tensor.shape
+    # Cin/groups · kernel elements, for a Conv and a ConvTranspose alike: their weights differ in the order of channels.
+    # The weight is the second operand, stored or computed: de-quantised weights are the output of a node.
+    channels = node.output_shape[1]
+    fan_in = math.prod(node.operands[1].tensor.shape) // max(1, channels)
     bias = int(len(node.operands) > 2)
-    # Cin/groups · kernel elements: for ConvTranspose the first two dims of the weight are the other way round.
-    if node.op == "ConvTranspose":
-        fan_in = weight[0] * math.prod(weight[2:])
-        channels = node.output_shape[1]
-    else:
-        fan_in, channels = math.prod(weight[1:]), weight[0]
     return channels * math.prod(node.output_shape[2:]) * (2 * fan_in - 1 + bias), channels * (fan_in + bias)
 
 
@@ -51,15 +55,12 @@ def _gemm(node: Node) -> tuple[int, int]:
 
 
 def _matmul(node: Node) -> tuple[int, int]:
-    shape = node.output_shape
-    rows = shape[-2] if len(shape) > 1 else 1
-    inner = node.operands[0].tensor.shape[-1]
-    return rows * shape[-1] * (2 * inner - 1), 0
+    return math.prod(node.output_shape[-2:]) * (2 * node.operands[0].tensor.shape[-1] - 1), 0
 
 
 def _batch_norm(node: Node) -> tuple[int, int]:
     tensor = node.operands[0].tensor
-    return 4 * tensor.elements, 4 * tensor.shape[1]
+    return 4 * tensor.elements, 4 * math.prod(tensor.shape[1:2])
 
 
 def _average_pool(node: Node) -> tuple[int, int]:
@@ -79,6 +80,11 @@ def _element_wise(node: Node) -> tuple[int, int]:
     return math.prod(node.output_shape), 0
 
 
+def _upsample(node: Node) -> tuple[int, int]:
+    # Two multiplications and three additions an element, where it interpolates.
+    return (5 * math.prod(node.output_shape[1:]) if node.attributes.get("mode") == "linear" else 0), 0
+
+
 def _softmax(node: Node) -> tuple[int, int]:
     features = node.operands[0].tensor.shape
     return 3 * math.prod(features[1:]) - 1, 0
@@ -93,5 +99,6 @@ _COUNTERS: Mapping[str, Callable[[Node], tuple[int, int]]] = {
     "AveragePool": _average_pool,
     "GlobalAveragePool": _global_average_pool,
     "Softmax": _softmax,
+    "Upsample": _upsample,
     **dict.fromkeys(ELEMENT_WISE, _element_wise),
 }

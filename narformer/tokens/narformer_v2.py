@@ -25,7 +25,8 @@ _FREQUENCIES = (10000.0 ** (-np.arange(5) / 5)).astype(np.float32)
 def pe5(values: npt.ArrayLike) -> FloatArray:
     """sin(v·f), cos(v·f) for f = 10000^(−j/5), j = 0..4, interleaved: (...) -> (..., 10).
 
-    In float32 throughout, as the released code computes it: at a width of 4,096 float64 would differ by 1e-4.
+    In float32 throughout, as the released code computes it, bit for bit. In float64 the code of a width below 3,000
+    would differ by up to 2e-5 and that of 1,000,000 by 2e-3: beyond the 1e-5 asked of predictions.
     """
     angles = np.asarray(values, dtype=np.float32)[..., None] * _FREQUENCIES
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(*angles.shape[:-1], CODE_WIDTH)
@@ -41,10 +42,10 @@ def features(raw: RawNodes) -> FloatArray:
     row, slot = np.nonzero(np.arange(SLOTS) < USED[raw.operation][:, None])
     attributes[row, slot] = pe5(raw.attributes[row, slot])
     out[:, OPERATION_WIDTH:-40] = attributes.reshape(count, -1)
-    for transpose in np.flatnonzero(raw.operation == TRANSPOSE):
-        # The whole permutation at once: per frequency the sines of its eight entries, then their cosines.
-        code = pe5(raw.attributes[transpose]).reshape(SLOTS, 5, 2)
-        out[transpose, OPERATION_WIDTH:-40] = code.transpose(1, 2, 0).reshape(-1)
+    transposes = np.flatnonzero(raw.operation == TRANSPOSE)
+    # A permutation is coded as a whole: per frequency the sines of its eight entries, then their cosines.
+    code = pe5(raw.attributes[transposes]).reshape(-1, SLOTS, 5, 2).transpose(0, 2, 3, 1)
+    out[transposes, OPERATION_WIDTH:-40] = code.reshape(len(transposes), SLOTS * CODE_WIDTH)
     out[:, -40:] = pe5(raw.shapes).reshape(count, -1)
     return out
 

@@ -107,8 +107,8 @@ def _first(node: Node, name: str) -> int:
     value = node.attributes.get(name)
     if value is None:
         if name == "kernel_shape":
-            weights = node.weights
-            return weights[0].tensor.shape[2] if weights and len(weights[0].tensor.shape) > 2 else 1
+            weight = node.operands[1].tensor.shape if len(node.operands) > 1 else ()
+            return weight[2] if len(weight) > 2 else 1
         return _DEFAULTS[name]
     if isinstance(value, tuple):
         return int(value[0]) if value else _DEFAULTS.get(name, 1)
@@ -116,7 +116,8 @@ def _first(node: Node, name: str) -> int:
 
 
 def _permutation(node: Node) -> list[int]:
-    perm = node.attributes.get("perm", tuple(reversed(range(len(node.output_shape)))))
+    # Without perm ONNX reverses the dims; the release codes that as zeros.
+    perm = node.attributes.get("perm", ())
     return [int(p) for p in perm[:SLOTS]] if isinstance(perm, tuple) else []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,12 +61,61 @@ def test_a_killed_build_keeps_its_finished_chunks(tmp_path: Path, monkeypatch: p
     broken = [*SOURCES[:8], FileSource(str(tmp_path / "absent.onnx"))]
     with pytest.raises(DataError, match=r"network_8: .*absent.onnx: no such file"):
         build_cache(broken, IDS, tmp_path / "cache", "narformer_v2", workers=1)
-    (home,) = (tmp_path / "cache").iterdir()
-    assert sorted(p.name for p in home.iterdir()) == ["chunk-00000000.npz", "chunk-00000004.npz"]
+    chunks = list((tmp_path / "cache").iterdir())
+    assert len(chunks) == 2
     (tmp_path / "absent.onnx").write_bytes(next(iter(sample("alexnet", 1))).build().SerializeToString())
     resumed = [*(Forbidden(s) for s in broken[:8]), broken[8]]
     cache = build_cache(resumed, IDS, tmp_path / "cache", "narformer_v2", workers=1)  # type: ignore[list-item]
     assert cache.sizes().tolist() == [len(s.graph()) + 1 for s in broken]
+    assert [p.is_dir() for p in (tmp_path / "cache").iterdir()] == [True], "chunks go once the cache is whole"
+
+
+def test_a_killed_assembly_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *_: _interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            build_cache(SOURCES, IDS, tmp_path, "narformer_v2", workers=1)
+    assert not any(p.is_dir() for p in tmp_path.iterdir())
+    cache = build_cache([Forbidden(s) for s in SOURCES], IDS, tmp_path, "narformer_v2", workers=1)
+    assert len(cache) == len(SOURCES)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_file_written_anew_is_read_anew(tmp_path: Path) -> None:
+    source = FileSource(str(tmp_path / "network.onnx"))
+    for family in ("alexnet", "resnet"):
+        Path(source.path).write_bytes(next(iter(sample(family, 1))).build().SerializeToString())
+        tokens = build_cache([source], ["a"], tmp_path / "cache", "narformer_v2", workers=1).tokens(0)
+        expected = tokenize(source.graph())
+        np.testing.assert_array_equal(tokens.features, expected.features)
+        np.testing.assert_array_equal(tokens.edges, expected.edges)
+        np.testing.assert_array_equal(tokens.static, expected.static)
+
+
+def test_many_unreadable_networks_are_counted(tmp_path: Path) -> None:
+    absent = [FileSource(str(tmp_path / f"{k}.onnx")) for k in range(13)]
+    with pytest.raises(DataError, match=r"(?s)^13 of 13 networks .*id_9: .*and 3 more$"):
+        build_cache(absent, [f"id_{k}" for k in range(13)], tmp_path / "cache", "narformer_v2", workers=1)
+
+
+def test_no_networks_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no networks"):
+        build_cache([], [], tmp_path, "narformer_v2")
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Path, **arrays: object) -> None:
+        file.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache_module.np, "savez", full)
+    monkeypatch.setattr(cache_module, "ProcessPoolExecutor", ThreadPoolExecutor)  # which see the patch
+    with pytest.raises(DataError, match=r"No space left on device.*free space"):
+        build_cache(SOURCES[:2], IDS[:2], tmp_path, "narformer_v2", workers=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_networks_have_another_cache(tmp_path: Path) -> None:

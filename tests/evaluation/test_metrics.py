@@ -39,6 +39,13 @@ def test_errors_by_hand() -> None:
     assert rmspe(prediction, target) == pytest.approx(100 * math.sqrt(0.02 / 3))
     assert acc(prediction, target, 0.05) == pytest.approx(1 / 3)
     assert acc([1.0, 1.5], [1.0, 1.0], 0.5) == 1
+    assert acc(prediction, target, 0.1) == 1
+
+
+@pytest.mark.parametrize("metric", [mape, rmspe, lambda p, t: acc(p, t, 0.1)])
+def test_relative_errors_need_targets_other_than_zero(metric: object) -> None:
+    with pytest.raises(ValueError, match="a target is 0"):
+        metric([1.0, 2.0], [1.0, 0.0])  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("metric", [mape, rmspe, kendall_tau, spearman])

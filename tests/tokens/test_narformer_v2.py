@@ -35,6 +35,12 @@ def test_pe5_is_the_formula(value: int) -> None:
     np.testing.assert_allclose(pe5(value), scalar_pe5(value), atol=2e-5)
 
 
+@pytest.mark.parametrize("value", [1.0, 0.0199, 2047, 4096, 1_000_003])
+def test_pe5_is_in_float32_as_the_released_code_has_it(value: float) -> None:
+    angles = [np.float32(value) * np.float32(10000 ** (-j / 5)) for j in range(5)]
+    assert pe5(value).tolist() == [f(a) for a in angles for f in (np.sin, np.cos)]
+
+
 def test_pe5_of_zero_has_cosines_of_one() -> None:
     assert pe5(0).tolist() == [0, 1] * 5
 
@@ -74,15 +80,23 @@ def test_a_convolution_token_part_by_part() -> None:
     np.testing.assert_allclose(token[112:], [v for n in (1, 8, 3, 3) for v in scalar_pe5(n)], atol=1e-5)
 
 
-def test_a_transpose_token_holds_sines_then_cosines_by_frequency() -> None:
-    node = Node("t", "Transpose", (Operand(X, ~0),), (Tensor((1, 6, 4, 5)),), {"perm": (0, 2, 1, 3)})
-    token = tokenize(graph_of(node)).features[1]
-    perm = [0, 2, 1, 3, 0, 0, 0, 0]
+@pytest.mark.parametrize("perm", [[0, 2, 1, 3, 0, 0, 0, 0], [0, 2, 1, 4, 3, 0, 0, 0]])
+def test_a_transpose_token_holds_sines_then_cosines_by_frequency(perm: list[int]) -> None:
+    nodes = tuple(
+        Node("t", "Transpose", (Operand(X, ~0),), (Tensor((1, 6, 4, 5)),), {"perm": p})
+        for p in ((0, 1, 2, 3), tuple(perm))
+    )
+    token = tokenize(Graph(nodes, (X,))).features[2]
     expected = []
     for j in range(5):
         frequency = 10000 ** (-j / 5)
         expected += [math.sin(p * frequency) for p in perm] + [math.cos(p * frequency) for p in perm]
     np.testing.assert_allclose(token[32:112], expected, atol=1e-6)
+
+
+def test_a_transpose_without_perm_is_coded_as_zeros() -> None:
+    node = Node("t", "Transpose", (Operand(X, ~0),), (Tensor((5, 6, 4, 1)),))
+    assert tokenize(graph_of(node)).features[1, 32:112].tolist() == ([0.0] * 8 + [1.0] * 8) * 5
 
 
 @pytest.mark.parametrize("op", ["MatMul", "LayerNormalization", "Identity"])
