@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.errors import DataError, UnknownDeviceError
+from narformer.frontends.folding import fold_batch_norm
 from narformer.graph import Graph
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Card:
     novelty: Novelty
     level: float = 0.9
     training: Mapping[str, Any] = field(default_factory=dict)
+    # Whether every network trained on had its BatchNormalizations folded into convolutions; then inputs are, too.
+    folds_batch_norm: bool = False
 
     def to_json(self) -> str:
         novelty = {
@@ -182,7 +185,7 @@ class Predictor:
         if not graphs:
             return []
         values = self.latencies(graphs)
-        warnings, far = self._warnings(graphs)
+        warnings, far = self._warnings([self._as_trained(graph) for graph in graphs])
         estimates = []
         for row, graph in enumerate(graphs):
             for column in columns:
@@ -220,7 +223,7 @@ class Predictor:
         waiting: list[Tokens] = []
         size = 0
         for graph in graphs:
-            tokens = tokenize(graph)
+            tokens = tokenize(self._as_trained(graph))
             if waiting and size + len(tokens.features) > TOKENS_PER_RUN:
                 parts.append(self._run(pack(waiting), output))
                 waiting, size = [], 0
@@ -229,6 +232,9 @@ class Predictor:
         if waiting:
             parts.append(self._run(pack(waiting), output))
         return np.concatenate(parts) if parts else np.zeros((0, width))
+
+    def _as_trained(self, graph: Graph) -> Graph:
+        return fold_batch_norm(graph) if self.card.folds_batch_norm else graph
 
     def _run(self, batch: PackedTokens, output: str) -> npt.NDArray[np.float64]:
         feed = {

@@ -61,7 +61,7 @@ class Cell:
             raise DataError(f"cell {self}: the first operation must be input, the last output, and no other either")
         for producer, consumer in self.edges:
             if not 0 <= producer < consumer < len(self.operations):
-                raise DataError(f"cell {self}: edge {producer} -> {consumer} must point from an earlier to a later node")
+                raise DataError(f"cell {self}: edge {producer} -> {consumer} must go from an earlier to a later node")
 
     def __str__(self) -> str:
         """The text form of the cell's space; `parse_cell` reads it again."""
@@ -100,10 +100,9 @@ class Cell:
             for ins, outs, label in zip(producers, consumers, labels, strict=True)
         ]
         for _ in labels:
-            hashes = [
-                _md5("|".join(("".join(sorted([hashes[p] for p in ins])), "".join(sorted([hashes[c] for c in outs])), h)))
-                for ins, outs, h in zip(producers, consumers, hashes, strict=True)
-            ]
+            before = ["".join(sorted([hashes[p] for p in nodes])) for nodes in producers]
+            after = ["".join(sorted([hashes[c] for c in nodes])) for nodes in consumers]
+            hashes = [_md5("|".join(parts)) for parts in zip(before, after, hashes, strict=True)]
         return _md5(str(sorted(hashes)))
 
 

@@ -19,6 +19,7 @@ from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset
 from narformer.errors import DataError
 from narformer.evaluation.metrics import acc, mape
+from narformer.frontends.folding import foldable
 from narformer.predictor import Card, Novelty, Output
 from narformer.training.batching import Indices, predict_rows
 
@@ -148,6 +149,7 @@ def export_predictor(
         novelty=novelty_measure(source.statistics[chosen], source.statistics[calibration]),
         level=LEVEL,
         training=training,
+        folds_batch_norm=not any(foldable(graph) for graph in seen),
     )
     example = source.batch(tests[:1] if len(tests) else fit[:1])
     export_onnx(model, example.features.shape[1], example.static.shape[1], path)
