@@ -9,7 +9,7 @@ import typer
 
 from narformer.errors import ConfigError, MissingExtraError
 
-EPOCHS = {"full": 24, "quick": 30}
+EPOCHS = {"full": 24, "quick": 15}
 PEERS = ("flops", "flops_memory", "boosted_trees", "nnlp", "transformer", "nn_former", "narformer_v2")
 
 
@@ -25,7 +25,7 @@ def evaluate(
     ),
     quick: bool = typer.Option(False, "--quick", help="150 train and 50 test rows a family: minutes on two cores."),
     seeds: int = typer.Option(1, "--seeds", min=1, help="How many seeds, counted from 0."),
-    epochs: int | None = typer.Option(None, "--epochs", min=1, help="Training epochs. Default: 24 full, 30 quick."),
+    epochs: int | None = typer.Option(None, "--epochs", min=1, help="Training epochs. Default: 24 full, 15 quick."),
     device: str | None = typer.Option(None, "--device", "-d", help="One device alone. Default: all at once."),
     nnlqp: Path | None = typer.Option(None, "--nnlqp", help="Directory in NNLQP's layout, for the nnlqp/ protocols."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
