@@ -1,0 +1,272 @@
+"""Accuracy of cells: a Gaussian process over `cell_statistics`, in NumPy alone.
+
+The statistics of the training cells are scaled and grouped; a Matérn-3/2 kernel of a weighted distance, noise, scale and
+the weights of the groups are chosen by marginal likelihood on the training cells. What is modelled is the rank of a
+cell's accuracy among the training cells, as a normal score, so that a few failed trainings do not rule the fit; held-out
+cells then tell which accuracies, and how wide an interval, belong to a score.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.errors import ConfigError, DataError
+from narformer.frontends.cell_table import CellTable, cell_table
+from narformer.frontends.cells import EDGES_201, Cell
+from narformer.tokens.cell_statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS, cell_statistics
+
+Array = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float32]
+PRETRAINED = Path(__file__).parent / "pretrained"
+SUBSET = 1500  # training cells on which kernel and noise are chosen
+LENGTHS = (1.0, 2.0, 4.0, 8.0)
+NOISES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+# Where the search for the weights of the groups begins: composition, gradients, correlations, edge operations.
+START_WEIGHTS = (1.0, 0.5, 1.0, 1 / 32)
+GRID = 33  # points of the map from score to accuracy
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class CellEstimate:
+    """Accuracy of one cell in percent, with the interval that holds nine times in ten."""
+
+    cell: str
+    accuracy: float
+    low: float
+    high: float
+
+
+class GaussianProcess:
+    """Regression of normal scores on statistics.
+
+    fit: statistics (n, S) and targets (n,). predict: (m, S) -> scores (m,). groups (S,): which statistics share a weight.
+    """
+
+    def __init__(self, groups: npt.NDArray[np.int64]) -> None:
+        self.groups = groups
+
+    def fit(self, statistics: Array, target: Array) -> GaussianProcess:
+        """Raises DataError for fewer than 8 cells, or for cells whose statistics are all the same."""
+        if len(statistics) < 8:
+            raise DataError(f"{len(statistics)} cells are too few to learn from: give at least 8")
+        self.mean, spread = statistics.mean(axis=0), statistics.std(axis=0)
+        used = spread > 1e-9
+        if not used.any():
+            raise DataError("all training cells look the same")
+        counts = np.bincount(self.groups[used], minlength=self.groups.max() + 1)
+        self.scale = np.where(used, 1 / np.where(used, spread, 1) / np.sqrt(np.maximum(counts, 1)[self.groups]), 0.0)
+        scores = normal_scores(target)
+        some = np.random.default_rng(0).permutation(len(target))[:SUBSET]
+        weights, length, noise = self._choose((statistics[some] - self.mean) * self.scale, scores[some])
+        self.scale = self.scale * np.sqrt(weights)[self.groups] / length
+        self.train = ((statistics - self.mean) * self.scale).astype(np.float32)
+        kernel = _matern(_squared(self.train, self.train).astype(np.float64))
+        kernel[np.diag_indices_from(kernel)] += noise
+        self.dual = np.linalg.solve(kernel, scores).astype(np.float32)
+        return self
+
+    def _choose(self, x: Array, scores: Array) -> tuple[Array, float, float]:
+        """Weights of the groups, length and noise of the largest marginal likelihood; weights by coordinate steps."""
+        few = slice(0, 600)
+        count = int(self.groups.max()) + 1
+        parts = [_squared(x[few][:, self.groups == g], x[few][:, self.groups == g]) for g in range(count)]
+        weights = np.array(START_WEIGHTS[:count])
+        best = _evidence(sum(parts, start=np.zeros_like(parts[0])), scores[few])[0]
+        for _ in range(5):
+            before = best
+            for group, factor in itertools.product(range(1, count), (0.5, 2.0)):
+                tried = weights.copy()
+                tried[group] *= factor
+                evidence = _evidence(
+                    sum((w * p for w, p in zip(tried, parts, strict=True)), start=np.zeros_like(parts[0])), scores[few]
+                )[0]
+                if evidence > best + 0.1:
+                    best, weights = evidence, tried
+            if best == before:
+                break
+        scaled = x * np.sqrt(weights)[self.groups]
+        _, length, noise = _evidence(_squared(scaled, scaled), scores)
+        return weights, length, noise
+
+    def predict(self, statistics: Array, show: Callable[[int, int], None] = lambda _done, _all: None) -> Array:
+        """Scores, (m,); `show` is called with cells done and all cells. Memory does not grow with m."""
+        scores = np.empty(len(statistics))
+        for start in range(0, len(statistics), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            x = ((statistics[part] - self.mean) * self.scale).astype(np.float32)
+            scores[part] = _matern(_squared(x, self.train)) @ self.dual
+            show(min(start + _CHUNK, len(statistics)), len(statistics))
+        return scores
+
+
+def _squared(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Squared distances between rows, (n, S), (m, S) -> (n, m)."""
+    distance = a @ b.T
+    distance *= -2
+    distance += (a * a).sum(axis=1)[:, None]
+    distance += (b * b).sum(axis=1)
+    return np.maximum(distance, 0, out=distance)
+
+
+def _matern(squared: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Matérn kernel with ν = 3/2 and length 1 (Rasmussen and Williams, 2006, equation 4.17), in place."""
+    squared *= 3
+    root = np.sqrt(squared, out=squared)
+    kernel = np.exp(-root)
+    root += 1
+    kernel *= root
+    return kernel
+
+
+def _evidence(squared: Array, scores: Array) -> tuple[float, float, float]:
+    """Log marginal likelihood at the best length and noise, with these two; the kernel's scale is integrated out."""
+    best = (-np.inf, LENGTHS[0], NOISES[0])
+    for length in LENGTHS:
+        values, vectors = np.linalg.eigh(_matern(squared / length**2))
+        rotated = vectors.T @ scores
+        for noise in NOISES:
+            total = np.maximum(values, 0) + noise
+            scale = (rotated**2 / total).mean()
+            evidence = float(-0.5 * len(scores) * np.log(scale) - 0.5 * np.log(total).sum())
+            if evidence > best[0]:
+                best = (evidence, length, noise)
+    return best
+
+
+def normal_scores(target: npt.ArrayLike) -> Array:
+    """Ranks as quantiles of the standard normal, ties sharing their mean rank."""
+    values = np.asarray(target)
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts + 1) / 2)[inverse]
+    normal = NormalDist()
+    return np.array([normal.inv_cdf((r + 0.5) / len(values)) for r in rank])
+
+
+def predictor_statistics(table: CellTable) -> tuple[Array, npt.NDArray[np.int64]]:
+    """What the process reads of each cell, (n, S), and the group of each column: composition, gradients, correlations.
+
+    NAS-Bench-201's cells add a fourth: the operation of each of the six edges.
+    """
+    statistics = cell_statistics(table)
+    width = statistics.shape[1]
+    groups = np.zeros(width, dtype=np.int64)
+    last = width - (table.space == "nasbench101")  # the parameters are composition
+    signals = last - CORRELATION_STATISTICS
+    groups[signals:last] = 2
+    groups[signals - GRADIENT_STATISTICS : signals] = 1
+    if table.space != "nasbench201":
+        return statistics, groups
+    edges = table.codes[:, 1 : 1 + len(EDGES_201), None] == np.arange(1, 6)
+    edges = edges.reshape(len(table), -1).astype(np.float64)
+    return np.column_stack([statistics, edges]), np.concatenate([groups, np.full(edges.shape[1], 3)])
+
+
+class CellPredictor:
+    """Accuracy of cells of one space.
+
+    `fit` learns from a table and accuracies, `load` takes a shipped one; `predict` gives CellEstimates, `score` numbers
+    for ranking whole spaces.
+    """
+
+    def __init__(self, space: str, process: GaussianProcess, scores: Array, quantiles: Array, card: dict[str, Any]) -> None:
+        self.space, self.process, self.card = space, process, card
+        self._scores, self._quantiles = scores, quantiles
+
+    @classmethod
+    def fit(
+        cls, table: CellTable, accuracy: Array, held_out: CellTable, held_out_accuracy: Array, card: dict[str, Any]
+    ) -> CellPredictor:
+        """Learn from cells and their accuracy in percent; held-out cells set the map to accuracies and the intervals."""
+        statistics, groups = predictor_statistics(table)
+        process = GaussianProcess(groups).fit(statistics, accuracy)
+        scores = process.predict(predictor_statistics(held_out)[0])
+        grid, quantiles = _quantile_map(scores, held_out_accuracy)
+        return cls(table.space, process, grid, quantiles, card)
+
+    def score(self, table: CellTable, show: Callable[[int, int], None] = lambda _done, _all: None) -> Array:
+        """Scores (n,): the higher, the more accurate. Raises ConfigError for cells of another space."""
+        if table.space != self.space:
+            raise ConfigError(f"this predictor is for {self.space}, the cells are of {table.space}")
+        scores = np.empty(len(table))
+        step = 16_384
+        for start in range(0, len(table), step):
+            part = slice(start, start + step)
+            scores[part] = self.process.predict(predictor_statistics(table.rows(part))[0])
+            show(min(start + step, len(table)), len(table))
+        return scores
+
+    def accuracies(self, scores: Array) -> Array:
+        """Accuracy in percent, low and high of scores: (n,) -> (n, 3)."""
+        return np.column_stack([np.interp(scores, self._scores, q) for q in self._quantiles])
+
+    def predict(self, cells: Sequence[Cell]) -> list[CellEstimate]:
+        """An estimate a cell, in order. Raises DataError for cells of several spaces, ConfigError for another space."""
+        table = cell_table(cells)
+        numbers = self.accuracies(self.score(table)).round(3).tolist()
+        return [CellEstimate(str(c), a, low, high) for c, (a, low, high) in zip(cells, numbers, strict=True)]
+
+    def save(self, path: Path) -> None:
+        """Write `path` (.npz, the numbers) and its card (.json) beside it."""
+        process = self.process
+        np.savez_compressed(
+            path,
+            mean=process.mean,
+            scale=process.scale,
+            train=process.train,
+            dual=process.dual,
+            groups=process.groups,
+            scores=self._scores,
+            quantiles=self._quantiles,
+        )
+        path.with_suffix(".json").write_text(json.dumps({"space": self.space, **self.card}, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, space_or_path: str | Path) -> CellPredictor:
+        """The shipped predictor of a space, or one from a file. Raises ConfigError where there is none."""
+        path = Path(space_or_path)
+        if path.suffix != ".npz":
+            path = PRETRAINED / f"cells-{space_or_path}.npz"
+        try:
+            card = json.loads(path.with_suffix(".json").read_text())
+            with np.load(path) as numbers:
+                process = GaussianProcess(numbers["groups"])
+                process.mean, process.scale = numbers["mean"], numbers["scale"]
+                process.train, process.dual = numbers["train"], numbers["dual"]
+                return cls(card["space"], process, numbers["scores"], numbers["quantiles"], card)
+        except FileNotFoundError as error:
+            shipped = ", ".join(sorted(p.stem.removeprefix("cells-") for p in PRETRAINED.glob("cells-*.npz")))
+            raise ConfigError(f"no cell predictor {str(space_or_path)!r}; shipped are {shipped or 'none'}") from error
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigError(f"{path}: not a cell predictor that can be read ({error})") from error
+
+
+def _quantile_map(scores: Array, accuracy: Array) -> tuple[Array, Array]:
+    """Median and the 5 % and 95 % quantiles of accuracy near each of GRID scores, all rising with the score.
+
+    Near: the eighth of the held-out cells (40 at least) closest in rank. Returns (GRID,), (3, GRID).
+    """
+    order = np.argsort(scores, kind="stable")
+    scores, accuracy = scores[order], accuracy[order]
+    window = min(len(scores), max(40, len(scores) // 8))
+    centres = np.unique(np.linspace(0, len(scores) - 1, GRID).round().astype(int))
+    rows = []
+    for centre in centres:
+        start = min(max(centre - window // 2, 0), len(scores) - window)
+        rows.append(np.quantile(accuracy[start : start + window], (0.5, 0.05, 0.95)))
+    rising = np.maximum.accumulate(np.array(rows).T, axis=1)
+    grid = scores[centres]
+    return grid, rising
+
+
+def estimates_json(estimates: Sequence[CellEstimate]) -> str:
+    return json.dumps([asdict(e) for e in estimates], indent=1)
