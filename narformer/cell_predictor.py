@@ -32,7 +32,7 @@ LENGTHS = (1.0, 2.0, 4.0, 8.0)
 NOISES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 # Where the search for the weights of the groups begins: composition, gradients, correlations, edge operations.
 START_WEIGHTS = (1.0, 0.5, 1.0, 1 / 32)
-GRID = 33  # points of the map from score to accuracy
+GRID = 49  # points of the map from score to accuracy
 _CHUNK = 4096
 
 
@@ -253,11 +253,11 @@ class CellPredictor:
 def _quantile_map(scores: Array, accuracy: Array) -> tuple[Array, Array]:
     """Median and the 5 % and 95 % quantiles of accuracy near each of GRID scores, all rising with the score.
 
-    Near: the eighth of the held-out cells (40 at least) closest in rank. Returns (GRID,), (3, GRID).
+    Near: the 60 held-out cells closest in rank, or a thirtieth of them where that is more. Returns (GRID,), (3, GRID).
     """
     order = np.argsort(scores, kind="stable")
     scores, accuracy = scores[order], accuracy[order]
-    window = min(len(scores), max(40, len(scores) // 8))
+    window = min(len(scores), max(60, len(scores) // 30))
     centres = np.unique(np.linspace(0, len(scores) - 1, GRID).round().astype(int))
     rows = []
     for centre in centres:

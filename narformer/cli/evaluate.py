@@ -26,6 +26,7 @@ def evaluate(
     quick: bool = typer.Option(False, "--quick", help="150 train and 50 test rows a family: minutes on two cores."),
     seeds: int = typer.Option(1, "--seeds", min=1, help="How many seeds, counted from 0."),
     epochs: int | None = typer.Option(None, "--epochs", min=1, help="Training epochs. Default: 24 full, 15 quick."),
+    size: list[int] = typer.Option([], "--cells", help="Only these numbers of training cells, for /accuracy protocols."),
     device: str | None = typer.Option(None, "--device", "-d", help="One device alone. Default: all at once."),
     nnlqp: Path | None = typer.Option(None, "--nnlqp", help="Directory in NNLQP's layout, for the nnlqp/ protocols."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
@@ -45,6 +46,13 @@ def evaluate(
 
     if (predictor is None) == (not model):
         raise ConfigError("give either --model NAME (to train and test) or --predictor NAME (to test)")
+    from narformer.evaluation.cells import CELL_PROTOCOLS
+
+    if protocol_name in CELL_PROTOCOLS:
+        if predictor is not None:
+            raise ConfigError(f"{protocol_name} trains models: give --model; predict-cell uses the shipped predictors")
+        _cells(protocol_name, model, seeds, epochs, size, data, runs, out)
+        return
     form = "quick" if quick else "full"
     names = [p.name for p in PROTOCOLS.values() if p.dataset] if protocol_name == "all" else [protocol_name]
     wanted = list(PEERS) if model == ["all"] else model
@@ -67,3 +75,25 @@ def evaluate(
                 show=lambda line: print(line, file=sys.stderr, flush=True),
             )
             print(save_result(result, out))
+
+
+def _cells(
+    name: str, models: list[str], seeds: int, epochs: int | None, sizes: list[int], data: Path | None, runs: Path, out: Path
+) -> None:
+    from narformer.evaluation.cells import CELL_PROTOCOLS, FITTED, TRAINED, run_cell_protocol
+    from narformer.evaluation.report import save_cell_result
+
+    protocol = CELL_PROTOCOLS[name]
+    dataset = protocol.load(data)
+    for each in [*FITTED, *TRAINED] if models == ["all"] else models:
+        result = run_cell_protocol(
+            protocol,
+            dataset,
+            each,
+            seeds=tuple(range(seeds)),
+            epochs=epochs,
+            runs=runs,
+            sizes=tuple(sizes),
+            show=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+        print(save_cell_result(result, out))

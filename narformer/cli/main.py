@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from narformer.cli.cells import fit_cells, predict_cell, rank, search
 from narformer.cli.devices import devices
 from narformer.cli.embed import embed
 from narformer.cli.evaluate import evaluate
@@ -28,7 +29,11 @@ app.command()(inspect)
 app.command()(devices)
 app.command()(embed)
 app.command()(neighbours)
+app.command(name="predict-cell")(predict_cell)
+app.command()(rank)
+app.command()(search)
 app.command()(train)
+app.command(name="fit-cells")(fit_cells)
 app.command()(evaluate)
 app.command()(report)
 app.add_typer(families, name="families")

@@ -21,6 +21,12 @@ PUBLISHED = (
         "about 99 % within 10 % (CPU, GPU), 83 % (VPU)",
         "Zhang et al., 2021",
     ),
+    ("NAS-Bench-201, 781 training cells", "NAR-Former V2", "Kendall's tau 0.874", "Yi et al., NeurIPS 2023"),
+    ("NAS-Bench-201, largest", "NAR-Former V2", "Kendall's tau 0.888", "Yi et al., NeurIPS 2023"),
+    ("NAS-Bench-201, largest", "NN-Former", "Kendall's tau 0.890", "Xu et al., CVPR 2025"),
+    ("NAS-Bench-101, 100 training cells", "NAR-Former V2", "Kendall's tau 0.802", "Yi et al., NeurIPS 2023"),
+    ("NAS-Bench-101, largest", "NAR-Former V2", "Kendall's tau 0.861", "Yi et al., NeurIPS 2023"),
+    ("NAS-Bench-101, largest", "NN-Former", "Kendall's tau 0.877", "Xu et al., CVPR 2025"),
 )
 
 
@@ -30,18 +36,31 @@ def file_stem(protocol: str, form: str) -> str:
 
 def save_result(result: Result, out: Path) -> str:
     """Write one result as JSON below `out`; returns a line a device to print. Raises DataError where it cannot."""
-    path = out / f"{file_stem(result['protocol'], result['form'])}.{result['model']}.json"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+    path = _written(result, out)
     lines = [f"{result['protocol']} ({result['form']}), {result['model']}:"]
     lines += [
         f"  {d:24s} MAPE {spread(result, d, 'mape')} %   Acc(10 %) {spread(result, d, 'acc_10')} %"
         for d in devices_of(result)
     ]
     return "\n".join([*lines, f"  {path}"])
+
+
+def save_cell_result(result: Result, out: Path) -> str:
+    """As `save_result`, for a protocol of accuracy: a line a number of training cells."""
+    path = _written(result, out)
+    tasks = list(dict.fromkeys(t for run in result["runs"] for t in run["tasks"]))
+    lines = [f"  {t:12s} Kendall's tau {spread(result, 'accuracy', 'kendall', t, digits=4)}" for t in tasks]
+    return "\n".join([f"{result['protocol']}, {result['model']}:", *lines, f"  {path}"])
+
+
+def _written(result: Result, out: Path) -> Path:
+    path = out / f"{file_stem(result['protocol'], result['form'])}.{result['model']}.json"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+    return path
 
 
 def load_results(directory: Path) -> list[Result]:
@@ -73,13 +92,15 @@ def values(result: Result, device: str, metric: str, task: str | None = None, fa
     return found
 
 
-def spread(result: Result, device: str, metric: str, task: str | None = None, family: str = "all") -> str:
+def spread(
+    result: Result, device: str, metric: str, task: str | None = None, family: str = "all", digits: int = 2
+) -> str:
     """Mean over seeds, ± their standard deviation where there are several; a dash where there is nothing."""
     numbers = values(result, device, metric, task, family)
     if not numbers:
         return "–"
-    mean = f"{np.mean(numbers):.2f}"
-    return f"{mean} ± {np.std(numbers, ddof=1):.2f}" if len(numbers) > 1 else mean
+    mean = f"{np.mean(numbers):.{digits}f}"
+    return f"{mean} ± {np.std(numbers, ddof=1):.{digits}f}" if len(numbers) > 1 else mean
 
 
 def page(results: Sequence[Result], files: Collection[str] = ()) -> str:
@@ -96,13 +117,16 @@ def page(results: Sequence[Result], files: Collection[str] = ()) -> str:
     for result in shipped:
         parts += [f"## Shipped predictor `{result['model']}`", *_shipped(result)]
         parts += _picture(f"{file_stem(result['protocol'], result['form'])}.{result['model']}.png", files)
-    trained = [r for r in results if not _is_predictor(r)]
+    cells = [r for r in results if r["protocol"].endswith("/accuracy")]
+    trained = [r for r in results if not _is_predictor(r) and r not in cells]
     if trained:
         parts += ["## All protocols", *_overview(trained)]
     for protocol, form in sorted({(r["protocol"], r["form"]) for r in trained}):
         group = [r for r in trained if (r["protocol"], r["form"]) == (protocol, form)]
         parts += [f"## {protocol}, {form} form", *_protocol_tables(protocol, form, group)]
         parts += _picture(f"{file_stem(protocol, form)}.svg", files)
+    for protocol in sorted({r["protocol"] for r in cells}):
+        parts += [f"## {protocol}", *_cell_tables(protocol, [r for r in cells if r["protocol"] == protocol])]
     parts += ["## Published figures, for orientation", _published()]
     return "\n\n".join(parts) + "\n"
 
@@ -179,6 +203,26 @@ def _protocol_tables(protocol: str, form: str, group: Sequence[Result]) -> Itera
         yield f"MAPE % on {device}, by task:"
         keys: list[tuple[str, str, str | None]] = [(device, "mape", t) for t in [*present, None]]
         yield _best_table(["model", *present, "mean"], group, keys, min)
+
+
+def _cell_tables(protocol: str, group: Sequence[Result]) -> Iterable[str]:
+    yield (
+        f"Kendall's tau on every cell not trained on, by number of training cells; made by `narformer evaluate {protocol} "
+        "--model NAME --seeds 3`. Models that are trained see 30,000 cells in all (epochs times cells); the paper's "
+        "settings come to 781,000."
+    )
+    tasks = list(dict.fromkeys(t for r in group for run in r["runs"] for t in run["tasks"]))
+    tasks.sort(key=lambda t: int(t.split()[0]))
+    best = {t: max(float(np.mean(v)) for r in group if (v := values(r, "accuracy", "kendall", t))) for t in tasks}
+    rows = []
+    for r in sorted(group, key=lambda r: r["model"]):
+        row = [r["model"], str(len(r["runs"]))]
+        for t in tasks:
+            numbers = values(r, "accuracy", "kendall", t)
+            text = spread(r, "accuracy", "kendall", t, digits=3)
+            row.append(f"**{text}**" if numbers and float(np.mean(numbers)) == best[t] else text)
+        rows.append(row)
+    yield _table(["model", "draws", *tasks], rows)
 
 
 def _settings(group: Sequence[Result]) -> str:

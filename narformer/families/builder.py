@@ -125,6 +125,13 @@ class NetworkBuilder:
         first = self._node("Split", [x.name, sizes], shape, outputs=2, axis=1)
         return first, Value(first.name + "_1", (x.shape[0], x.channels - half, *x.shape[2:]))
 
+    def first_channels(self, x: Value, channels: int) -> Value:
+        """The first of x's channels; x itself where it has no more."""
+        if channels == x.channels:
+            return x
+        starts, ends, axes = (self._constant(np.array([v], dtype=np.int64)) for v in (0, channels, 1))
+        return self._node("Slice", [x.name, starts, ends, axes], (x.shape[0], channels, *x.shape[2:]))
+
     def channel_shuffle(self, x: Value, groups: int) -> Value:
         """Reshape, transpose, reshape: channels of the groups interleaved."""
         n, c, height, width = x.shape

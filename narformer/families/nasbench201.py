@@ -6,36 +6,11 @@ import random
 
 import onnx
 
-from narformer.errors import DataError
 from narformer.families.builder import NetworkBuilder, Value
+from narformer.frontends.cells import EDGES_201, parse_nasbench201
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 VERSIONS = ("",)
-Cell = tuple[tuple[str, ...], ...]
-
-
-def parse_cell(arch: str) -> Cell:
-    """`|op~0|+|op~0|op~1|+|op~0|op~1|op~2|` as operations by node, in the order of their source nodes.
-
-    Raises DataError, naming the cell, for anything else.
-    """
-    nodes = []
-    for target, text in enumerate(arch.strip().split("+"), start=1):
-        edges = text.strip("|").split("|")
-        if len(edges) != target or not (text.startswith("|") and text.endswith("|")):
-            raise DataError(f"cell {arch!r}: node {target} needs {target} edges written `|operation~source|`")
-        operations = []
-        for source, edge in enumerate(edges):
-            operation, _, origin = edge.partition("~")
-            if operation not in OPERATIONS:
-                raise DataError(f"cell {arch!r}: unknown operation {operation!r}; known are {', '.join(OPERATIONS)}")
-            if origin != str(source):
-                raise DataError(f"cell {arch!r}: edge {source} of node {target} should come from node {source}")
-            operations.append(operation)
-        nodes.append(tuple(operations))
-    if len(nodes) != 3:
-        raise DataError(f"cell {arch!r}: expected 3 nodes joined by `+`, found {len(nodes)}")
-    return tuple(nodes)
 
 
 def build(
@@ -48,27 +23,24 @@ def build(
     classes: int = 10,
 ) -> onnx.ModelProto:
     """The whole network of a cell: `repeats` cells a stage, widths `channels` times 1, 2, 4."""
-    cell = parse_cell(config)
+    operations = parse_nasbench201(config).operations[1:-1]
     net = NetworkBuilder("nasbench201", (batch_size, 3, input_size, input_size))
     x = net.conv(net.input, channels, 3)
     for stage in range(3):
         if stage:
             x = _reduction(net, x, channels * 2**stage)
         for _ in range(repeats):
-            x = _cell(net, x, cell)
+            x = _cell(net, x, operations)
     return net.finish(net.head(net.relu(net.batch_norm(x)), classes))
 
 
-def _cell(net: NetworkBuilder, x: Value, cell: Cell) -> Value:
-    nodes: list[Value | None] = [x]
-    for operations in cell:
-        total: Value | None = None
-        for source, operation in zip(nodes, operations, strict=True):
-            if operation == "none" or source is None:
-                continue
-            y = _operation(net, source, operation)
-            total = y if total is None else net.add(total, y)
-        nodes.append(total)
+def _cell(net: NetworkBuilder, x: Value, operations: tuple[str, ...]) -> Value:
+    nodes: list[Value | None] = [x, None, None, None]
+    for (source, target), operation in zip(EDGES_201, operations, strict=True):
+        start, total = nodes[source], nodes[target]
+        if operation != "none" and start is not None:
+            y = _operation(net, start, operation)
+            nodes[target] = y if total is None else net.add(total, y)
     # A cell whose output nothing reaches still passes zeros on; the plainest network that does is the input times 0.
     return nodes[-1] if nodes[-1] is not None else net.zeros_like(x)
 

@@ -175,3 +175,22 @@ def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
+
+
+def nasbench101_channels(table: CellTable, channels_in: int, channels: int) -> npt.NDArray[np.int64]:
+    """Output channels of each vertex in a cell with that many channels in and out, (n, V), 0 where there is no vertex.
+
+    The vertices that feed the output share its channels, the first ones taking one more where they do not divide; any
+    other vertex has as many as the widest of its readers (NAS-Bench-101, section 2.2).
+    """
+    n, places = table.codes.shape
+    width = np.zeros((n, places), dtype=np.int64)
+    width[:, 0], width[:, -1] = channels_in, channels
+    feeders = table.adjacency[:, 1:-1, -1]
+    count = np.maximum(feeders.sum(axis=1, keepdims=True), 1)
+    first = np.cumsum(feeders, axis=1) <= channels % count
+    width[:, 1:-1] = np.where(feeders, channels // count + first, 0)
+    for v in range(places - 2, 0, -1):
+        widest = np.where(table.adjacency[:, v, 1:-1], width[:, 1:-1], 0).max(axis=1)
+        width[:, v] = np.where(feeders[:, v - 1], width[:, v], widest)
+    return width

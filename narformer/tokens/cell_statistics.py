@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from narformer.frontends.cell_table import CellTable
+from narformer.frontends.cell_table import CellTable, nasbench101_channels
 from narformer.frontends.cells import OPERATIONS
 
 Array = npt.NDArray[np.float64]
@@ -247,25 +247,6 @@ def nasbench101_parameters(table: CellTable, classes: int = 10) -> Array:
             total += _cell_parameters(table, channels_in, channels)
             channels_in = channels
     return np.asarray(total + channels_in * classes + classes)
-
-
-def nasbench101_channels(table: CellTable, channels_in: int, channels: int) -> npt.NDArray[np.int64]:
-    """Output channels of each vertex in a cell with that many channels in and out, (n, V), 0 where there is no vertex.
-
-    The vertices that feed the output share its channels, the first ones taking one more where they do not divide; any
-    other vertex has as many as the widest of its readers (NAS-Bench-101, section 2.2).
-    """
-    n, places = table.codes.shape
-    width = np.zeros((n, places), dtype=np.int64)
-    width[:, 0], width[:, -1] = channels_in, channels
-    feeders = table.adjacency[:, 1:-1, -1]
-    count = np.maximum(feeders.sum(axis=1, keepdims=True), 1)
-    first = np.cumsum(feeders, axis=1) <= channels % count
-    width[:, 1:-1] = np.where(feeders, channels // count + first, 0)
-    for v in range(places - 2, 0, -1):
-        widest = np.where(table.adjacency[:, v, 1:-1], width[:, 1:-1], 0).max(axis=1)
-        width[:, v] = np.where(feeders[:, v - 1], width[:, v], widest)
-    return width
 
 
 def _cell_parameters(table: CellTable, channels_in: int, channels: int) -> Array:

@@ -15,7 +15,7 @@ from narformer.cost import graph_cost
 from narformer.errors import DataError
 from narformer.families.builder import same_padding
 from narformer.families.config import grid
-from narformer.families.nasbench201 import parse_cell
+from narformer.frontends.cells import parse_nasbench201
 from narformer.families.registry import FAMILIES, Variant, build, sample
 from narformer.families.squeezenet import squeezed
 from narformer.frontends.onnx import read_onnx
@@ -117,7 +117,7 @@ def test_the_first_variants_are_the_unscaled_networks() -> None:
 
 def test_cells_become_networks() -> None:
     graph = read_onnx(Variant("nasbench201", "", CELL).build())
-    assert parse_cell(CELL)[2] == ("skip_connect", "none", "nor_conv_1x1")
+    assert parse_nasbench201(CELL).operations[4:7] == ("skip_connect", "none", "nor_conv_1x1")
     assert graph.inputs[0].shape == (1, 3, 32, 32)
     # 15 cells with one 3x3 and one 1x1 convolution, stem, two reductions of three, and the classifier.
     assert sum(n.op == "Conv" for n in graph.nodes) == 15 * 2 + 1 + 6

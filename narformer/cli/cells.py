@@ -1,0 +1,192 @@
+"""`narformer predict-cell`, `rank`, `fit-cells` and `search`: accuracy of the cells of NAS-Bench-101 and NAS-Bench-201."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from narformer.errors import ConfigError, DataError, MissingExtraError, NarformerError
+
+SPACES = "nasbench101 or nasbench201"
+
+
+@contextmanager
+def _bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, to be called with done and all; nothing where that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _all: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(text)
+        yield lambda done, all_: progress.update(task, completed=done, total=all_)
+
+
+def predict_cell(
+    space: str = typer.Argument(..., help=SPACES),
+    cells: list[str] = typer.Argument(
+        None, help="NAS-Bench-201: the arch string. NAS-Bench-101: UPPER_TRIANGLE,op;op;...", metavar="CELL..."
+    ),
+    file: Path | None = typer.Option(None, "--file", "-f", help="CSV with the cells, in the layout of the benchmark's."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON array of cell, accuracy, low, high."),
+    predictor: str | None = typer.Option(None, "--predictor", help="Path of an .npz. Default: the shipped one."),
+) -> None:
+    """Predict the accuracy (percent) of cells, with a 90 % interval, without training them.
+
+    Exit codes: 0, 2 where a cell cannot be read (the others are still printed).
+    """
+    from narformer.cell_predictor import CellPredictor, estimates_json
+    from narformer.frontends.cells import Cell, parse_cell
+
+    loaded = CellPredictor.load(predictor or _space(space))
+    texts = [*(cells or []), *(_cells_of(file, space) if file else [])]
+    if not texts:
+        raise ConfigError("give cells as arguments, or --file CSV")
+    parsed: list[Cell] = []
+    failed = 0
+    for text in texts:
+        try:
+            parsed.append(parse_cell(space, text))
+        except NarformerError as error:
+            failed += 1
+            print(f"narformer: {error}", file=sys.stderr)
+    estimates = loaded.predict(parsed) if parsed else []
+    if as_json:
+        print(estimates_json(estimates))
+    elif estimates:
+        print(f"accuracy  90 % interval      cell ({loaded.card['about']}, tau {loaded.card['test']['kendall']:.3f})")
+        for e in estimates:
+            print(f"{e.accuracy:6.2f} %  {e.low:6.2f} – {e.high:6.2f} %  {e.cell}")
+    if failed:
+        raise typer.Exit(2)
+
+
+def _space(space: str) -> str:
+    from narformer.frontends.cells import OPERATIONS
+
+    if space not in OPERATIONS:
+        raise ConfigError(f"unknown space {space!r}; known are {', '.join(OPERATIONS)}")
+    return space
+
+
+def _cells_of(file: Path, space: str) -> list[str]:
+    from narformer.datasets.table import read_table
+
+    if space == "nasbench201":
+        return [row["arch"] for row in read_table(file, ("arch",))]
+    rows = read_table(file, ("upper_triangle", "operations"))
+    return [f"{row['upper_triangle']},{row['operations']}" for row in rows]
+
+
+def rank(
+    space: str = typer.Argument(..., help=SPACES),
+    objective: str = typer.Option("accuracy", "--objective", help="What to rank by: accuracy."),
+    max_ms: float | None = typer.Option(None, "--max-ms", help="Only cells whose network is at most this slow."),
+    device: str | None = typer.Option(None, "--device", "-d", help="Device of the latencies. Without: accuracy alone."),
+    top: int = typer.Option(20, "--top", min=1, help="How many cells to print."),
+    candidates: int = typer.Option(
+        2000, "--candidates", min=1, help="Latency is predicted for this many cells: half the best, half at random."
+    ),
+    plot: Path | None = typer.Option(None, "--plot", help="Save accuracy against latency with its Pareto front here."),
+    as_json: bool = typer.Option(False, "--json", help="Print a JSON object: top, pareto."),
+) -> None:
+    """Score every cell of a space; with --device also latency, and the Pareto front of both.
+
+    Latency takes milliseconds a cell, accuracy microseconds: a space larger than --candidates has its latency predicted
+    for the cells of the highest accuracy and for a random sample. Exit code 3 where no cell is fast enough.
+    """
+    from narformer.evaluation.ranking import rank_space
+
+    if objective != "accuracy":
+        raise ConfigError(f"unknown objective {objective!r}; known is accuracy")
+    if device is None and (max_ms is not None or plot is not None):
+        raise ConfigError("--max-ms and --plot are about latency: give --device too")
+    with _bar(f"scoring {space}") as show:
+        ranking = rank_space(_space(space), device, candidates, show)
+    chosen = ranking.best(top, max_ms)
+    front = ranking.pareto() if device else []
+    if plot is not None:
+        try:
+            ranking.plot(plot)
+        except ImportError as error:
+            raise MissingExtraError("plots need matplotlib: pip install 'narformer[train]'") from error
+    if as_json:
+        print(json.dumps({"top": ranking.entries(chosen), "pareto": ranking.entries(front)}, indent=1))
+    else:
+        for title, rows in (("best cells", chosen), ("Pareto front", front)):
+            if rows:
+                print(f"{title} of {len(ranking.table):,} ({space}{', ' + device if device else ''}):")
+                for e in ranking.entries(rows):
+                    latency = f"{e['latency_ms']:8.2f} ms  " if device else ""
+                    print(f"{e['accuracy']:6.2f} %  {latency}{e['cell']}")
+        if plot is not None:
+            print(f"plot: {plot}")
+    if not chosen:
+        print(f"narformer: no cell within {max_ms} ms on {device}", file=sys.stderr)
+        raise typer.Exit(3)
+
+
+def fit_cells(
+    space: str = typer.Argument(..., help=SPACES),
+    file: Path | None = typer.Option(None, "--file", "-f", help="CSV in the benchmark's layout. Default: the public one."),
+    train: int = typer.Option(8000, "--train", min=8, help="At most this many training cells."),
+    data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
+    out: Path = typer.Option(..., "--out", "-o", help="The predictor to write (.npz); its card goes beside it."),
+) -> None:
+    """Fit a predictor of cells: a fifth of the cells tests it, a tenth sets its intervals, the rest trains it."""
+    from narformer.datasets import nasbench101, nasbench201
+    from narformer.evaluation.cell_fit import fit_cell_predictor
+
+    if out.suffix != ".npz":
+        raise ConfigError(f"--out {out}: must end in .npz")
+    module = {"nasbench101": nasbench101, "nasbench201": nasbench201}[_space(space)]
+    loaders = {"nasbench101": nasbench101.load_nasbench101, "nasbench201": nasbench201.load_nasbench201}
+    dataset = module.read_csv(file) if file else loaders[space](data)
+    predictor = fit_cell_predictor(dataset, train)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        predictor.save(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror})") from error
+    print(json.dumps(predictor.card, indent=1))
+
+
+def search(
+    space: str = typer.Argument(..., help=SPACES),
+    seeds: int = typer.Option(20, "--seeds", min=1, help="How many searches of each kind."),
+    queries: int = typer.Option(400, "--queries", min=20, help="Trainings that a search may ask for."),
+    data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
+    out: Path = typer.Option(Path("docs/results"), "--out", "-o", help="Where the result and its plot go."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
+) -> None:
+    """Search a space with the tabular benchmark as oracle: how many trainings until a cell of its top 0.1 % is found.
+
+    Random search, regularised evolution, and search guided by the Gaussian process, each from many seeds.
+    """
+    from narformer.datasets.nasbench101 import load_nasbench101
+    from narformer.datasets.nasbench201 import load_nasbench201
+    from narformer.evaluation.search import compare_searches, plot_searches
+
+    dataset = (load_nasbench101 if _space(space) == "nasbench101" else load_nasbench201)(data)
+    with _bar(f"searching {space}") as show:
+        result = compare_searches(dataset, seeds, queries, show)
+    out.mkdir(parents=True, exist_ok=True)
+    directory = out / "search"
+    directory.mkdir(exist_ok=True)
+    path = directory / f"{space}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    plot_searches(result, directory / f"{space}.svg")
+    if as_json:
+        print(json.dumps(result, indent=1))
+        return
+    print(f"trainings until a cell of the top 0.1 % of {space} ({seeds} searches each, at most {queries}):")
+    for name, s in result["searches"].items():
+        print(f"  {name:10s} mean {s['mean_queries']:6.1f}  median {s['median_queries']:6.1f}  found {s['found']} of {seeds}")
+    print(f"  {path}")

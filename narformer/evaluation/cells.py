@@ -1,0 +1,170 @@
+"""Protocols of accuracy: learn from a few hundred cells, rank all others; Kendall's tau, mean and spread over draws.
+
+Each draw (seed) takes its training cells at random from the table; tau is over every other row. NAS-Bench-101's labels
+here are one validation run a cell, so tau has a lower ceiling than published ones, which average three.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.cell_predictor import GaussianProcess, normal_scores, predictor_statistics
+from narformer.datasets.cells import CellDataset
+from narformer.datasets.nasbench101 import load_nasbench101
+from narformer.datasets.nasbench201 import load_nasbench201
+from narformer.errors import ConfigError
+from narformer.evaluation.metrics import kendall_tau, spearman
+from narformer.frontends.cell_table import CellTable
+from narformer.tokens.cell_statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS
+
+Array = npt.NDArray[np.float64]
+# Cells that a trained model sees in all its epochs together; the paper's settings come to 781,000.
+VISITS = 30_000
+
+
+@dataclass(frozen=True)
+class CellProtocol:
+    """sizes: numbers of training cells."""
+
+    name: str
+    load: Callable[[Path | None], CellDataset]
+    sizes: tuple[int, ...]
+
+
+CELL_PROTOCOLS: Mapping[str, CellProtocol] = {
+    p.name: p
+    for p in (
+        CellProtocol("nasbench201/accuracy", load_nasbench201, (78, 156, 469, 781, 1563)),
+        CellProtocol("nasbench101/accuracy", load_nasbench101, (100, 172, 424, 4236)),
+    )
+}
+FITTED = ("gaussian_process", "random_forest", "boosted_trees", "path_forest")
+TRAINED = ("narformer_v2", "nn_former", "nnlp")
+
+
+def run_cell_protocol(
+    protocol: CellProtocol,
+    dataset: CellDataset,
+    model: str,
+    *,
+    seeds: tuple[int, ...],
+    epochs: int | None,
+    runs: Path,
+    sizes: tuple[int, ...] = (),
+    show: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Learn and score for every seed and size; finished ones are kept below `runs`. Raises ConfigError.
+
+    epochs: of a trained model; None: as many as make VISITS.
+    """
+    if model not in FITTED + TRAINED:
+        raise ConfigError(f"unknown model of cells {model!r}; known are {', '.join(FITTED + TRAINED)}")
+    statistics = predictor_statistics(dataset.table) if model in FITTED else None
+    results = []
+    for seed in seeds:
+        order = np.random.default_rng(seed).permutation(len(dataset))
+        tasks: dict[str, Any] = {}
+        for size in sizes or protocol.sizes:
+            if size >= len(dataset):
+                continue
+            wanted = (epochs or max(1, VISITS // size)) if model in TRAINED else None
+            finished = runs / protocol.name / f"{model}-{wanted or 'fit'}" / f"seed{seed}-{size}.json"
+            if not finished.exists():
+                started = time.monotonic()
+                fit, test = order[:size], order[size:]
+                if statistics is not None:
+                    prediction = _fitted(model, dataset.table, *statistics, dataset.accuracy, fit, test, seed)
+                else:
+                    prediction = _trained(model, dataset, fit, test, wanted or 1, seed)
+                truth = dataset.accuracy[test]
+                scores = {
+                    "rows": len(test),
+                    "kendall": round(kendall_tau(prediction, truth), 4),
+                    "spearman": round(spearman(prediction, truth), 4),
+                }
+                finished.parent.mkdir(parents=True, exist_ok=True)
+                partial = finished.with_suffix(".partial")
+                seconds = round(time.monotonic() - started, 1)
+                partial.write_text(json.dumps({"devices": {"accuracy": {"all": scores}}, "seconds": seconds}))
+                partial.replace(finished)
+            tasks[f"{size} cells"] = json.loads(finished.read_text())
+            tau = tasks[f"{size} cells"]["devices"]["accuracy"]["all"]["kendall"]
+            show(f"{protocol.name} {model} seed {seed}, {size} cells: tau {tau:.4f}")
+        results.append({"seed": seed, "tasks": tasks})
+    kept = epochs if model in TRAINED else None
+    return {"protocol": protocol.name, "form": "full", "model": model, "epochs": kept, "runs": results}
+
+
+def _fitted(
+    model: str,
+    table: CellTable,
+    statistics: Array,
+    groups: npt.NDArray[np.int64],
+    accuracy: Array,
+    fit: npt.NDArray[np.int64],
+    test: npt.NDArray[np.int64],
+    seed: int,
+) -> Array:
+    """The Gaussian process on all statistics, or trees on ranks: on composition and paths alone, or on path encodings."""
+    if model == "gaussian_process":
+        return GaussianProcess(groups).fit(statistics[fit], accuracy[fit]).predict(statistics[test])
+    from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+
+    inputs = path_encoding(table) if model == "path_forest" else statistics[:, _plain_columns(table, groups)]
+    trees: Any
+    if model == "boosted_trees":
+        trees = HistGradientBoostingRegressor(
+            learning_rate=0.05, max_iter=200, max_leaf_nodes=8, min_samples_leaf=5, random_state=seed
+        )
+    else:
+        trees = RandomForestRegressor(300, max_features=0.4, n_jobs=-1, random_state=seed)
+    trees.fit(inputs[fit], normal_scores(accuracy[fit]))
+    return np.asarray(trees.predict(inputs[test]))
+
+
+def _plain_columns(table: CellTable, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Composition, paths and size, and the operations of edges: what needs no theory of signals."""
+    assert (groups == 2).sum() == CORRELATION_STATISTICS
+    assert (groups == 1).sum() == GRADIENT_STATISTICS
+    return (groups == 0) | (groups == 3)
+
+
+def path_encoding(table: CellTable) -> Array:
+    """Which sequences of operations lead from input to output, one column a sequence that occurs (White et al., 2021)."""
+    places = table.codes.shape[1]
+    found: list[set[tuple[int, ...]]] = []
+    for codes, adjacency in zip(table.codes.tolist(), table.adjacency, strict=True):
+        paths: list[set[tuple[int, ...]]] = [set() for _ in range(places)]
+        paths[0].add(())
+        for node in range(1, places):
+            for producer in np.flatnonzero(adjacency[:, node]):
+                step = (codes[node],) if node < places - 1 else ()
+                paths[node] |= {path + step for path in paths[producer]}
+        found.append(paths[-1])
+    columns = {path: k for k, path in enumerate(sorted(set().union(*found)))}
+    encoded = np.zeros((len(table), len(columns)))
+    for row, present in enumerate(found):
+        encoded[row, [columns[p] for p in present]] = 1
+    return encoded
+
+
+def _trained(
+    model: str, dataset: CellDataset, fit: npt.NDArray[np.int64], test: npt.NDArray[np.int64], epochs: int, seed: int
+) -> Array:
+    import torch
+
+    from narformer.training.cells import CellTraining, create_cell_model, predict_cells, train_cells
+
+    torch.manual_seed(seed)
+    network = create_cell_model(model)
+    for _ in train_cells(CellTraining(epochs=epochs, seed=seed), network, dataset.table.rows(fit), dataset.accuracy[fit]):
+        pass
+    return predict_cells(network, dataset.table.rows(test))

@@ -1,0 +1,121 @@
+"""Whole spaces of cells: accuracy of each, latency of many, and the cells that no other beats in both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.cell_predictor import CellPredictor
+from narformer.families.cells import to_onnx
+from narformer.frontends.cell_table import CellTable, enumerate_space
+from narformer.frontends.cells import Cell
+from narformer.frontends.onnx import read_onnx
+from narformer.predictor import Predictor, default_predictor
+
+Array = npt.NDArray[np.float64]
+Show = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """A scored space: scores (n,), accuracy in percent with its interval (n, 3), latency in ms (n,), NaN where unasked."""
+
+    table: CellTable
+    scores: Array
+    accuracy: Array
+    latency: Array
+
+    def best(self, top: int, max_ms: float | None = None) -> list[int]:
+        """Rows of the highest scores, best first; with `max_ms` among those known to be fast enough."""
+        rows = np.argsort(-self.scores, kind="stable")
+        if max_ms is not None:
+            rows = rows[self.latency[rows] <= max_ms]
+        return [int(r) for r in rows[:top]]
+
+    def pareto(self) -> list[int]:
+        """Rows with a latency that no other row beats in both latency and score, fastest first."""
+        rows = np.flatnonzero(np.isfinite(self.latency))
+        rows = rows[np.lexsort((-self.scores[rows], self.latency[rows]))]
+        before = np.concatenate([[-np.inf], np.maximum.accumulate(self.scores[rows])[:-1]])
+        return [int(r) for r in rows[self.scores[rows] > before]]
+
+    def entries(self, rows: list[int]) -> list[dict[str, Any]]:
+        """Cell, accuracy, low, high and (where known) latency of rows, as JSON's types."""
+        listed = []
+        for row in rows:
+            accuracy, low, high = self.accuracy[row].round(3).tolist()
+            entry = {"cell": str(self.table.cell(row)), "accuracy": accuracy, "low": low, "high": high}
+            if np.isfinite(self.latency[row]):
+                entry["latency_ms"] = round(float(self.latency[row]), 4)
+            listed.append(entry)
+        return listed
+
+    def plot(self, path: Path) -> None:
+        """Predicted accuracy against predicted latency, the Pareto front as a line."""
+        import matplotlib
+
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+
+        figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        known = np.isfinite(self.latency)
+        axis.plot(self.latency[known], self.accuracy[known, 0], ".", ms=2, color="grey", label="cells")
+        front = self.pareto()
+        axis.plot(self.latency[front], self.accuracy[front, 0], "o-", ms=3, color="C1", label="Pareto front")
+        axis.set(xscale="log", xlabel="predicted latency, ms", ylabel="predicted accuracy, %")
+        low = np.quantile(self.accuracy[known, 0], 0.1)
+        axis.set_ylim(low - 1, self.accuracy[known, 0].max() + 0.5)
+        axis.legend(frameon=False)
+        figure.savefig(path)
+        plt.close(figure)
+
+
+def rank_space(space: str, device: str | None, candidates: int, show: Show = lambda _done, _all: None) -> Ranking:
+    """Score all cells of a space; predict latency on `device` of at most `candidates`: half the best, half at random.
+
+    Raises UnknownDeviceError, before anything is computed, for a device that the default predictor does not know.
+    """
+    if device is not None:
+        default_predictor().predict([], [device])
+    table = enumerate_space(space)
+    predictor = CellPredictor.load(space)
+    scores = predictor.score(table, show)
+    latency = np.full(len(table), np.nan)
+    if device is not None:
+        rows = np.arange(len(table))
+        if len(rows) > candidates:
+            best = np.argsort(-scores, kind="stable")[: candidates // 2]
+            others = np.setdiff1d(rows, best)
+            rows = np.concatenate([best, np.random.default_rng(0).permutation(others)[: candidates - len(best)]])
+        latency[rows] = _latencies(table, rows, device, show)
+    return Ranking(table, scores, predictor.accuracies(scores), latency)
+
+
+def _latencies(table: CellTable, rows: npt.NDArray[np.int64], device: str, show: Show) -> Array:
+    parts = np.array_split(rows, max(1, len(rows) // 100))
+    jobs = [(device, [table.cell(int(r)) for r in part]) for part in parts]
+    found: list[list[float]] = []
+    with ProcessPoolExecutor(initializer=_load) as pool:
+        for answers in pool.map(_predicted, jobs):
+            found.append(answers)
+            show(len(found), len(jobs))
+    return np.concatenate(found)
+
+
+_LOADED: list[Predictor] = []
+
+
+def _load() -> None:
+    _LOADED.append(default_predictor())
+
+
+def _predicted(job: tuple[str, list[Cell]]) -> list[float]:
+    device, cells = job
+    graphs = [read_onnx(to_onnx(cell)) for cell in cells]
+    return [e.latency_ms for e in _LOADED[0].predict(graphs, [device])]

@@ -1,0 +1,123 @@
+"""Search with a tabular benchmark as oracle: how many trainings until one of the best cells is found.
+
+- random: cells in random order.
+- evolution: regularised evolution (Real et al., 2019): population 50, tournament of 10, the oldest dies. A mutation is
+  one of the 24 cells of the table nearest in statistics that was not asked for yet.
+- predictor: 20 random cells, then by turns a Gaussian process is fitted to all answers and the 10 cells that it ranks
+  highest are asked for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.cell_predictor import GaussianProcess, predictor_statistics
+from narformer.datasets.cells import CellDataset
+
+Array = npt.NDArray[np.float64]
+TOP = 0.001
+NEIGHBOURS, POPULATION, TOURNAMENT, START, STEP = 24, 50, 10, 20, 10
+
+
+def compare_searches(
+    dataset: CellDataset, seeds: int, queries: int, show: Callable[[int, int], None] = lambda _done, _all: None
+) -> dict[str, Any]:
+    """Each search from each seed: the best accuracy after each query, and when the top 0.1 % was reached."""
+    statistics, groups = predictor_statistics(dataset.table)
+    spread = statistics.std(axis=0)
+    scaled = (statistics - statistics.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    accuracy = dataset.accuracy
+    target = np.sort(accuracy)[-max(1, round(TOP * len(accuracy)))]
+    searches: dict[str, Callable[[np.random.Generator], Iterator[int]]] = {
+        "random": lambda rng: iter(rng.permutation(len(accuracy)).tolist()),
+        "evolution": lambda rng: _evolution(scaled.astype(np.float32), accuracy, rng),
+        "predictor": lambda rng: _guided(statistics, groups, accuracy, rng),
+    }
+    found: dict[str, Any] = {}
+    for number, (name, search) in enumerate(searches.items()):
+        curves, reached = [], []
+        for seed in range(seeds):
+            asked = [row for row, _ in zip(search(np.random.default_rng(seed)), range(queries), strict=False)]
+            best = np.maximum.accumulate(accuracy[asked])
+            hit = np.flatnonzero(best >= target)
+            reached.append(int(hit[0]) + 1 if len(hit) else None)
+            curves.append(np.pad(best, (0, queries - len(best)), mode="edge"))
+            show(number * seeds + seed + 1, len(searches) * seeds)
+        counted = [queries if r is None else r for r in reached]
+        found[name] = {
+            "found": sum(r is not None for r in reached),
+            "mean_queries": float(np.mean(counted)),
+            "median_queries": float(np.median(counted)),
+            "queries": reached,
+            "curve": np.mean(curves, axis=0).round(4).tolist(),
+        }
+    return {
+        "space": dataset.name,
+        "cells": len(accuracy),
+        "target": float(target),
+        "best": float(accuracy.max()),
+        "seeds": seeds,
+        "limit": queries,
+        "searches": found,
+    }
+
+
+def _evolution(scaled: npt.NDArray[np.float32], accuracy: Array, rng: np.random.Generator) -> Iterator[int]:
+    asked: set[int] = set()
+    population: deque[int] = deque()
+    for row in rng.permutation(len(accuracy))[:POPULATION].tolist():
+        asked.add(row)
+        population.append(row)
+        yield row
+    squares = (scaled**2).sum(axis=1)
+    while len(asked) < len(accuracy):
+        parent = max(rng.choice(population, TOURNAMENT, replace=False).tolist(), key=lambda r: accuracy[r])
+        distance = squares - 2 * scaled @ scaled[parent]
+        nearest = [int(r) for r in np.argpartition(distance, NEIGHBOURS + 1)[: NEIGHBOURS + 1] if int(r) not in asked]
+        child = int(rng.choice(nearest)) if nearest else int(rng.integers(len(accuracy)))
+        if child in asked:
+            continue
+        asked.add(child)
+        population.append(child)
+        population.popleft()
+        yield child
+
+
+def _guided(
+    statistics: Array, groups: npt.NDArray[np.int64], accuracy: Array, rng: np.random.Generator
+) -> Iterator[int]:
+    asked = rng.permutation(len(accuracy))[:START].tolist()
+    yield from asked
+    while len(asked) < len(accuracy):
+        process = GaussianProcess(groups).fit(statistics[asked], accuracy[asked])
+        scores = process.predict(statistics)
+        scores[asked] = -np.inf
+        step = np.argsort(-scores, kind="stable")[:STEP].tolist()
+        asked += step
+        yield from step
+
+
+def plot_searches(result: dict[str, Any], path: Path) -> None:
+    """Best accuracy so far against trainings, the mean over seeds, a line a search."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "narformer"
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name, search in result["searches"].items():
+        axis.plot(np.arange(1, len(search["curve"]) + 1), search["curve"], label=name)
+    axis.axhline(result["target"], color="black", lw=0.8, ls=":", label="top 0.1 %")
+    curves = np.array([s["curve"] for s in result["searches"].values()])
+    axis.set_ylim(curves[:, min(9, curves.shape[1] - 1)].min(), result["best"] + 0.05)
+    axis.set(xscale="log", xlabel="trainings", ylabel="best accuracy so far, %", title=result["space"])
+    axis.legend(frameon=False)
+    figure.savefig(path)
+    plt.close(figure)
