@@ -23,12 +23,12 @@ import numpy.typing as npt
 
 from narformer.datasets.dataset import FileSource, Source
 from narformer.errors import DataError, NarformerError
-from narformer.tokens import narformer_v2, nnlp
+from narformer.tokens import narformer_v2, nnlp, physical
 from narformer.tokens.packing import FloatArray, PackedTokens, Tokens, ranges
 from narformer.tokens.raw import RawNodes, raw_nodes
 from narformer.tokens.statistics import statistics
 
-FORMAT = 3  # of what is kept; counts up when tokens change, or what the families build
+FORMAT = 4  # of what is kept; counts up when tokens change, or what the families build
 CHUNK = 256
 LISTED = 10  # networks named in the message where some cannot be read
 
@@ -44,6 +44,7 @@ class Expansion:
 EXPANSIONS: Mapping[str, Expansion] = {
     "narformer_v2": Expansion(narformer_v2.features, narformer_v2.static_features),
     "nnlp": Expansion(nnlp.features, nnlp.static_features),
+    "physical": Expansion(physical.features, physical.static_features),
 }
 
 
@@ -54,6 +55,7 @@ class TokenCache:
         self._expansion = EXPANSIONS[tokenizer]
         self._tokens = np.load(directory / "tokens.npy", mmap_mode="r")
         self._edges = np.load(directory / "edges.npy", mmap_mode="r")
+        self._work = np.load(directory / "work.npy", mmap_mode="r") if tokenizer == "physical" else None
         self._static = np.load(directory / "static.npy")
         self.statistics: npt.NDArray[np.float64] = np.load(directory / "statistics.npy")
         self._token_offsets, self._edge_offsets = np.load(directory / "offsets.npy")
@@ -75,10 +77,12 @@ class TokenCache:
         rows = np.asarray(rows, dtype=np.int64)
         starts, sizes = self._token_offsets[rows], np.diff(self._token_offsets)[rows]
         edge_starts, edge_sizes = self._edge_offsets[rows], np.diff(self._edge_offsets)[rows]
-        kept = np.asarray(self._tokens[ranges(starts, sizes)], dtype=np.int64)
+        places = ranges(starts, sizes)
+        kept = np.asarray(self._tokens[places], dtype=np.int64)
+        work = None if self._work is None else np.asarray(self._work[places])
         shift = np.repeat(np.cumsum(sizes) - sizes, edge_sizes)
         edges = (self._edges[ranges(edge_starts, edge_sizes)] + shift[:, None]).T.astype(np.int32)
-        raw = RawNodes(kept[:, 0], kept[:, 1:9], kept[:, 9:], edges)
+        raw = RawNodes(kept[:, 0], kept[:, 1:9], kept[:, 9:], edges, work)
         graph = np.repeat(np.arange(len(rows), dtype=np.int32), sizes)
         return PackedTokens(
             self._expansion.features(raw),
@@ -159,7 +163,7 @@ def _assemble(chunks: Sequence[Path], home: Path) -> None:
             with np.load(chunk) as part:
                 parts.append(dict(part))
         arrays = {
-            name: np.concatenate([p[name] for p in parts]) for name in ("tokens", "edges", "static", "statistics")
+            name: np.concatenate([p[name] for p in parts]) for name in ("tokens", "work", "edges", "static", "statistics")
         }
         sizes = (np.concatenate([p[name] for p in parts]) for name in ("sizes", "edge_sizes"))
         arrays["offsets"] = np.stack([np.concatenate([[0], np.cumsum(s)]) for s in sizes])
@@ -178,7 +182,7 @@ def _assemble(chunks: Sequence[Path], home: Path) -> None:
 def _write_chunk(job: tuple[Path, Sequence[Source], Sequence[str]]) -> list[str]:
     """Tokenise one chunk into a file of its own; returns what could not be read, a line each."""
     chunk, sources, ids = job
-    tokens, edges, static, summaries, failures = [], [], [], [], []
+    tokens, work, edges, static, summaries, failures = [], [], [], [], [], []
     for source, name in zip(sources, ids, strict=True):
         try:
             graph = source.graph()
@@ -187,6 +191,7 @@ def _write_chunk(job: tuple[Path, Sequence[Source], Sequence[str]]) -> list[str]
             continue
         raw = raw_nodes(graph)
         tokens.append(np.column_stack([raw.operation, raw.attributes, raw.shapes]))
+        work.append(physical.node_work(graph))
         edges.append(raw.edges.T)
         numbers = narformer_v2.static_numbers(graph)
         summaries.append(statistics(graph))
@@ -201,6 +206,7 @@ def _write_chunk(job: tuple[Path, Sequence[Source], Sequence[str]]) -> list[str]
         np.savez(
             partial,
             tokens=kept,
+            work=np.concatenate(work),
             edges=np.concatenate(edges),
             static=np.array(static, dtype=np.float64),
             statistics=np.array(summaries),

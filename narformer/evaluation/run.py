@@ -115,12 +115,13 @@ def _predict(
         return fit_predict(model, tokens.statistics, dataset.targets, task.fit, task.test)
     import torch
 
-    from narformer.models.registry import create_model
+    from narformer.models.registry import MODELS, create_model
     from narformer.training.batching import predict_rows, split_rows
     from narformer.training.config import TrainConfig
     from narformer.training.loop import train
 
-    config = TrainConfig(dataset.name, model, epochs=epochs, precision="bfloat16", seed=seed)
+    settings: dict[str, Any] = {"precision": "bfloat16", **MODELS[model].training}
+    config = TrainConfig(dataset.name, model, epochs=epochs, seed=seed, **settings)
     validation, fit = split_rows([dataset.ids[r] for r in task.fit], (VALIDATION,))
     torch.manual_seed(seed)
     network = create_model(model, {}, len(dataset.devices))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -12,15 +13,17 @@ from narformer.errors import ConfigError
 from narformer.models.narformer_v2 import NarformerV2, NarformerV2Config
 from narformer.models.nn_former import NnFormer, NnFormerConfig
 from narformer.models.nnlp import Nnlp, NnlpConfig
+from narformer.models.tally import Tally, TallyConfig
 from narformer.models.transformer import Transformer, TransformerConfig
 
 
 class Entry(NamedTuple):
-    """A model's class, its configuration, and the tokenizer whose tokens it reads."""
+    """A model's class, its configuration, the tokenizer whose tokens it reads, and training settings of its own."""
 
     model: Any
     config: Any
     tokenizer: str
+    training: Mapping[str, Any] = MappingProxyType({})
 
 
 MODELS: Mapping[str, Entry] = {
@@ -28,6 +31,7 @@ MODELS: Mapping[str, Entry] = {
     "nnlp": Entry(Nnlp, NnlpConfig, "nnlp"),
     "nn_former": Entry(NnFormer, NnFormerConfig, "narformer_v2"),
     "transformer": Entry(Transformer, TransformerConfig, "narformer_v2"),
+    "tally": Entry(Tally, TallyConfig, "physical", {"loss": "log_l1", "learning_rate": 3e-3, "precision": "float32"}),
 }
 
 

@@ -63,7 +63,8 @@ _DEFAULTS = {"strides": 1, "pads": 0, "dilations": 1, "group": 1, "output_paddin
 
 @dataclass(frozen=True)
 class RawNodes:
-    """operation (N,) code or UNKNOWN; attributes (N, 8); shapes (N, 4), missing dims 0; edges (2, E) from, to.
+    """operation (N,) code or UNKNOWN; attributes (N, 8); shapes (N, 4), missing dims 0; edges (2, E) from, to;
+    work (N, 3): what tokens/physical.py adds, where it is asked for.
 
     The Graph's inputs come first, as tokens without an operation, then its nodes.
     """
@@ -72,6 +73,7 @@ class RawNodes:
     attributes: npt.NDArray[np.int64]
     shapes: npt.NDArray[np.int64]
     edges: npt.NDArray[np.int32]
+    work: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.operation)

@@ -11,6 +11,7 @@ from typing import Any
 from narformer.errors import ConfigError
 
 PRECISIONS = ("float32", "bfloat16")
+LOSS_NAMES = ("relative_mse", "log_l1")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class TrainConfig:
     validation, calibration: shares of the train rows kept back, one to choose the best epoch, one to set the intervals.
     left_out: a result of `narformer evaluate …/leave-one-family-out`, whose errors set the intervals of networks far
         from those trained on (empty: four times the usual width).
+    loss: `relative_mse` (the paper's) or `log_l1`, the mean of |ln(prediction / truth)|.
     precision: `bfloat16` runs the wide layers in bfloat16 and keeps weights, sums and outputs in float32.
     """
 
@@ -39,6 +41,7 @@ class TrainConfig:
     calibration: float = 0.05
     left_out: str = ""
     precision: str = "float32"
+    loss: str = "relative_mse"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,6 +55,8 @@ class TrainConfig:
             raise ConfigError("validation and calibration together leave no rows to train on")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if self.loss not in LOSS_NAMES:
+            raise ConfigError(f"loss must be one of {', '.join(LOSS_NAMES)}, not {self.loss!r}")
 
 
 def load_config(path: Path) -> TrainConfig:

@@ -25,7 +25,7 @@ from narformer.models.layers import Dropout
 from narformer.training.batching import Indices, TokenSource, predict_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig
-from narformer.training.losses import relative_mse
+from narformer.training.losses import LOSSES
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def train(
                 group["lr"] = config.learning_rate * factor
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 prediction = model(*to_tensors(source.batch(rows), device))[: len(rows)]
-            loss = relative_mse(prediction, wanted[rows].to(device))
+            loss = LOSSES[config.loss](prediction, wanted[rows].to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
