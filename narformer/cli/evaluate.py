@@ -10,7 +10,7 @@ import typer
 from narformer.errors import ConfigError, MissingExtraError
 
 EPOCHS = {"full": 24, "quick": 15}
-PEERS = ("flops", "flops_memory", "boosted_trees", "nnlp", "transformer", "nn_former", "narformer_v2")
+PEERS = ("flops", "flops_memory", "boosted_trees", "nnlp", "transformer", "nn_former", "narformer_v2", "tally")
 
 
 def evaluate(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from narformer.models.layers import degree, neighbour_sum, pool_sum
+from narformer.models.layers import degree, full_precision, neighbour_sum, pool_sum
 from narformer.tokens.physical import CLASSES, COMMON, NUMBERS, STATIC_WIDTH, WIDTH
 
 
@@ -24,7 +24,7 @@ class TallyConfig:
 
     token_width: int = WIDTH
     static_width: int = STATIC_WIDTH
-    hidden: int = 96
+    hidden: int = 128
     rounds: int = 3
     group_dropout: float = 0.05
     outputs: int = 1
@@ -89,6 +89,10 @@ class Tally(nn.Module):
         """ln of the latencies, then the mean of the node vectors: (B, outputs + hidden)."""
         networks = static.shape[0]
         vectors = self.node_vectors(features, edges)
+        with full_precision(vectors):
+            return self._summed(features, vectors.float(), graph, networks)
+
+    def _summed(self, features: Tensor, vectors: Tensor, graph: Tensor, networks: int) -> Tensor:
         total = pool_sum(self.node_latency(features, vectors), graph, networks)
         count = pool_sum(torch.ones_like(features[:, :1]), graph, networks).clamp_min(1)
         return torch.cat([torch.log(total + 1e-6), pool_sum(vectors, graph, networks) / count], dim=1)
