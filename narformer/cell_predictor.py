@@ -1,9 +1,9 @@
 """Accuracy of cells: a Gaussian process over `cell_statistics`, in NumPy alone.
 
-The statistics of the training cells are scaled and grouped; a Matérn-3/2 kernel of a weighted distance, noise, scale and
-the weights of the groups are chosen by marginal likelihood on the training cells. What is modelled is the rank of a
-cell's accuracy among the training cells, as a normal score, so that a few failed trainings do not rule the fit; held-out
-cells then tell which accuracies, and how wide an interval, belong to a score.
+The statistics of the training cells are scaled and grouped; the length of a Matérn-3/2 kernel, the noise and the
+weights of the groups are chosen by marginal likelihood on the training cells. What is modelled is the rank of a
+cell's accuracy among the training cells, as a normal score, so that a few failed trainings do not rule the fit;
+held-out cells then tell which accuracies, and how wide an interval, belong to a score.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class CellEstimate:
 class GaussianProcess:
     """Regression of normal scores on statistics.
 
-    fit: statistics (n, S) and targets (n,). predict: (m, S) -> scores (m,). groups (S,): which statistics share a weight.
+    fit: statistics (n, S) and targets (n,). predict: (m, S) -> scores (m,). groups (S,): statistics of one weight.
     """
 
     def __init__(self, groups: npt.NDArray[np.int64]) -> None:
@@ -115,7 +115,7 @@ def _squared(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
     distance *= -2
     distance += (a * a).sum(axis=1)[:, None]
     distance += (b * b).sum(axis=1)
-    return np.maximum(distance, 0, out=distance)
+    return np.asarray(np.maximum(distance, 0, out=distance))
 
 
 def _matern(squared: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -125,7 +125,7 @@ def _matern(squared: npt.NDArray[Any]) -> npt.NDArray[Any]:
     kernel = np.exp(-root)
     root += 1
     kernel *= root
-    return kernel
+    return np.asarray(kernel)
 
 
 def _evidence(squared: Array, scores: Array) -> tuple[float, float, float]:
@@ -178,7 +178,9 @@ class CellPredictor:
     for ranking whole spaces.
     """
 
-    def __init__(self, space: str, process: GaussianProcess, scores: Array, quantiles: Array, card: dict[str, Any]) -> None:
+    def __init__(
+        self, space: str, process: GaussianProcess, scores: Array, quantiles: Array, card: dict[str, Any]
+    ) -> None:
         self.space, self.process, self.card = space, process, card
         self._scores, self._quantiles = scores, quantiles
 
@@ -186,7 +188,7 @@ class CellPredictor:
     def fit(
         cls, table: CellTable, accuracy: Array, held_out: CellTable, held_out_accuracy: Array, card: dict[str, Any]
     ) -> CellPredictor:
-        """Learn from cells and their accuracy in percent; held-out cells set the map to accuracies and the intervals."""
+        """Learn from cells and their accuracy in percent; held-out cells set the map to accuracies, and intervals."""
         statistics, groups = predictor_statistics(table)
         process = GaussianProcess(groups).fit(statistics, accuracy)
         scores = process.predict(predictor_statistics(held_out)[0])

@@ -1,4 +1,4 @@
-"""`narformer predict-cell`, `rank`, `fit-cells` and `search`: accuracy of the cells of NAS-Bench-101 and NAS-Bench-201."""
+"""`narformer predict-cell`, `rank`, `fit-cells` and `search`: cells of NAS-Bench-101 and NAS-Bench-201."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def predict_cell(
     cells: list[str] = typer.Argument(
         None, help="NAS-Bench-201: the arch string. NAS-Bench-101: UPPER_TRIANGLE,op;op;...", metavar="CELL..."
     ),
-    file: Path | None = typer.Option(None, "--file", "-f", help="CSV with the cells, in the layout of the benchmark's."),
+    file: Path | None = typer.Option(
+        None, "--file", "-f", help="CSV with the cells, in the layout of the benchmark's."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON array of cell, accuracy, low, high."),
     predictor: str | None = typer.Option(None, "--predictor", help="Path of an .npz. Default: the shipped one."),
 ) -> None:
@@ -135,7 +137,9 @@ def rank(
 
 def fit_cells(
     space: str = typer.Argument(..., help=SPACES),
-    file: Path | None = typer.Option(None, "--file", "-f", help="CSV in the benchmark's layout. Default: the public one."),
+    file: Path | None = typer.Option(
+        None, "--file", "-f", help="CSV in the benchmark's layout. Default: the public one."
+    ),
     train: int = typer.Option(8000, "--train", min=8, help="At most this many training cells."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
     out: Path = typer.Option(..., "--out", "-o", help="The predictor to write (.npz); its card goes beside it."),
@@ -188,5 +192,8 @@ def search(
         return
     print(f"trainings until a cell of the top 0.1 % of {space} ({seeds} searches each, at most {queries}):")
     for name, s in result["searches"].items():
-        print(f"  {name:10s} mean {s['mean_queries']:6.1f}  median {s['median_queries']:6.1f}  found {s['found']} of {seeds}")
+        print(
+            f"  {name:10s} mean {s['mean_queries']:6.1f}  median {s['median_queries']:6.1f}  "
+            f"found {s['found']} of {seeds}"
+        )
     print(f"  {path}")

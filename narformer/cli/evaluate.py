@@ -26,7 +26,9 @@ def evaluate(
     quick: bool = typer.Option(False, "--quick", help="150 train and 50 test rows a family: minutes on two cores."),
     seeds: int = typer.Option(1, "--seeds", min=1, help="How many seeds, counted from 0."),
     epochs: int | None = typer.Option(None, "--epochs", min=1, help="Training epochs. Default: 24 full, 15 quick."),
-    size: list[int] = typer.Option([], "--cells", help="Only these numbers of training cells, for /accuracy protocols."),
+    size: list[int] = typer.Option(
+        [], "--cells", help="Only these numbers of training cells, for /accuracy protocols."
+    ),
     device: str | None = typer.Option(None, "--device", "-d", help="One device alone. Default: all at once."),
     nnlqp: Path | None = typer.Option(None, "--nnlqp", help="Directory in NNLQP's layout, for the nnlqp/ protocols."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
@@ -78,7 +80,14 @@ def evaluate(
 
 
 def _cells(
-    name: str, models: list[str], seeds: int, epochs: int | None, sizes: list[int], data: Path | None, runs: Path, out: Path
+    name: str,
+    models: list[str],
+    seeds: int,
+    epochs: int | None,
+    sizes: list[int],
+    data: Path | None,
+    runs: Path,
+    out: Path,
 ) -> None:
     from narformer.evaluation.cells import CELL_PROTOCOLS, FITTED, TRAINED, run_cell_protocol
     from narformer.evaluation.report import save_cell_result

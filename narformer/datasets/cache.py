@@ -163,7 +163,8 @@ def _assemble(chunks: Sequence[Path], home: Path) -> None:
             with np.load(chunk) as part:
                 parts.append(dict(part))
         arrays = {
-            name: np.concatenate([p[name] for p in parts]) for name in ("tokens", "work", "edges", "static", "statistics")
+            name: np.concatenate([p[name] for p in parts])
+            for name in ("tokens", "work", "edges", "static", "statistics")
         }
         sizes = (np.concatenate([p[name] for p in parts]) for name in ("sizes", "edge_sizes"))
         arrays["offsets"] = np.stack([np.concatenate([[0], np.cumsum(s)]) for s in sizes])

@@ -2,8 +2,8 @@
 
 - `cells.csv`: module_hash, upper_triangle, operations, valid_accuracy_108, … (one validation run a cell).
 - `nasbench_only108.tfrecord`, the official file: read here without TensorFlow.
-- the JSON of NAR-Former's releases: a list of objects with `adjacency_matrix` (or `module_adjacency`), `module_operations`,
-  `validation_accuracy` and `test_accuracy`.
+- the JSON of NAR-Former's releases: a list of objects with `adjacency_matrix` (or `module_adjacency`),
+  `module_operations`, `validation_accuracy` and `test_accuracy`.
 """
 
 from __future__ import annotations

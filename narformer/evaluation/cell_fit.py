@@ -14,7 +14,7 @@ TEST, CALIBRATION = 0.2, 0.1
 
 
 def fit_cell_predictor(dataset: CellDataset, train: int) -> CellPredictor:
-    """Test, calibration and training cells by SHA-1 order of their ids; the card carries the errors on the test cells."""
+    """Test, calibration and training cells by SHA-1 order of their ids; the card carries the test errors."""
     order = np.argsort([hashlib.sha1(i.encode()).hexdigest() for i in dataset.ids], kind="stable")
     test, calibration = round(TEST * len(order)), round(CALIBRATION * len(order))
     held_out, calibrating = order[:test], order[test : test + calibration]
@@ -27,9 +27,7 @@ def fit_cell_predictor(dataset: CellDataset, train: int) -> CellPredictor:
         "split": "SHA-1 order of the ids: first fifth test, next tenth calibration, then training",
     }
     table, accuracy = dataset.table, dataset.accuracy
-    predictor = CellPredictor.fit(
-        table.rows(fit), accuracy[fit], table.rows(calibrating), accuracy[calibrating], card
-    )
+    predictor = CellPredictor.fit(table.rows(fit), accuracy[fit], table.rows(calibrating), accuracy[calibrating], card)
     scores = predictor.score(table.rows(held_out))
     value, low, high = predictor.accuracies(scores).T
     truth = accuracy[held_out]

@@ -113,7 +113,7 @@ def _fitted(
     test: npt.NDArray[np.int64],
     seed: int,
 ) -> Array:
-    """The Gaussian process on all statistics, or trees on ranks: on composition and paths alone, or on path encodings."""
+    """The Gaussian process on all statistics, or trees on ranks: on composition and paths, or on path encodings."""
     if model == "gaussian_process":
         return GaussianProcess(groups).fit(statistics[fit], accuracy[fit]).predict(statistics[test])
     from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
@@ -134,11 +134,11 @@ def _plain_columns(table: CellTable, groups: npt.NDArray[np.int64]) -> npt.NDArr
     """Composition, paths and size, and the operations of edges: what needs no theory of signals."""
     assert (groups == 2).sum() == CORRELATION_STATISTICS
     assert (groups == 1).sum() == GRADIENT_STATISTICS
-    return (groups == 0) | (groups == 3)
+    return np.asarray((groups == 0) | (groups == 3))
 
 
 def path_encoding(table: CellTable) -> Array:
-    """Which sequences of operations lead from input to output, one column a sequence that occurs (White et al., 2021)."""
+    """Which sequences of operations lead from input to output, a column a sequence (White et al., 2021)."""
     places = table.codes.shape[1]
     found: list[set[tuple[int, ...]]] = []
     for codes, adjacency in zip(table.codes.tolist(), table.adjacency, strict=True):
@@ -165,6 +165,8 @@ def _trained(
 
     torch.manual_seed(seed)
     network = create_cell_model(model)
-    for _ in train_cells(CellTraining(epochs=epochs, seed=seed), network, dataset.table.rows(fit), dataset.accuracy[fit]):
+    for _ in train_cells(
+        CellTraining(epochs=epochs, seed=seed), network, dataset.table.rows(fit), dataset.accuracy[fit]
+    ):
         pass
     return predict_cells(network, dataset.table.rows(test))

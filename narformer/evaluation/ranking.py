@@ -24,7 +24,7 @@ Show = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """A scored space: scores (n,), accuracy in percent with its interval (n, 3), latency in ms (n,), NaN where unasked."""
+    """A scored space: scores (n,), accuracy in percent with its interval (n, 3), latency in ms (n,) or NaN."""
 
     table: CellTable
     scores: Array

@@ -15,7 +15,7 @@ STEM, STACKS, CELLS, CLASSES = 128, 3, 3, 10  # NAS-Bench-101, section 2.1
 def to_onnx(cell: Cell, batch_size: int = 1) -> onnx.ModelProto:
     """The network that the benchmark trained on CIFAR-10 for this cell, 32×32 pixels.
 
-    NAS-Bench-101: 3×3 stem of 128 channels, three stacks of three cells, halved in size and doubled in width in between.
+    NAS-Bench-101: 3×3 stem of 128 channels, three stacks of three cells, half the size and twice the width each.
     NAS-Bench-201: stem of 16 channels, three stages of five cells, residual reductions in between.
     """
     if cell.space == "nasbench201":
@@ -27,7 +27,7 @@ def to_onnx(cell: Cell, batch_size: int = 1) -> onnx.ModelProto:
             x = net.max_pool(x, 2, 2)
         for _ in range(CELLS):
             x = _cell(net, x, cell, STEM * 2**stack)
-    return net.finish(net.head(x, CLASSES))
+    return net.finish(net.fully_connected(net.flatten(net.global_average_pool(x)), CLASSES, bias=True))
 
 
 def _conv_bn_relu(net: NetworkBuilder, x: Value, channels: int, kernel: int) -> Value:

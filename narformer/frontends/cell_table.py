@@ -45,7 +45,9 @@ class CellTable:
         kept = np.flatnonzero(self.codes[row] >= 0)
         names = OPERATIONS[self.space]
         edges = np.argwhere(self.adjacency[row][np.ix_(kept, kept)])
-        return Cell(self.space, tuple(names[c] for c in self.codes[row, kept]), tuple((int(a), int(b)) for a, b in edges))
+        return Cell(
+            self.space, tuple(names[c] for c in self.codes[row, kept]), tuple((int(a), int(b)) for a, b in edges)
+        )
 
 
 def cell_table(cells: Sequence[Cell]) -> CellTable:
@@ -128,14 +130,14 @@ def _graphs(size: int) -> Matrices:
     """
     pairs = list(itertools.combinations(range(size), 2))
     bits = np.arange(1 << len(pairs), dtype=np.int64)
-    count = sum((bits >> k) & 1 for k in range(len(pairs)))
-    bits = bits[np.asarray(count) <= MAX_EDGES]
+    count = ((bits[:, None] >> np.arange(len(pairs))) & 1).sum(axis=1)
+    bits = bits[count <= MAX_EDGES]
     matrices = np.zeros((len(bits), size, size), dtype=bool)
     for k, (a, b) in enumerate(pairs):
         matrices[:, a, b] = (bits >> k) & 1
     # In a graph whose edges point forward, having an edge in and an edge out puts a vertex on such a path.
-    whole = matrices[:, :-1].any(axis=2).all(axis=1) & matrices[:, :, 1:].any(axis=1).all(axis=1)
-    matrices = matrices[whole]
+    leaves, enters = np.any(matrices[:, :-1], axis=2), np.any(matrices[:, :, 1:], axis=1)
+    matrices = matrices[np.all(leaves, axis=1) & np.all(enters, axis=1)]
     flat = matrices.reshape(len(matrices), -1)
     weights = 1 << np.arange(size * size, dtype=np.int64)
     smallest = np.full(len(matrices), np.iinfo(np.int64).max)

@@ -1,4 +1,4 @@
-"""NN-Former for cells (Xu et al., CVPR 2025): twelve layers of relation attention and graph MLP, averaged over nodes."""
+"""NN-Former for cells (Xu et al., CVPR 2025): twelve layers of relation attention and graph MLP."""
 
 from __future__ import annotations
 

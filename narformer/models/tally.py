@@ -1,9 +1,9 @@
-"""Tally: a network's latency as the sum of its nodes' latencies, each known from what the node does and where it stands.
+"""Tally: a network's latency as the sum of its nodes', each known from what the node does and where it stands.
 
-Ours. Physical tokens (tokens/physical.py); a few rounds of directed message passing, so that a node knows what it can be
-fused with; then milliseconds a node and device, as a roofline (so much a MAC, so much a byte, so much a call) times the
-exponential of a learned correction. The sum extrapolates with depth, the roofline with width, and every node's share of
-the latency is known.
+Ours. Physical tokens (tokens/physical.py); a few rounds of directed message passing, so that a node knows what it can
+be fused with; then milliseconds a node and device, as a roofline (so much a MAC, so much a byte, so much a call) times
+the exponential of a learned correction. The sum extrapolates with depth, the roofline with width, and every node's
+share of the latency is known.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from narformer.models.layers import degree, full_precision, neighbour_sum, pool_sum
-from narformer.tokens.physical import CLASSES, COMMON, NUMBERS, STATIC_WIDTH, WIDTH
 
 
 @dataclass(frozen=True)
 class TallyConfig:
-    """Sizes of the model. group_dropout: how often training hides a node's group, so that its class learns to stand in."""
+    """Sizes of the model. group_dropout: how often training hides a node's group, so that its class stands in."""
 
-    token_width: int = WIDTH
-    static_width: int = STATIC_WIDTH
+    token_width: int = 43
+    static_width: int = 4
+    numbers: int = 18  # columns of a token before its operator's class, then its group
+    classes: int = 6
+    groups: int = 14
     hidden: int = 128
     rounds: int = 3
     group_dropout: float = 0.05
@@ -60,15 +62,17 @@ class Tally(nn.Module):
         nn.init.zeros_(self.correction.bias)
         # ln of ms a MAC, a byte and a call, a column a class of operators and device. Starts: 10 GMAC/s, 5 GB/s, 1 µs.
         start = torch.log(torch.tensor([1e-7, 2e-7, 1e-3]))
-        self.roofline = nn.Parameter(start[:, None, None].repeat(1, len(CLASSES), config.outputs))
+        self.roofline = nn.Parameter(start[:, None, None].repeat(1, config.classes, config.outputs))
 
     def node_vectors(self, features: Tensor, edges: Tensor) -> Tensor:
         """What is known of each token in its place, (T, hidden)."""
         if self.training and self.config.group_dropout:
-            first = NUMBERS + len(CLASSES)
+            first = self.config.numbers + self.config.classes
             hidden = torch.rand(len(features), 1, device=features.device) < self.config.group_dropout
             features = features.clone()
-            features[:, first : first + COMMON] = features[:, first : first + COMMON].masked_fill(hidden, 0.0)
+            features[:, first : first + self.config.groups] = features[
+                :, first : first + self.config.groups
+            ].masked_fill(hidden, 0.0)
         sources = 1 / degree(edges, features.shape[0], features.dtype).clamp_min(1).sqrt().unsqueeze(1)
         readers = 1 / degree(edges.flip(0), features.shape[0], features.dtype).clamp_min(1).sqrt().unsqueeze(1)
         x = self.embedding(features)
@@ -79,7 +83,7 @@ class Tally(nn.Module):
     def node_latency(self, features: Tensor, vectors: Tensor) -> Tensor:
         """Milliseconds of each token on each device, (T, outputs)."""
         work = torch.expm1(20 * features[:, :2])
-        kind = features[:, NUMBERS : NUMBERS + len(CLASSES)]
+        kind = features[:, self.config.numbers : self.config.numbers + self.config.classes]
         per_mac, per_byte, per_call = (kind @ torch.exp(r) for r in self.roofline.unbind(0))
         physical = work[:, :1] * per_mac + work[:, 1:] * per_byte + per_call
         # An empty token, which fills a batch up, has no class, and so takes no time.

@@ -2,8 +2,8 @@
 
 All are the same for cells that differ only in the order of their nodes, and whole tables are computed at once.
 
-- Composition and paths, after GRAF (Kadlecová et al., 2024): operation counts, degrees, neighbouring operations, shortest
-  and longest paths through each subset of operations.
+- Composition and paths, after GRAF (Kadlecová et al., 2024): operation counts, degrees, neighbouring operations,
+  shortest and longest paths through each subset of operations.
 - Signal propagation: with random weights, what becomes of two inputs with a given correlation, and of a gradient, when
   cells are stacked (mean-field recursions: Poole et al., 2016; with batch normalisation: Yang et al., 2019). Each
   convolution's output is a new source, independent of all others; a node's signal is a sum of sources.
@@ -83,7 +83,7 @@ def _composition(
     yield adjacency.sum(axis=(1, 2))
     yield adjacency[:, 0].sum(axis=1)
     yield adjacency[:, :, -1].sum(axis=1)
-    yield adjacency[:, 0, -1]
+    yield adjacency[:, 0, -1].astype(np.float64)
     for kind in kinds.values():
         count = kind.sum(axis=1)
         yield count
@@ -96,7 +96,7 @@ def _composition(
 
 
 def _paths(codes: npt.NDArray[np.int8], adjacency: npt.NDArray[np.bool_], operations: list[int]) -> Iterator[Array]:
-    """For each subset of operations: paths through it alone (shortest, longest, how many), and its share of any path."""
+    """For each subset of operations: paths through it (shortest, longest, how many), and its share of any path."""
     n, places = codes.shape
     for subset in _subsets(operations):
         inside = np.isin(codes, subset)
@@ -170,7 +170,9 @@ def _gradients(table: CellTable, adjacency: npt.NDArray[np.bool_]) -> Iterator[A
     yield inner.max(axis=1)
     yield np.log(np.where(inner > 0, inner, 9.0).min(axis=1))
     names = OPERATIONS[table.space]
-    for word in ("conv3x3", "conv1x1", "conv", "pool") if table.space == "nasbench101" else ("3x3", "1x1", "conv", "pool"):
+    for word in (
+        ("conv3x3", "conv1x1", "conv", "pool") if table.space == "nasbench101" else ("3x3", "1x1", "conv", "pool")
+    ):
         counted = np.isin(table.codes, [k for k, name in enumerate(names) if word in name and _counts(name)])
         depth = np.zeros(table.codes.shape)
         for v in range(1, table.codes.shape[1]):
@@ -180,7 +182,7 @@ def _gradients(table: CellTable, adjacency: npt.NDArray[np.bool_]) -> Iterator[A
 
 
 def _rectified(correlation: Array) -> Array:
-    """Correlation of two standard normals after ReLU, their means taken away (arc-cosine kernel, Cho and Saul, 2009)."""
+    """Correlation of two standard normals after ReLU, means taken away (arc-cosine kernel, Cho and Saul, 2009)."""
     r = np.clip(correlation, -1.0, 1.0)
     kernel = (np.sqrt(1 - r * r) + r * (np.pi - np.arccos(r))) / np.pi
     return np.asarray((kernel - 1 / np.pi) / (1 - 1 / np.pi))

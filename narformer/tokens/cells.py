@@ -32,7 +32,7 @@ def features(operations: npt.ArrayLike, positions: npt.ArrayLike) -> FloatArray:
 
 
 def pack_cells(table: CellTable) -> tuple[FloatArray, IntArray, IntArray]:
-    """Tokens of the cells of a table as one batch: features (T, 128), edges (2, E), graph (T,) the cell of each token."""
+    """Tokens of the cells of a table as one batch: features (T, 128), edges (2, E), graph (T,) owners."""
     present = table.codes >= 0
     position = np.cumsum(present, axis=1) - 1
     graph, place = np.nonzero(present)
@@ -47,7 +47,7 @@ def reordered(table: CellTable, rng: np.random.Generator, tries: int = 4) -> Cel
 
     The augmentation of NAR-Former V2, section 3.4. A cell for which no other order is found is returned as it is.
     """
-    n, places = table.codes.shape
+    n = len(table)
     result_codes, result_adjacency = table.codes.copy(), table.adjacency.copy()
     left = np.arange(n)
     for _ in range(tries):

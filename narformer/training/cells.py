@@ -1,8 +1,8 @@
 """Training of models of cells: relative error, differences of pairs, and sameness under re-ordering.
 
-NAR-Former V2, section 3.4 and the released settings: loss = mean (prediction/target − 1)² + 0.1 · L1 between predicted and
-true differences of random pairs of the batch + 0.5 · L1 between the predictions for a cell and for a re-ordering of it;
-Adam 1e-4, 10 % warm-up, linear decay, batch 8.
+NAR-Former V2, section 3.4 and the released settings: loss = mean (prediction/target − 1)² + 0.1 · L1 between predicted
+and true differences of random pairs of the batch + 0.5 · L1 between the predictions for a cell and for a re-ordering of
+it; Adam 1e-4, 10 % warm-up, linear decay, batch 8.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def cell_loss(prediction: Tensor, again: Tensor | None, target: Tensor, pairs: T
     return loss
 
 
-def train_cells(config: CellTraining, model: nn.Module, table: CellTable, accuracy: Array) -> Iterator[tuple[int, float]]:
+def train_cells(
+    config: CellTraining, model: nn.Module, table: CellTable, accuracy: Array
+) -> Iterator[tuple[int, float]]:
     """Train in place on cells and their accuracy in percent; yields epoch and mean loss after each epoch."""
     keep_freed_memory()
     torch.manual_seed(config.seed)

@@ -1,0 +1,94 @@
+"""Predictors of cells: what they learn, what ships, and what the commands print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from narformer.cell_predictor import CellPredictor, GaussianProcess, normal_scores, predictor_statistics
+from narformer.cli.main import app
+from narformer.errors import ConfigError, DataError
+from narformer.evaluation.metrics import kendall_tau
+from narformer.frontends.cell_table import enumerate_space
+from narformer.frontends.cells import parse_cell
+from narformer.tokens.cell_statistics import live_nodes
+
+ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
+runner = CliRunner()
+
+
+def test_normal_scores() -> None:
+    scores = normal_scores([3.0, 1.0, 2.0])
+    np.testing.assert_allclose(scores, [0.9674, -0.9674, 0], atol=1e-4)  # quantiles 5/6, 1/6, 1/2
+    assert normal_scores([1.0, 1.0])[0] == normal_scores([1.0, 1.0])[1]
+
+
+def test_the_process_learns_a_ranking_and_gives_it_back() -> None:
+    table = enumerate_space("nasbench201").rows(np.random.default_rng(0).permutation(15625)[:400])
+    live, _ = live_nodes(table)
+    truth = ((table.codes == 2) & live).sum(axis=1) * 3.0 + ((table.codes == 1) & live).sum(axis=1)
+    statistics, groups = predictor_statistics(table)
+    process = GaussianProcess(groups).fit(statistics[:200], truth[:200])
+    assert kendall_tau(process.predict(statistics[200:]), truth[200:]) > 0.9
+    with pytest.raises(DataError, match="too few"):
+        GaussianProcess(groups).fit(statistics[:3], truth[:3])
+
+
+def test_a_saved_predictor_is_the_same_predictor(tmp_path: Path) -> None:
+    table = enumerate_space("nasbench201").rows(slice(0, 15625, 50))
+    truth = 90 + (table.codes == 2).sum(axis=1).astype(float)
+    predictor = CellPredictor.fit(table.rows(slice(0, 200)), truth[:200], table.rows(slice(200, None)), truth[200:], {})
+    predictor.save(tmp_path / "mine.npz")
+    again = CellPredictor.load(tmp_path / "mine.npz")
+    np.testing.assert_array_equal(again.score(table), predictor.score(table))
+    with pytest.raises(ConfigError, match="is for nasbench201"):
+        again.score(enumerate_space("nasbench101").rows(slice(0, 2)))
+
+
+@pytest.mark.parametrize("space", ["nasbench101", "nasbench201"])
+def test_shipped_predictors_hold_what_their_cards_say(space: str, data_root: Path) -> None:
+    from narformer.datasets.nasbench101 import load_nasbench101
+    from narformer.datasets.nasbench201 import load_nasbench201
+    from narformer.evaluation.cell_fit import TEST
+
+    import hashlib
+
+    predictor = CellPredictor.load(space)
+    dataset = (load_nasbench101 if space == "nasbench101" else load_nasbench201)(data_root)
+    order = np.argsort([hashlib.sha1(i.encode()).hexdigest() for i in dataset.ids], kind="stable")
+    test = order[: round(TEST * len(order))]
+    tau = kendall_tau(predictor.score(dataset.table.rows(test)), dataset.accuracy[test])
+    assert tau == pytest.approx(predictor.card["test"]["kendall"], abs=2e-3)
+    assert 86 < predictor.card["test"]["coverage"] < 94
+
+
+def test_predict_cell_prints_an_array_and_tells_bad_cells() -> None:
+    result = runner.invoke(app, ["predict-cell", "nasbench201", ARCH, "--json"])
+    (entry,) = json.loads(result.stdout)
+    assert set(entry) == {"cell", "accuracy", "low", "high"}
+    assert entry["low"] <= entry["accuracy"] <= entry["high"]
+    mixed = runner.invoke(app, ["predict-cell", "nasbench201", ARCH, "|magic~0|+"])
+    assert mixed.exit_code == 2
+    assert ARCH in mixed.stdout
+    assert "magic" in mixed.stderr
+
+
+def test_predict_cell_reads_the_benchmarks_layout(tmp_path: Path) -> None:
+    file = tmp_path / "cells.csv"
+    file.write_text("module_hash,upper_triangle,operations\nx,101,input;conv3x3-bn-relu;output\n")
+    result = runner.invoke(app, ["predict-cell", "nasbench101", "--file", str(file), "--json"])
+    assert json.loads(result.stdout)[0]["cell"] == "101,input;conv3x3-bn-relu;output"
+
+
+def test_better_cells_are_predicted_better() -> None:
+    predictor = CellPredictor.load("nasbench201")
+    good, bad = (
+        parse_cell("nasbench201", "+".join("|" + "|".join(f"{op}~{k}" for k in range(n)) + "|" for n in (1, 2, 3)))
+        for op in ("nor_conv_3x3", "avg_pool_3x3")
+    )
+    estimates = predictor.predict([good, bad])
+    assert estimates[0].low > estimates[1].high
