@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.errors import DataError, UnknownDeviceError
+from narformer.errors import ConfigError, DataError, UnknownDeviceError
 from narformer.frontends.folding import fold_batch_norm
 from narformer.graph import Graph
 
@@ -212,6 +212,21 @@ class Predictor:
     def embed(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
         """A vector for each Graph, (Graphs, width): what the model's last layer reads. Near vectors, like networks."""
         return self._run_all(graphs, "embedding", 0)
+
+    def explain(self, graph: Graph) -> tuple[Graph, npt.NDArray[np.float64]]:
+        """Milliseconds of each node on each device, (nodes, devices), and the Graph whose nodes they are.
+
+        That Graph is the given one as the predictor reads it (BatchNormalization folded where it was trained so). The
+        parts sum to the estimate; what reading the input costs is in the first node's. Raises ConfigError for a
+        predictor that does not add up nodes.
+        """
+        if "node_latency" not in {output.name for output in self._session.get_outputs()}:
+            raise ConfigError(f"predictor {self.card.name} does not know its nodes' shares; the default one does")
+        read = self._as_trained(graph)
+        each = self._run_all([graph], "node_latency", len(self.card.outputs))
+        parts = each[len(read.inputs) :].copy()
+        parts[:1] += each[: len(read.inputs)].sum(axis=0)
+        return read, parts
 
     def _run_all(self, graphs: Sequence[Graph], output: str, width: int) -> npt.NDArray[np.float64]:
         """One output of the model for all Graphs, a few thousand tokens at a time."""

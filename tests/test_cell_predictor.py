@@ -51,11 +51,11 @@ def test_a_saved_predictor_is_the_same_predictor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("space", ["nasbench101", "nasbench201"])
 def test_shipped_predictors_hold_what_their_cards_say(space: str, data_root: Path) -> None:
+    import hashlib
+
     from narformer.datasets.nasbench101 import load_nasbench101
     from narformer.datasets.nasbench201 import load_nasbench201
     from narformer.evaluation.cell_fit import TEST
-
-    import hashlib
 
     predictor = CellPredictor.load(space)
     dataset = (load_nasbench101 if space == "nasbench101" else load_nasbench201)(data_root)

@@ -10,6 +10,7 @@ from narformer.cli.cells import fit_cells, predict_cell, rank, search
 from narformer.cli.devices import devices
 from narformer.cli.embed import embed
 from narformer.cli.evaluate import evaluate
+from narformer.cli.explain import explain
 from narformer.cli.families import app as families
 from narformer.cli.inspect import inspect
 from narformer.cli.neighbours import neighbours
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(predict)
 app.command()(inspect)
+app.command()(explain)
 app.command()(devices)
 app.command()(embed)
 app.command()(neighbours)

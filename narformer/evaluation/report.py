@@ -207,9 +207,9 @@ def _protocol_tables(protocol: str, form: str, group: Sequence[Result]) -> Itera
 
 def _cell_tables(protocol: str, group: Sequence[Result]) -> Iterable[str]:
     yield (
-        f"Kendall's tau on every cell not trained on, by number of training cells; made by "
-        f"`narformer evaluate {protocol} --model NAME --seeds 3`. Models that are trained see 30,000 cells in all (epochs times cells); the paper's "
-        "settings come to 781,000."
+        "Kendall's tau on every cell not trained on, by number of training cells; made by "
+        f"`narformer evaluate {protocol} --model NAME --seeds 3`. Models that are trained see 30,000 cells in all "
+        "(epochs times cells); the paper's settings come to 781,000."
     )
     tasks = list(dict.fromkeys(t for r in group for run in r["runs"] for t in run["tasks"]))
     tasks.sort(key=lambda t: int(t.split()[0]))

@@ -82,24 +82,27 @@ class Tally(nn.Module):
 
     def node_latency(self, features: Tensor, vectors: Tensor) -> Tensor:
         """Milliseconds of each token on each device, (T, outputs)."""
-        work = torch.expm1(20 * features[:, :2])
+        work = torch.expm1(20 * features[:, :2].clamp(0.0, 2.0))  # up to e⁴⁰ MACs or bytes
         kind = features[:, self.config.numbers : self.config.numbers + self.config.classes]
         per_mac, per_byte, per_call = (kind @ torch.exp(r) for r in self.roofline.unbind(0))
         physical = work[:, :1] * per_mac + work[:, 1:] * per_byte + per_call
         # An empty token, which fills a batch up, has no class, and so takes no time.
         return physical * torch.exp(6 * torch.tanh(self.correction(vectors) / 6))
 
-    def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        """ln of the latencies, then the mean of the node vectors: (B, outputs + hidden)."""
+    def parts(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
+        """What `embed` returns, and the milliseconds of each token that it sums, (T, outputs)."""
         networks = static.shape[0]
         vectors = self.node_vectors(features, edges)
         with full_precision(vectors):
-            return self._summed(features, vectors.float(), graph, networks)
+            wide = vectors.float()
+            each = self.node_latency(features, wide)
+            total = pool_sum(each, graph, networks).clamp_min(1e-9)
+            count = pool_sum(torch.ones_like(features[:, :1]), graph, networks).clamp_min(1)
+            return torch.cat([torch.log(total), pool_sum(wide, graph, networks) / count], dim=1), each
 
-    def _summed(self, features: Tensor, vectors: Tensor, graph: Tensor, networks: int) -> Tensor:
-        total = pool_sum(self.node_latency(features, vectors), graph, networks)
-        count = pool_sum(torch.ones_like(features[:, :1]), graph, networks).clamp_min(1)
-        return torch.cat([torch.log(total + 1e-6), pool_sum(vectors, graph, networks) / count], dim=1)
+    def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
+        """ln of the latencies, then the mean of the node vectors: (B, outputs + hidden)."""
+        return self.parts(features, edges, graph, static)[0]
 
     def from_embedding(self, vector: Tensor) -> Tensor:
         """Latency from the vector of `embed`, (B, outputs)."""

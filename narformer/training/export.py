@@ -29,7 +29,10 @@ LEVEL = 0.9
 
 
 def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Path) -> None:
-    """Write the model as ONNX: inputs features, edges, graph, static; outputs latency, embedding; dynamic sizes."""
+    """Write the model as ONNX: inputs features, edges, graph, static; outputs latency, embedding; dynamic sizes.
+
+    A model that knows each node's share (`parts`) gets a third output, node_latency.
+    """
     tokens = 5
     example = (
         torch.zeros(tokens, token_width),
@@ -48,7 +51,7 @@ def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Pat
             verbose=False,
             opset_version=18,
             input_names=["features", "edges", "graph", "static"],
-            output_names=["latency", "embedding"],
+            output_names=["latency", "embedding", *(["node_latency"] if hasattr(model, "parts") else [])],
             dynamic_shapes=({0: "tokens"}, {1: "edges"}, {0: "tokens"}, {0: "networks"}),
         )
     if program is None:
@@ -59,13 +62,16 @@ def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Pat
 
 
 class _WithEmbedding(nn.Module):
-    """A model that also returns the vector its latencies are made of."""
+    """A model that also returns the vector its latencies are made of, and each node's latency where it knows that."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, ...]:
+        if hasattr(self.model, "parts"):
+            vector, each = self.model.parts(features, edges, graph, static)
+            return self.model.from_embedding(vector), vector, each
         vector = self.model.embed(features, edges, graph, static)
         return self.model.from_embedding(vector), vector
 

@@ -1,0 +1,93 @@
+"""`narformer explain`: which operators a network's latency goes to, as a table, as JSON, or as a plot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from narformer.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from narformer.graph import Graph
+
+
+def explain(
+    model: Path = typer.Argument(..., help="An ONNX file, with or without weights."),
+    device: str = typer.Option("cortexA76cpu", "--device", "-d", help="The device to explain."),
+    top: int = typer.Option(15, "--top", min=1, help="How many nodes to list, the slowest first."),
+    batch_size: int | None = typer.Option(
+        None, "--batch-size", "-b", min=1, help="Override the first input dimension."
+    ),
+    input_shape: list[str] = typer.Option(
+        [], "--input-shape", help="NAME=1,3,224,224; bind or override an input's shape."
+    ),
+    plot: Path | None = typer.Option(None, "--plot", help="Save a plot (.svg or .png) of the nodes in their order."),
+    as_json: bool = typer.Option(False, "--json", help="Print a JSON object: latency, by operator, by node."),
+    predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+) -> None:
+    """Say where the milliseconds go: by operator and by node. The parts sum to what `predict` prints."""
+    from narformer.cli.inputs import parse_input_shapes
+    from narformer.frontends.onnx import read_onnx
+    from narformer.predictor import default_predictor
+
+    loaded = default_predictor(predictor)
+    loaded.predict([], [device])
+    graph = read_onnx(model, batch_size=batch_size, input_shapes=parse_input_shapes(input_shape))
+    read, parts = loaded.explain(graph)
+    milliseconds = parts[:, loaded.devices.index(device)]
+    total = float(milliseconds.sum())
+    operators: dict[str, list[float]] = {}
+    for node, ms in zip(read.nodes, milliseconds.tolist(), strict=True):
+        operators.setdefault(node.op, []).append(ms)
+    by_operator = sorted(((op, len(ms), sum(ms)) for op, ms in operators.items()), key=lambda row: -row[2])
+    if plot is not None:
+        _plot(read, milliseconds, device, plot)
+    if as_json:
+        nodes = [
+            {"node": n.name, "operator": n.op, "shape": list(n.output_shape), "ms": round(ms, 6)}
+            for n, ms in zip(read.nodes, milliseconds.tolist(), strict=True)
+        ]
+        listed = [{"operator": op, "nodes": count, "ms": round(ms, 6)} for op, count, ms in by_operator]
+        answer = {"model": str(model), "device": device, "latency_ms": total, "operators": listed, "nodes": nodes}
+        print(json.dumps(answer, indent=1))
+        return
+    print(f"{model} on {device}: {total:.3g} ms")
+    print(f"\n{'operator':24s} {'nodes':>5s} {'ms':>9s} {'share':>7s}")
+    for op, count, ms in by_operator:
+        print(f"{op:24s} {count:5d} {ms:9.3f} {100 * ms / total:6.1f} %")
+    print(f"\n{'slowest nodes':40s} {'operator':16s} {'output':>18s} {'ms':>9s} {'share':>7s}")
+    for row in milliseconds.argsort()[::-1][:top]:
+        n, ms = read.nodes[row], float(milliseconds[row])
+        shape = "×".join(map(str, n.output_shape))
+        print(f"{n.name[:40]:40s} {n.op:16s} {shape:>18s} {ms:9.3f} {100 * ms / total:6.1f} %")
+    if plot is not None:
+        print(f"\nplot: {plot}")
+
+
+def _plot(graph: Graph, milliseconds: npt.NDArray[np.float64], device: str, path: Path) -> None:
+    """A bar a node in topological order, coloured by operator."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingExtraError("plots need matplotlib: pip install 'narformer[train]'") from error
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(10, 3.5), layout="constrained")
+    colours = plt.get_cmap("tab20")
+    for number, op in enumerate(sorted({n.op for n in graph.nodes})):
+        rows = [k for k, n in enumerate(graph.nodes) if n.op == op]
+        axis.bar(rows, milliseconds[rows], width=1.0, color=colours(number % 20), label=op)
+    axis.set(xlabel="node, in topological order", ylabel="ms", title=f"{graph.name} on {device}")
+    axis.legend(frameon=False, ncols=2, fontsize=8)
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: the plot cannot be written ({error})") from error
+    plt.close(figure)
