@@ -21,6 +21,7 @@ lint: $(VENV)/.installed-dev  ## Style, types, and which way imports may point.
 bench: $(VENV)/.installed-dev  ## Speed against named rivals, as ratios.
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/token_cache.py
+	$(BIN)/python benchmarks/cells.py
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

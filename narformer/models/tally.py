@@ -55,6 +55,8 @@ class Tally(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Linear(config.token_width, config.hidden)
+        # What training never shows (a group, a kernel size) must add nothing, rather than something at random.
+        nn.init.zeros_(self.embedding.weight[:, config.numbers + config.classes :])
         self.rounds = nn.ModuleList(DirectedRound(config.hidden) for _ in range(config.rounds))
         self.norm = nn.LayerNorm(config.hidden)
         self.correction = nn.Linear(config.hidden, config.outputs)
