@@ -51,12 +51,14 @@ class DirectedRound(nn.Module):
 class Tally(nn.Module):
     """Latency in ms on each device, positive; arguments as every model of whole networks takes them."""
 
+    seen: Tensor
+
     def __init__(self, config: TallyConfig) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Linear(config.token_width, config.hidden)
-        # What training never shows (a group, a kernel size) must add nothing, rather than something at random.
-        nn.init.zeros_(self.embedding.weight[:, config.numbers + config.classes :])
+        # What training never shows (a group, a kernel size) must add nothing later, rather than something at random.
+        self.register_buffer("seen", torch.zeros(config.token_width - config.numbers - config.classes))
         self.rounds = nn.ModuleList(DirectedRound(config.hidden) for _ in range(config.rounds))
         self.norm = nn.LayerNorm(config.hidden)
         self.correction = nn.Linear(config.hidden, config.outputs)
@@ -68,13 +70,15 @@ class Tally(nn.Module):
 
     def node_vectors(self, features: Tensor, edges: Tensor) -> Tensor:
         """What is known of each token in its place, (T, hidden)."""
-        if self.training and self.config.group_dropout:
-            first = self.config.numbers + self.config.classes
+        first = self.config.numbers + self.config.classes
+        numbers, told = features[:, :first], features[:, first:]
+        if self.training:
+            self.seen = torch.maximum(self.seen, told.amax(dim=0))
             hidden = torch.rand(len(features), 1, device=features.device) < self.config.group_dropout
-            features = features.clone()
-            features[:, first : first + self.config.groups] = features[
-                :, first : first + self.config.groups
-            ].masked_fill(hidden, 0.0)
+            group = told[:, : self.config.groups].masked_fill(hidden, 0.0)
+            features = torch.cat([numbers, group, told[:, self.config.groups :]], dim=1)
+        else:
+            features = torch.cat([numbers, told * self.seen], dim=1)
         sources = 1 / degree(edges, features.shape[0], features.dtype).clamp_min(1).sqrt().unsqueeze(1)
         readers = 1 / degree(edges.flip(0), features.shape[0], features.dtype).clamp_min(1).sqrt().unsqueeze(1)
         x = self.embedding(features)
