@@ -253,21 +253,25 @@ class CellPredictor:
 
 
 def _quantile_map(scores: Array, accuracy: Array) -> tuple[Array, Array]:
-    """Median and the 5 % and 95 % quantiles of accuracy near each of GRID scores, all rising with the score.
+    """Median and the 5 % and 95 % quantiles of accuracy near each of some scores, all rising with the score.
 
-    Near: the 60 held-out cells closest in rank, or a thirtieth of them where that is more. Returns (GRID,), (3, GRID).
+    Near: as many held-out cells of higher rank as of lower, 60 in all or a thirtieth of them, down to 20 at both ends,
+    where the best and the worst cells are. Returns (G,), (3, G).
     """
     order = np.argsort(scores, kind="stable")
     scores, accuracy = scores[order], accuracy[order]
-    window = min(len(scores), max(60, len(scores) // 30))
-    centres = np.unique(np.linspace(0, len(scores) - 1, GRID).round().astype(int))
+    count = len(scores)
+    widest = min(count, max(60, count // 30))
+    ends = np.array([0, 4, 8, 16, 32, 64])
+    inner = np.linspace(0, count - 1, GRID).round().astype(int)
+    centres = np.unique(np.clip(np.concatenate([inner, ends, count - 1 - ends]), 0, count - 1))
     rows = []
     for centre in centres:
-        start = min(max(centre - window // 2, 0), len(scores) - window)
+        window = int(np.clip(2 * min(centre, count - 1 - centre) + 1, min(20, count), widest))
+        start = min(max(centre - window // 2, 0), count - window)
         rows.append(np.quantile(accuracy[start : start + window], (0.5, 0.05, 0.95)))
     rising = np.maximum.accumulate(np.array(rows).T, axis=1)
-    grid = scores[centres]
-    return grid, rising
+    return scores[centres], rising
 
 
 def estimates_json(estimates: Sequence[CellEstimate]) -> str:
