@@ -5,8 +5,8 @@
 1. Noise of the Gaussian process: its kernel's scale and noise are chosen by marginal likelihood on 3,000 cells. With a
    share r of the scores' variance being noise, a perfect predictor correlates with the labels at √(1 − r), and has
    Kendall's tau 2/π · asin √(1 − r) (both normal).
-2. Twins (NAS-Bench-201): cells that differ only in edges no signal passes are the same network, trained again. The label
-   of one ranks the label of another; two noisy labels against each other give a lower bound on the ceiling.
+2. Twins (NAS-Bench-201): cells that differ only in edges no signal passes are the same network, trained again. The
+   label of one ranks the label of another; two noisy labels against each other give a lower bound on the ceiling.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ def main() -> None:
         print(f"{dataset.name}: noise is {share:.1%} of the variance of scores; ceiling of tau about {ceiling:.3f}")
     dataset = load_nasbench201(root)
     live, edges = live_nodes(dataset.table)
-    alike = neighbourhood_hash(
-        CellTable("nasbench201", np.where(live, dataset.table.codes, -1).astype(np.int8), edges)
-    )
+    alike = neighbourhood_hash(CellTable("nasbench201", np.where(live, dataset.table.codes, -1).astype(np.int8), edges))
     _, group, counts = np.unique(alike, return_inverse=True, return_counts=True)
     order = np.random.default_rng(0).permutation(len(group))
     first: dict[int, int] = {}

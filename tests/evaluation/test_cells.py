@@ -1,0 +1,95 @@
+"""Protocols of accuracy, ranking and search on a small made-up benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from narformer.datasets.cells import CellDataset
+from narformer.errors import ConfigError
+from narformer.evaluation.cells import CellProtocol, path_encoding, run_cell_protocol
+from narformer.evaluation.ranking import Ranking
+from narformer.evaluation.report import page, save_cell_result
+from narformer.evaluation.search import compare_searches
+from narformer.frontends.cell_table import cell_table, enumerate_space
+from narformer.frontends.cells import nasbench101_cell
+from narformer.tokens.cell_statistics import live_nodes
+from narformer.training.cells import CellTraining, cell_loss, create_cell_model, predict_cells, train_cells
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> CellDataset:
+    table = enumerate_space("nasbench201").rows(np.random.default_rng(0).permutation(15625)[:600])
+    live, _ = live_nodes(table)
+    accuracy = 80 + 3.0 * ((table.codes == 2) & live).sum(axis=1) + 1.0 * ((table.codes == 1) & live).sum(axis=1)
+    accuracy = accuracy + np.random.default_rng(1).normal(0, 0.1, len(table))
+    return CellDataset("nasbench201", "made up", tuple(map(str, range(600))), table, accuracy)
+
+
+def test_a_protocol_is_resumed_and_reported(benchmark: CellDataset, tmp_path: Path) -> None:
+    protocol = CellProtocol("nasbench201/accuracy", lambda _: benchmark, (60, 120, 10_000))
+    shown: list[str] = []
+    results = [
+        run_cell_protocol(protocol, benchmark, model, seeds=(0, 1), epochs=None, runs=tmp_path, show=shown.append)
+        for model in ("gaussian_process", "random_forest")
+    ]
+    assert list(results[0]["runs"][0]["tasks"]) == ["60 cells", "120 cells"]  # 10,000 are not there
+    assert results[0]["runs"][0]["tasks"]["120 cells"]["devices"]["accuracy"]["all"]["kendall"] > 0.8
+    again = run_cell_protocol(protocol, benchmark, "gaussian_process", seeds=(0, 1), epochs=None, runs=tmp_path)
+    assert again == results[0]
+    assert "±" in save_cell_result(results[0], tmp_path)
+    text = page(results)
+    assert "## nasbench201/accuracy" in text
+    assert "| gaussian_process | 2 |" in text
+    with pytest.raises(ConfigError, match="unknown model"):
+        run_cell_protocol(protocol, benchmark, "oracle", seeds=(0,), epochs=None, runs=tmp_path)
+
+
+def test_path_encoding_of_a_known_cell() -> None:
+    cells = [
+        nasbench101_cell("111", ["input", "maxpool3x3", "output"]),
+        nasbench101_cell("101", ["input", "maxpool3x3", "output"]),
+    ]
+    encoded = path_encoding(cell_table(cells))
+    assert encoded.tolist() == [[1, 1], [0, 1]]  # straight, then through the pool
+
+
+def test_the_pareto_front_is_what_no_other_beats(benchmark: CellDataset) -> None:
+    scores = np.array([1.0, 3.0, 2.0, 4.0, 0.0])
+    latency = np.array([1.0, 2.0, 3.0, np.nan, 0.5])
+    ranking = Ranking(benchmark.table.rows(slice(0, 5)), scores, np.tile(scores[:, None], (1, 3)), latency)
+    assert ranking.pareto() == [4, 0, 1]
+    assert ranking.best(2) == [3, 1]
+    assert ranking.best(2, max_ms=1.5) == [0, 4]
+    assert "latency_ms" not in ranking.entries([3])[0]
+
+
+def test_a_guided_search_needs_fewer_trainings_than_a_random_one(benchmark: CellDataset) -> None:
+    result = compare_searches(benchmark, seeds=3, queries=60)
+    searches = result["searches"]
+    assert searches["predictor"]["mean_queries"] < searches["random"]["mean_queries"]
+    assert all(len(s["curve"]) == 60 for s in searches.values())
+    assert all(np.all(np.diff(s["curve"]) >= 0) for s in searches.values())
+
+
+def test_the_loss_of_cells_is_the_papers() -> None:
+    prediction, again = torch.tensor([0.5, 1.0]), torch.tensor([0.6, 1.0])
+    target, pairs = torch.tensor([1.0, 1.0]), torch.tensor([1, 0])
+    # (0.25 + 0)/2 + 0.1 · |±0.5 − 0| + 0.5 · (0.1 + 0)/2
+    loss = cell_loss(prediction, again, target, pairs, CellTraining())
+    assert loss.item() == pytest.approx(0.125 + 0.05 + 0.025)
+
+
+@pytest.mark.parametrize("name", ["narformer_v2", "nn_former", "nnlp"])
+def test_models_of_cells_train_and_do_not_mind_the_batch(name: str, benchmark: CellDataset) -> None:
+    torch.manual_seed(0)
+    model = create_cell_model(name)
+    table, accuracy = benchmark.table.rows(slice(0, 16)), benchmark.accuracy[:16]
+    losses = [loss for _, loss in train_cells(CellTraining(epochs=3), model, table, accuracy)]
+    assert losses[-1] < losses[0]
+    together = predict_cells(model, table)
+    alone = np.concatenate([predict_cells(model, table.rows(slice(k, k + 1))) for k in range(16)])
+    np.testing.assert_allclose(alone, together, rtol=1e-4)
