@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import narformer
+from narformer.cli.main import app
 from narformer.datasets.dataset import Dataset, FamilySource
 from narformer.datasets.nnmeter import DEVICES, load_nnmeter
+from narformer.errors import ConfigError
 from narformer.evaluation.metrics import mape
 from narformer.evaluation.neighbours import nearest
+from narformer.families.builder import NetworkBuilder
 from narformer.families.registry import FAMILIES, sample
 from narformer.frontends.onnx import read_onnx
+from narformer.graph import Graph
 from narformer.predictor import DEFAULT, PRETRAINED, Predictor
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -90,3 +97,43 @@ def test_the_nearest_neighbours_of_a_variant_are_of_its_own_family(predictor: Pr
         for neighbour in nearest(vector.astype(np.float64), vectors, known, 4)[1:]:
             own[neighbour.family == variant.family] += 1
     assert own[True] > 0.6 * own.total()
+
+
+def _chain(depth: int, width: int, size: int, batch: int) -> Graph:
+    net = NetworkBuilder("chain", (batch, 3, size, size))
+    x = net.relu(net.conv(net.input, width, 3, 2))
+    for _ in range(depth):
+        x = net.relu(net.conv(x, width, 3))
+    return read_onnx(net.finish(net.head(x)))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_deeper_wider_larger_and_more_at_once_is_slower(predictor: Predictor, device: str) -> None:
+    """Each step doubles one of them; none of these chains is in any family."""
+    start = (8, 64, 112, 1)
+    for which in range(4):
+        steps = [tuple(v * 2**k if i == which else v for i, v in enumerate(start)) for k in range(4)]
+        latencies = [e.latency_ms for e in predictor.predict([_chain(*s) for s in steps], [device])]
+        assert all(b > 1.05 * a for a, b in itertools.pairwise(latencies)), (which, latencies)
+
+
+def test_the_parts_sum_to_the_whole(predictor: Predictor, resnet18: Path) -> None:
+    graph = read_onnx(resnet18)
+    read, parts = predictor.explain(graph)
+    assert parts.shape == (len(read.nodes), len(DEVICES))
+    assert (parts >= 0).all()
+    np.testing.assert_allclose(parts.sum(axis=0), predictor.latencies([graph])[0], rtol=1e-4)
+    convolutions = [k for k, node in enumerate(read.nodes) if node.op == "Conv"]
+    assert parts[convolutions, 0].sum() > 0.6 * parts[:, 0].sum()
+
+
+def test_explain_prints_shares_and_json(resnet18: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    table = runner.invoke(app, ["explain", str(resnet18), "--plot", str(tmp_path / "nodes.svg")])
+    assert table.exit_code == 0
+    assert "Conv" in table.stdout
+    assert (tmp_path / "nodes.svg").stat().st_size > 1000
+    answer = json.loads(runner.invoke(app, ["explain", str(resnet18), "--json"]).stdout)
+    assert sum(row["ms"] for row in answer["operators"]) == pytest.approx(answer["latency_ms"], rel=1e-3)
+    old = runner.invoke(app, ["explain", str(resnet18), "--predictor", "narformer-v2-nnmeter"])
+    assert isinstance(old.exception, ConfigError)
