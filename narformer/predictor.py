@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from narformer.tokens.packing import PackedTokens, Tokens
 
 PRETRAINED = Path(__file__).parent / "pretrained"
-DEFAULT = "narformer-v2-nnmeter"
+DEFAULT = "tally-nnmeter"
 CARD_FORMAT = 1
 # Tokens in one run of the model: bounds memory, and keeps arrays within a core's cache.
 TOKENS_PER_RUN = 4096
