@@ -22,6 +22,7 @@ bench: $(VENV)/.installed-dev  ## Speed against named rivals, as ratios.
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/token_cache.py
 	$(BIN)/python benchmarks/cells.py
+	$(BIN)/python benchmarks/predict.py
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

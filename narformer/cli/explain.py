@@ -85,7 +85,7 @@ def _plot(graph: Graph, milliseconds: npt.NDArray[np.float64], device: str, path
         rows = [k for k, n in enumerate(graph.nodes) if n.op == op]
         axis.bar(rows, milliseconds[rows], width=1.0, color=colours(number % 20), label=op)
     axis.set(xlabel="node, in topological order", ylabel="ms", title=f"{graph.name} on {device}")
-    axis.legend(frameon=False, ncols=2, fontsize=8)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:
