@@ -190,7 +190,7 @@ class Predictor:
         for row, graph in enumerate(graphs):
             for column in columns:
                 output, value = self.card.outputs[column], float(values[row, column])
-                factor = math.exp(output.quantiles["novel" if far[row] else "known"])
+                factor = math.exp(far[row] * output.quantiles["novel"] if far[row] else output.quantiles["known"])
                 estimates.append(
                     Estimate(
                         model=graph.name,
@@ -270,7 +270,11 @@ class Predictor:
             )
         return [self.devices.index(d) for d in devices]
 
-    def _warnings(self, graphs: Sequence[Graph]) -> tuple[list[tuple[str, ...]], list[bool]]:
+    def _warnings(self, graphs: Sequence[Graph]) -> tuple[list[tuple[str, ...]], list[int]]:
+        """What not to trust of each Graph, and how wide its interval is in terms of the novel one: 0, 1, or 2.
+
+        2, where operators were never seen: families left out of training, which set the novel interval, have none.
+        """
         from narformer.tokens.statistics import statistics
 
         distances = self.card.novelty.distance(np.stack([statistics(g) for g in graphs]))
@@ -289,7 +293,7 @@ class Predictor:
             if distance > self.card.novelty.threshold:
                 warnings.append("far from every network trained on: the interval is that of unknown families")
             all_warnings.append(tuple(warnings))
-            far.append(bool(warnings))
+            far.append(2 if unknown else int(bool(warnings)))
         return all_warnings, far
 
 

@@ -57,7 +57,7 @@ def explain(
         answer = {"model": str(model), "device": device, "latency_ms": total, "operators": listed, "nodes": nodes}
         print(json.dumps(answer, indent=1))
         return
-    print(f"{model} on {device}: {total:.3g} ms")
+    print(f"{model} on {device}: {total:.4g} ms")
     print(f"\n{'operator':24s} {'nodes':>5s} {'ms':>9s} {'share':>7s}")
     for op, count, ms in by_operator:
         print(f"{op:24s} {count:5d} {ms:9.3f} {100 * ms / total:6.1f} %")

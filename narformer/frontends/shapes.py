@@ -10,8 +10,10 @@ import onnx
 import onnx.numpy_helper
 import onnx.shape_inference
 from onnx import TensorProto
+from onnx.helper import make_tensor_value_info
 
 from narformer.errors import ShapeError
+from narformer.frontends.arithmetic import fold_shape_arithmetic
 from narformer.graph import Shape, Tensor
 
 DTYPES: Mapping[int, str] = {
@@ -38,6 +40,8 @@ DTYPES: Mapping[int, str] = {
     TensorProto.COMPLEX64: "complex64",
     TensorProto.COMPLEX128: "complex128",
 }
+
+ROUNDS = 8  # of computing shape arithmetic and inferring anew, each of which may make the next possible
 
 
 def bind_shapes(
@@ -168,11 +172,29 @@ def _inferred(
         del bound.graph.value_info[:]
         for info in bound.graph.output:
             info.type.tensor_type.ClearField("shape")
+    needed = [output for node in live for output in node.output[:1] if output]
     try:
-        return onnx.shape_inference.infer_shapes(bound, data_prop=True)
+        found = onnx.shape_inference.infer_shapes(bound, data_prop=True)
+        for _ in range(ROUNDS):
+            stated = _stated(found)
+            if all(value in stated for value in needed) or not fold_shape_arithmetic(found):
+                break
+            found = onnx.shape_inference.infer_shapes(found, data_prop=True)
+            _state_initializers(found)
+        return found
     except Exception as error:  # raised by onnx's C++ as classes of its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ShapeError(f"{label}: onnx cannot infer its shapes: {reason}") from error
+
+
+def _state_initializers(model: onnx.ModelProto) -> None:
+    """State the shape of every initializer: values that have become one are known in full."""
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    kept = [info for info in model.graph.value_info if info.name not in initializers]
+    copies = [onnx.ValueInfoProto.FromString(info.SerializeToString()) for info in kept]
+    copies += [make_tensor_value_info(name, t.data_type, list(t.dims)) for name, t in initializers.items()]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(copies)
 
 
 def _rebind_reshapes(model: onnx.ModelProto, info: onnx.ValueInfoProto, bound: Tensor) -> None:
