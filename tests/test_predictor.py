@@ -80,14 +80,15 @@ def test_estimates_carry_unit_interval_and_error(predictor: Predictor) -> None:
 def test_unknown_operators_batches_and_sizes_widen_the_interval(predictor: Predictor) -> None:
     huge = Tensor((1, 3, 4000, 4000))
     far = Graph((Node("r", "Relu", (Operand(huge, ~0),), (huge,)),), (huge,))
-    for graph, warning in (
-        (relu_graph("Gelu"), "operator Gelu"),
-        (relu_graph(batch=4), "batch size 4"),
-        (far, "far from every network trained on"),
+    # Left-out families, which set the novel interval (here e), have no operator of their own: twice as wide in ln(ms).
+    for graph, warning, widths in (
+        (relu_graph("Gelu"), "operator Gelu", 2),
+        (relu_graph(batch=4), "batch size 4", 1),
+        (far, "far from every network trained on", 1),
     ):
         (estimate,) = predictor.predict([graph], ["p"])
         assert any(warning in w for w in estimate.warnings)
-        assert estimate.high_ms == pytest.approx(10 * np.e)
+        assert estimate.high_ms == pytest.approx(10 * np.e**widths)
 
 
 def test_many_graphs_at_once_keep_their_order(predictor: Predictor) -> None:
