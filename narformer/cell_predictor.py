@@ -25,7 +25,6 @@ from narformer.frontends.cells import EDGES_201, Cell
 from narformer.tokens.cell_statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS, cell_statistics
 
 Array = npt.NDArray[np.float64]
-FloatArray = npt.NDArray[np.float32]
 PRETRAINED = Path(__file__).parent / "pretrained"
 SUBSET = 1500  # training cells on which kernel and noise are chosen
 LENGTHS = (1.0, 2.0, 4.0, 8.0)
@@ -98,14 +97,13 @@ class GaussianProcess:
         _, length, noise = _evidence(_squared(scaled, scaled), scores)
         return weights, length, noise
 
-    def predict(self, statistics: Array, show: Callable[[int, int], None] = lambda _done, _all: None) -> Array:
-        """Scores, (m,); `show` is called with cells done and all cells. Memory does not grow with m."""
+    def predict(self, statistics: Array) -> Array:
+        """Scores, (m,). Beside them memory does not grow with m."""
         scores = np.empty(len(statistics))
         for start in range(0, len(statistics), _CHUNK):
             part = slice(start, start + _CHUNK)
             x = ((statistics[part] - self.mean) * self.scale).astype(np.float32)
             scores[part] = _matern(_squared(x, self.train)) @ self.dual
-            show(min(start + _CHUNK, len(statistics)), len(statistics))
         return scores
 
 

@@ -184,8 +184,9 @@ class Predictor:
         columns = self._columns(devices)
         if not graphs:
             return []
-        values = self.latencies(graphs)
-        warnings, far = self._warnings([self._as_trained(graph) for graph in graphs])
+        read = [self._as_trained(graph) for graph in graphs]
+        values = self._run_all(read, "latency", len(self.card.outputs))
+        warnings, far = self._warnings(read)
         estimates = []
         for row, graph in enumerate(graphs):
             for column in columns:
@@ -207,11 +208,11 @@ class Predictor:
 
     def latencies(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
         """The numbers alone: (Graphs, devices), in ms."""
-        return self._run_all(graphs, "latency", len(self.card.outputs))
+        return self._run_all([self._as_trained(g) for g in graphs], "latency", len(self.card.outputs))
 
     def embed(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
         """A vector for each Graph, (Graphs, width): what the model's last layer reads. Near vectors, like networks."""
-        return self._run_all(graphs, "embedding", 0)
+        return self._run_all([self._as_trained(g) for g in graphs], "embedding", 0)
 
     def explain(self, graph: Graph) -> tuple[Graph, npt.NDArray[np.float64]]:
         """Milliseconds of each node on each device, (nodes, devices), and the Graph whose nodes they are.
@@ -223,13 +224,13 @@ class Predictor:
         if "node_latency" not in {output.name for output in self._session.get_outputs()}:
             raise ConfigError(f"predictor {self.card.name} does not know its nodes' shares; the default one does")
         read = self._as_trained(graph)
-        each = self._run_all([graph], "node_latency", len(self.card.outputs))
+        each = self._run_all([read], "node_latency", len(self.card.outputs))
         parts = each[len(read.inputs) :].copy()
         parts[:1] += each[: len(read.inputs)].sum(axis=0)
         return read, parts
 
     def _run_all(self, graphs: Sequence[Graph], output: str, width: int) -> npt.NDArray[np.float64]:
-        """One output of the model for all Graphs, a few thousand tokens at a time."""
+        """One output of the model for Graphs as it was trained on, a few thousand tokens at a time."""
         from narformer.tokens.packing import pack
         from narformer.tokens.registry import TOKENIZERS
 
@@ -238,7 +239,7 @@ class Predictor:
         waiting: list[Tokens] = []
         size = 0
         for graph in graphs:
-            tokens = tokenize(self._as_trained(graph))
+            tokens = tokenize(graph)
             if waiting and size + len(tokens.features) > TOKENS_PER_RUN:
                 parts.append(self._run(pack(waiting), output))
                 waiting, size = [], 0

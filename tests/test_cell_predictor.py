@@ -51,16 +51,15 @@ def test_a_saved_predictor_is_the_same_predictor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("space", ["nasbench101", "nasbench201"])
 def test_shipped_predictors_hold_what_their_cards_say(space: str, data_root: Path) -> None:
-    import hashlib
 
+    from narformer.datasets.dataset import sha1_order
     from narformer.datasets.nasbench101 import load_nasbench101
     from narformer.datasets.nasbench201 import load_nasbench201
     from narformer.evaluation.cell_fit import TEST
 
     predictor = CellPredictor.load(space)
     dataset = (load_nasbench101 if space == "nasbench101" else load_nasbench201)(data_root)
-    order = np.argsort([hashlib.sha1(i.encode()).hexdigest() for i in dataset.ids], kind="stable")
-    test = order[: round(TEST * len(order))]
+    test = sha1_order(dataset.ids)[: round(TEST * len(dataset))]
     tau = kendall_tau(predictor.score(dataset.table.rows(test)), dataset.accuracy[test])
     assert tau == pytest.approx(predictor.card["test"]["kendall"], abs=2e-3)
     assert 86 < predictor.card["test"]["coverage"] < 94

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from narformer.errors import ConfigError, DataError, MissingExtraError, NarformerError
+from narformer.errors import ConfigError, DataError, NarformerError
 
 SPACES = "nasbench101 or nasbench201"
 
@@ -115,10 +115,7 @@ def rank(
     chosen = ranking.best(top, max_ms)
     front = ranking.pareto() if device else []
     if plot is not None:
-        try:
-            ranking.plot(plot)
-        except ImportError as error:
-            raise MissingExtraError("plots need matplotlib: pip install 'narformer[train]'") from error
+        ranking.plot(plot)
     if as_json:
         print(json.dumps({"top": ranking.entries(chosen), "pareto": ranking.entries(front)}, indent=1))
     else:
@@ -145,15 +142,12 @@ def fit_cells(
     out: Path = typer.Option(..., "--out", "-o", help="The predictor to write (.npz); its card goes beside it."),
 ) -> None:
     """Fit a predictor of cells: a fifth of the cells tests it, a tenth sets its intervals, the rest trains it."""
-    from narformer.datasets import nasbench101, nasbench201
+    from narformer.datasets.registry import load_cells
     from narformer.evaluation.cell_fit import fit_cell_predictor
 
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: must end in .npz")
-    module = {"nasbench101": nasbench101, "nasbench201": nasbench201}[_space(space)]
-    loaders = {"nasbench101": nasbench101.load_nasbench101, "nasbench201": nasbench201.load_nasbench201}
-    dataset = module.read_csv(file) if file else loaders[space](data)
-    predictor = fit_cell_predictor(dataset, train)
+    predictor = fit_cell_predictor(load_cells(_space(space), data, file), train)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         predictor.save(out)
@@ -174,11 +168,10 @@ def search(
 
     Random search, regularised evolution, and search guided by the Gaussian process, each from many seeds.
     """
-    from narformer.datasets.nasbench101 import load_nasbench101
-    from narformer.datasets.nasbench201 import load_nasbench201
+    from narformer.datasets.registry import load_cells
     from narformer.evaluation.search import compare_searches, plot_searches
 
-    dataset = (load_nasbench101 if _space(space) == "nasbench101" else load_nasbench201)(data)
+    dataset = load_cells(_space(space), data)
     with _bar(f"searching {space}") as show:
         result = compare_searches(dataset, seeds, queries, show)
     out.mkdir(parents=True, exist_ok=True)

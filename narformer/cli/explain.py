@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from narformer.errors import DataError, MissingExtraError
+from narformer.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,13 +72,9 @@ def explain(
 
 def _plot(graph: Graph, milliseconds: npt.NDArray[np.float64], device: str, path: Path) -> None:
     """A bar a node in topological order, coloured by operator."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingExtraError("plots need matplotlib: pip install 'narformer[train]'") from error
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from narformer.evaluation.plots import pyplot
 
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(10, 3.5), layout="constrained")
     colours = plt.get_cmap("tab20")
     for number, op in enumerate(sorted({n.op for n in graph.nodes})):

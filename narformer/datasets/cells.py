@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from narformer.frontends.cell_table import CellTable
+from narformer.errors import DataError
+from narformer.frontends.cell_table import CellTable, cell_table
+from narformer.frontends.cells import Cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,3 +28,12 @@ class CellDataset:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def cell_dataset(
+    space: str, about: str, ids: Sequence[str], cells: Sequence[Cell], accuracy: Sequence[float]
+) -> CellDataset:
+    """The dataset of some cells, accuracy in percent. Raises DataError for none."""
+    if not cells:
+        raise DataError(f"{space}: no cell with {about} found")
+    return CellDataset(space, about, tuple(ids), cell_table(cells), np.array(accuracy))

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from narformer.datasets.cells import CellDataset
+from narformer.datasets.cells import CellDataset, cell_dataset
 from narformer.datasets.dataset import data_root
 from narformer.datasets.table import read_table
 from narformer.errors import DataError
-from narformer.frontends.cell_table import cell_table
 from narformer.frontends.cells import Cell, nasbench101_cell, nasbench101_from_matrix
+from narformer.frontends.protobuf import FIXED64, LENGTH, fields
 
 EPOCHS = 108
 
@@ -42,7 +42,7 @@ def read_csv(path: Path) -> CellDataset:
             values.append(100 * float(row["valid_accuracy_108"]))
         except (DataError, ValueError) as error:
             raise DataError(f"{path}, line {number}: {error}") from error
-    return _dataset("validation accuracy, one run", [r["module_hash"] for r in rows], cells, values)
+    return cell_dataset("nasbench101", "validation accuracy, one run", [r["module_hash"] for r in rows], cells, values)
 
 
 def read_tfrecord(path: Path, metric: str = "validation") -> CellDataset:
@@ -69,7 +69,9 @@ def read_tfrecord(path: Path, metric: str = "validation") -> CellDataset:
         cells.setdefault(name, nasbench101_from_matrix(matrix, words))
         runs.setdefault(name, []).append(100 * value)
     about = f"{metric} accuracy, mean of up to three runs"
-    return _dataset(about, list(cells), list(cells.values()), [float(np.mean(runs[name])) for name in cells])
+    return cell_dataset(
+        "nasbench101", about, list(cells), list(cells.values()), [float(np.mean(runs[name])) for name in cells]
+    )
 
 
 def read_json(path: Path, metric: str = "validation") -> CellDataset:
@@ -88,13 +90,7 @@ def read_json(path: Path, metric: str = "validation") -> CellDataset:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{path}: entry {number} lacks what a cell needs ({error})") from error
         names.append(str(entry.get("hash", number)))
-    return _dataset(f"{metric} accuracy", names, cells, values)
-
-
-def _dataset(about: str, names: list[str], cells: list[Cell], values: list[float]) -> CellDataset:
-    if not cells:
-        raise DataError(f"NAS-Bench-101: no cell with {about} after {EPOCHS} epochs found")
-    return CellDataset("nasbench101", about, tuple(names), cell_table(cells), np.array(values))
+    return cell_dataset("nasbench101", f"{metric} accuracy", names, cells, values)
 
 
 def _tfrecords(path: Path) -> Iterator[bytes]:
@@ -123,40 +119,7 @@ def _evaluations(message: bytes) -> Iterator[dict[int, float]]:
 
     Fields: current_epoch 1, training_time 2, train_accuracy 3, validation_accuracy 4, test_accuracy 5.
     """
-    for field, wire, value in _fields(message):
-        if field == 1 and wire == 2 and isinstance(value, bytes):
-            yield {f: struct.unpack("<d", v)[0] for f, w, v in _fields(value) if w == 1 and isinstance(v, bytes)}
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
-    """Fields of a protobuf message: number, wire type, value. Raises ValueError where it breaks off."""
-    position = 0
-
-    def varint() -> int:
-        nonlocal position
-        value = shift = 0
-        while True:
-            if position >= len(message) or shift > 63:
-                raise ValueError("broken message")
-            byte = message[position]
-            position += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while position < len(message):
-        key = varint()
-        wire = key & 7
-        if wire == 0:
-            yield key >> 3, wire, varint()
-            continue
-        length = {1: 8, 5: 4}.get(wire)
-        if length is None:
-            if wire != 2:
-                raise ValueError("broken message")
-            length = varint()
-        if position + length > len(message):
-            raise ValueError("broken message")
-        yield key >> 3, wire, message[position : position + length]
-        position += length
+    for field, wire, _, start, end in fields(message, 0, len(message)):
+        if field == 1 and wire == LENGTH:
+            inner = fields(message, start, end)
+            yield {f: struct.unpack("<d", message[a:b])[0] for f, w, _, a, b in inner if w == FIXED64}

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from narformer.datasets.cells import CellDataset
+from narformer.datasets.cells import CellDataset, cell_dataset
 from narformer.datasets.dataset import data_root
 from narformer.datasets.table import read_table
 from narformer.errors import DataError
-from narformer.frontends.cell_table import cell_table
-from narformer.frontends.cells import OPERATIONS, Cell, nasbench201_cell, parse_nasbench201
+from narformer.frontends.cells import OPERATIONS, nasbench201_cell, parse_nasbench201
 
 # Classes that a pickle of numbers, texts and arrays needs; any other could run code of the file's author.
 _HARMLESS = {
@@ -52,7 +51,7 @@ def read_csv(path: Path) -> CellDataset:
             values.append(float(row["cifar10_test_accuracy"]))
         except (DataError, ValueError) as error:
             raise DataError(f"{path}, line {number}: {error}") from error
-    return _dataset("CIFAR-10 test accuracy", [r["index"] for r in rows], cells, values)
+    return cell_dataset("nasbench201", "CIFAR-10 test accuracy", [r["index"] for r in rows], cells, values)
 
 
 def read_nats(directory: Path, dataset: str = "cifar10", metric: str = "ori-test@199") -> CellDataset:
@@ -76,7 +75,7 @@ def read_nats(directory: Path, dataset: str = "cifar10", metric: str = "ori-test
             raise DataError(f"{path}: no {metric} on {dataset} after 200 epochs ({error})") from error
         names.append(str(index))
         cells.append(parse_nasbench201(arch))
-    return _dataset(f"{dataset} {metric}, mean of seeds", names, cells, values)
+    return cell_dataset("nasbench201", f"{dataset} {metric}, mean of seeds", names, cells, values)
 
 
 def read_pt(path: Path, metric: str = "test_accuracy") -> CellDataset:
@@ -96,13 +95,7 @@ def read_pt(path: Path, metric: str = "test_accuracy") -> CellDataset:
         raise DataError(f"{path}: not a file of tensors and numbers that PyTorch can read ({error})") from error
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(f"{path}: not the layout index -> ops, {metric} ({error!r})") from error
-    return _dataset(metric.replace("_", " "), names, cells, values)
-
-
-def _dataset(about: str, names: list[str], cells: list[Cell], values: list[float]) -> CellDataset:
-    if not cells:
-        raise DataError(f"NAS-Bench-201: no cell with {about} found")
-    return CellDataset("nasbench201", about, tuple(names), cell_table(cells), np.array(values))
+    return cell_dataset("nasbench201", metric.replace("_", " "), names, cells, values)
 
 
 class _Unpickler(pickle.Unpickler):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 
 from narformer.cell_predictor import CellPredictor
 from narformer.datasets.cells import CellDataset
+from narformer.datasets.dataset import sha1_order
 from narformer.evaluation.metrics import kendall_tau, spearman
 
 TEST, CALIBRATION = 0.2, 0.1
@@ -15,7 +14,7 @@ TEST, CALIBRATION = 0.2, 0.1
 
 def fit_cell_predictor(dataset: CellDataset, train: int) -> CellPredictor:
     """Test, calibration and training cells by SHA-1 order of their ids; the card carries the test errors."""
-    order = np.argsort([hashlib.sha1(i.encode()).hexdigest() for i in dataset.ids], kind="stable")
+    order = sha1_order(dataset.ids)
     test, calibration = round(TEST * len(order)), round(CALIBRATION * len(order))
     held_out, calibrating = order[:test], order[test : test + calibration]
     fit = order[test + calibration :][:train]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from narformer.errors import MissingExtraError
 from narformer.evaluation.report import Result, devices_of, values
 
 Array = npt.NDArray[np.float64]
@@ -18,7 +19,7 @@ def predicted_against_measured(
     prediction: Array, target: Array, devices: Sequence[str], families: Sequence[str], path: Path
 ) -> None:
     """A panel a device, both axes in ms and logarithmic, a colour a family: prediction, target (rows, devices)."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(1, len(devices), figsize=(4.2 * len(devices), 4.6), squeeze=False, layout="constrained")
     names = np.asarray(families)
     colours = plt.get_cmap("tab20")
@@ -41,7 +42,7 @@ def predicted_against_measured(
 
 def error_by_family(results: Sequence[Result], device: str, path: Path) -> None:
     """MAPE of each left-out family on one device, a bar a model."""
-    plt = _pyplot()
+    plt = pyplot()
     tasks = list(dict.fromkeys(t for r in results for run in r["runs"] for t in run["tasks"]))
     tasks = [t for t in tasks if any(values(r, device, "mape", t) for r in results)]
     figure, axis = plt.subplots(figsize=(11, 4), layout="constrained")
@@ -58,7 +59,7 @@ def error_by_family(results: Sequence[Result], device: str, path: Path) -> None:
 
 def learning_curves(results: Sequence[Result], path: Path) -> None:
     """MAPE, mean over the devices, against the number of training networks, a line a model."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     for result in results:
         tasks = list(result["runs"][0]["tasks"])
@@ -71,11 +72,15 @@ def learning_curves(results: Sequence[Result], path: Path) -> None:
     plt.close(figure)
 
 
-def _pyplot() -> Any:
-    import matplotlib
+def pyplot() -> Any:
+    """matplotlib.pyplot without a screen; the same picture is the same file. Raises MissingExtraError."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingExtraError("plots need matplotlib: pip install 'narformer[train]'") from error
 
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "narformer"  # the same picture is the same file
+    matplotlib.rcParams["svg.hashsalt"] = "narformer"
     import matplotlib.pyplot as plt
 
     return plt

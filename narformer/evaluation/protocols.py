@@ -6,7 +6,6 @@ masked, and is scored on its test rows, which nothing has seen.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from narformer.datasets.dataset import Dataset, quick
+from narformer.datasets.dataset import Dataset, quick, sha1_order
 from narformer.datasets.registry import load_dataset
 from narformer.errors import ConfigError, DataError
 
@@ -81,20 +80,22 @@ def leave_one_family_out(dataset: Dataset) -> list[Task]:
 
 def few_samples(dataset: Dataset) -> list[Task]:
     """The first 50, 100, … train rows in SHA-1 order of their ids, all test rows."""
-    rows = sorted(dataset.rows("train"), key=lambda r: hashlib.sha1(dataset.ids[r].encode()).hexdigest())
+    train = dataset.rows("train")
+    rows = train[sha1_order([dataset.ids[r] for r in train])]
     sizes = [size for size in FEW_SAMPLES if size <= len(rows)]
-    return [Task(f"{size} networks", np.sort(np.array(rows[:size])), dataset.rows("test")) for size in sizes]
+    return [Task(f"{size} networks", np.sort(rows[:size]), dataset.rows("test")) for size in sizes]
 
 
 def transfer(dataset: Dataset) -> list[Task]:
     """The first device from few of its train rows, after all other devices from theirs."""
     measured = np.isfinite(dataset.targets)
-    mine = [r for r in dataset.rows("train") if measured[r, 0]]
-    mine.sort(key=lambda r: hashlib.sha1(dataset.ids[r].encode()).hexdigest())
+    train = dataset.rows("train")
+    mine = train[measured[train, 0]]
+    mine = mine[sha1_order([dataset.ids[r] for r in mine])]
     others = np.array([r for r in dataset.rows("train") if measured[r, 1:].any()], dtype=np.int64)
     test = np.array([r for r in dataset.rows("test") if measured[r, 0]], dtype=np.int64)
     sizes = [size for size in TRANSFER_SAMPLES if size <= len(mine)]
-    return [Task(f"{size} networks", np.sort(np.array(mine[:size])), test, others) for size in sizes]
+    return [Task(f"{size} networks", np.sort(mine[:size]), test, others) for size in sizes]
 
 
 _ALL = (

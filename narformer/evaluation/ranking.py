@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.cell_predictor import CellPredictor
+from narformer.evaluation.plots import pyplot
 from narformer.families.cells import to_onnx
 from narformer.frontends.cell_table import CellTable, enumerate_space
 from narformer.frontends.cells import Cell
@@ -58,11 +59,7 @@ class Ranking:
 
     def plot(self, path: Path) -> None:
         """Predicted accuracy against predicted latency, the Pareto front as a line."""
-        import matplotlib
-
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as plt
-
+        plt = pyplot()
         figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
         known = np.isfinite(self.latency)
         axis.plot(self.latency[known], self.accuracy[known, 0], ".", ms=2, color="grey", label="cells")

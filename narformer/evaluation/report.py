@@ -213,16 +213,8 @@ def _cell_tables(protocol: str, group: Sequence[Result]) -> Iterable[str]:
     )
     tasks = list(dict.fromkeys(t for r in group for run in r["runs"] for t in run["tasks"]))
     tasks.sort(key=lambda t: int(t.split()[0]))
-    best = {t: max(float(np.mean(v)) for r in group if (v := values(r, "accuracy", "kendall", t))) for t in tasks}
-    rows = []
-    for r in sorted(group, key=lambda r: r["model"]):
-        row = [r["model"], str(len(r["runs"]))]
-        for t in tasks:
-            numbers = values(r, "accuracy", "kendall", t)
-            text = spread(r, "accuracy", "kendall", t, digits=3)
-            row.append(f"**{text}**" if numbers and float(np.mean(numbers)) == best[t] else text)
-        rows.append(row)
-    yield _table(["model", "draws", *tasks], rows)
+    keys: list[tuple[str, str, str | None]] = [("accuracy", "kendall", t) for t in tasks]
+    yield _best_table(["model", "draws", *tasks], group, keys, max, digits=3, draws=True)
 
 
 def _settings(group: Sequence[Result]) -> str:
@@ -234,14 +226,19 @@ def _settings(group: Sequence[Result]) -> str:
 
 
 def _best_table(
-    header: list[str], group: Sequence[Result], keys: Sequence[tuple[str, str, str | None]], best: Any
+    header: list[str],
+    group: Sequence[Result],
+    keys: Sequence[tuple[str, str, str | None]],
+    best: Any,
+    digits: int = 2,
+    draws: bool = False,
 ) -> str:
     means = {(r["model"], k): np.mean(v) for r in group for k in keys if (v := values(r, *k))}
     rows = []
     for r in sorted(group, key=lambda r: r["model"]):
-        row = [r["model"]]
+        row = [r["model"], *([str(len(r["runs"]))] if draws else [])]
         for k in keys:
-            text = spread(r, *k)
+            text = spread(r, *k, digits=digits)
             column = [m for (_, key), m in means.items() if key == k]
             row.append(f"**{text}**" if column and means.get((r["model"], k)) == best(column) else text)
         rows.append(row)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from narformer.cell_predictor import GaussianProcess, predictor_statistics
 from narformer.datasets.cells import CellDataset
+from narformer.evaluation.plots import pyplot
 
 Array = npt.NDArray[np.float64]
 TOP = 0.001
@@ -105,12 +106,7 @@ def _guided(
 
 def plot_searches(result: dict[str, Any], path: Path) -> None:
     """Best accuracy so far against trainings, the mean over seeds, a line a search."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "narformer"
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, search in result["searches"].items():
         axis.plot(np.arange(1, len(search["curve"]) + 1), search["curve"], label=name)

@@ -6,12 +6,16 @@ scalar) tensors are computed, by onnx's reference implementation, and only with 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx.numpy_helper
 from onnx import TensorProto
 from onnx.helper import make_tensor_value_info, np_dtype_to_tensor_dtype
+
+from narformer.graph import Tensor
 
 LARGEST = 1024  # elements of a tensor that may be a shape, or a part of one
 _OPERATORS = frozenset(
@@ -22,19 +26,18 @@ _OPERATORS = frozenset(
 )
 
 
-def fold_shape_arithmetic(model: onnx.ModelProto) -> int:
+def fold_shape_arithmetic(model: onnx.ModelProto, known: Mapping[str, Tensor]) -> int:
     """Replace what can be computed by initializers, in place; returns how many nodes.
 
-    model: with the inferred shapes in it, nodes in topological order.
+    model: nodes in topological order. known: values whose every size is known.
     """
-    shapes = _shapes(model)
     values: dict[str, npt.NDArray[np.generic]] = {}
     for tensor in model.graph.initializer:
         if _small(tensor.dims) and _has_data(tensor):
             values[tensor.name] = onnx.numpy_helper.to_array(tensor)
     kept, folded = [], 0
     for node in model.graph.node:
-        value = _value(node, values, shapes, model)
+        value = _value(node, values, known, model)
         if value is None:
             kept.append(node)
             continue
@@ -54,7 +57,7 @@ def fold_shape_arithmetic(model: onnx.ModelProto) -> int:
 def _value(
     node: onnx.NodeProto,
     values: dict[str, npt.NDArray[np.generic]],
-    shapes: dict[str, tuple[int, ...]],
+    known: Mapping[str, Tensor],
     model: onnx.ModelProto,
 ) -> npt.NDArray[np.generic] | None:
     if node.domain not in ("", "ai.onnx") or len(node.output) != 1:
@@ -65,8 +68,8 @@ def _value(
             return None
         return np.asarray(onnx.numpy_helper.to_array(held))
     if node.op_type == "Shape" and not node.attribute:
-        shape = shapes.get(node.input[0])
-        return None if shape is None else np.array(shape, dtype=np.int64)
+        tensor = known.get(node.input[0])
+        return None if tensor is None else np.array(tensor.shape, dtype=np.int64)
     if node.op_type not in _OPERATORS or not all(name in values for name in node.input if name):
         return None
     from onnx.reference import ReferenceEvaluator
@@ -85,17 +88,6 @@ def _value(
         return None
     result = np.asarray(result)
     return result if result.size <= LARGEST else None
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Values whose every size is known."""
-    known = {}
-    for infos in (model.graph.input, model.graph.value_info, model.graph.output):
-        for info in infos:
-            tensor = info.type.tensor_type
-            if tensor.HasField("shape") and all(d.HasField("dim_value") for d in tensor.shape.dim):
-                known[info.name] = tuple(d.dim_value for d in tensor.shape.dim)
-    return known
 
 
 def _small(dims: object) -> bool:

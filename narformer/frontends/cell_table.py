@@ -68,7 +68,7 @@ def cell_table(cells: Sequence[Cell]) -> CellTable:
 
 
 def enumerate_space(space: str, show: Callable[[int, int], None] = lambda _done, _all: None) -> CellTable:
-    """Every cell of a space, once: 423,624 of NAS-Bench-101 (in half a minute), 15,625 of NAS-Bench-201.
+    """Every cell of a space, once: 423,624 of NAS-Bench-101 (in seconds), 15,625 of NAS-Bench-201.
 
     `show` is called with the work done and all work, in some unit. Raises DataError for an unknown space.
     """

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 KEPT_BYTES = 1024
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_VARINT, FIXED64, LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
 class Kind(NamedTuple):
@@ -48,16 +48,16 @@ def _strip(data: Buffer, start: int, end: int, kind: str, depth: int) -> list[by
     children, payload = KINDS[kind]
     chunks: list[bytes] = []
     kept_from = start  # everything from here to the current field is copied in one piece
-    for field, wire, field_start, value_start, value_end in _fields(data, start, end):
+    for field, wire, field_start, value_start, value_end in fields(data, start, end):
         size = value_end - value_start
-        if wire != _LENGTH or size <= KEPT_BYTES:
+        if wire != LENGTH or size <= KEPT_BYTES:
             continue
         if field in payload:
             chunks.append(data[kept_from:field_start])
         elif field in children:
             chunks.append(data[kept_from:field_start])
             inner = _strip(data, value_start, value_end, children[field], depth + 1)
-            chunks.append(_varint(field << 3 | _LENGTH) + _varint(sum(map(len, inner))))
+            chunks.append(_varint(field << 3 | LENGTH) + _varint(sum(map(len, inner))))
             chunks.extend(inner)
         else:
             continue
@@ -66,19 +66,19 @@ def _strip(data: Buffer, start: int, end: int, kind: str, depth: int) -> list[by
     return chunks
 
 
-def _fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+def fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
     """Field number, wire type, and where the field, its value and its end are."""
     while position < end:
         field_start = position
         tag, position = _read_varint(data, position, end)
         wire = tag & 7
-        if wire == _LENGTH:
+        if wire == LENGTH:
             size, position = _read_varint(data, position, end)
         elif wire == _VARINT:
             _, after = _read_varint(data, position, end)
             size = after - position
-        elif wire in (_FIXED64, _FIXED32):
-            size = 8 if wire == _FIXED64 else 4
+        elif wire in (FIXED64, _FIXED32):
+            size = 8 if wire == FIXED64 else 4
         else:
             raise ValueError(f"wire type {wire} at byte {field_start}")
         if position + size > end:

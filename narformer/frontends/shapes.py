@@ -177,7 +177,7 @@ def _inferred(
         found = onnx.shape_inference.infer_shapes(bound, data_prop=True)
         for _ in range(ROUNDS):
             stated = _stated(found)
-            if all(value in stated for value in needed) or not fold_shape_arithmetic(found):
+            if all(value in stated for value in needed) or not fold_shape_arithmetic(found, {**stated, **inputs}):
                 break
             found = onnx.shape_inference.infer_shapes(found, data_prop=True)
             _state_initializers(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from narformer.datasets.dataset import sha1_order
 from narformer.tokens.packing import PackedTokens
 
 # Tokens of a batch are rounded up to a multiple of this: about 6 % more of them at the paper's batch size.
@@ -30,7 +30,7 @@ def split_rows(ids: Sequence[str], shares: Sequence[float]) -> list[Indices]:
 
     Adding rows to a dataset moves few of the others, and no seed has to be kept.
     """
-    order = np.argsort([hashlib.sha1(i.encode()).hexdigest() for i in ids], kind="stable")
+    order = sha1_order(ids)
     bounds = np.round(np.cumsum([0.0, *shares]) * len(ids)).astype(int)
     groups = [order[a:b] for a, b in itertools.pairwise(bounds)]
     return [np.sort(group) for group in [*groups, order[bounds[-1] :]]]
