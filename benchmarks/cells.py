@@ -24,7 +24,7 @@ from narformer.frontends.cell_table import CellTable, enumerate_space
 from narformer.models.layers import Dropout
 from narformer.tokens.cells import reordered
 from narformer.training.cells import CellTraining, cell_loss, cell_tensors, create_cell_model
-from narformer.training.loop import keep_freed_memory
+from narformer.training.loop import keep_freed_memory, mixed_precision
 
 BATCH, STEPS, ROUNDS, SCORED = 8, 12, 5, 600
 
@@ -50,7 +50,7 @@ def main() -> None:
             np.concatenate([table.codes[rows], twin.codes[rows]]),
             np.concatenate([table.adjacency[rows], twin.adjacency[rows]]),
         )
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision("cpu"):
             out = model(*cell_tensors(both)).float()
         return out[:BATCH], out[BATCH:]
 

@@ -28,7 +28,7 @@ from narformer.models.narformer_v2 import GraphAidedAttention, NarformerV2, Narf
 from narformer.tokens.narformer_v2 import tokenize
 from narformer.tokens.packing import Tokens, pack
 from narformer.training.batching import to_tensors
-from narformer.training.loop import keep_freed_memory
+from narformer.training.loop import keep_freed_memory, mixed_precision
 from narformer.training.losses import relative_mse
 
 BATCH, ROUNDS, STEPS = 16, 7, 8
@@ -65,7 +65,7 @@ def looped(model: NarformerV2, networks: list[Tokens]) -> Tensor:
 
 
 def packed(model: NarformerV2, networks: list[Tokens]) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision("cpu"):
         return model(*to_tensors(pack(networks), torch.device("cpu")))[: len(networks)]
 
 

@@ -23,7 +23,7 @@ from narformer.models.narformer_v2_cells import NarformerV2Cells, NarformerV2Cel
 from narformer.models.nn_former_cells import NnFormerCells, NnFormerCellsConfig
 from narformer.models.nnlp_cells import NnlpCells, NnlpCellsConfig
 from narformer.tokens.cells import pack_cells, reordered
-from narformer.training.loop import keep_freed_memory, learning_rate_at
+from narformer.training.loop import keep_freed_memory, learning_rate_at, mixed_precision
 
 Array = npt.NDArray[np.float64]
 CELL_MODELS: Mapping[str, tuple[Any, Any]] = {
@@ -105,7 +105,7 @@ def train_cells(
                     np.concatenate([cells.codes, twin.codes]),
                     np.concatenate([cells.adjacency, twin.adjacency]),
                 )
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed_precision("cpu"):
                 both = model(*cell_tensors(cells)).float()
             again = both[len(rows) :] if other is not None else None
             pairs = torch.from_numpy(rng.permutation(len(rows)))

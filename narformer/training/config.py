@@ -25,7 +25,8 @@ class TrainConfig:
     left_out: a result of `narformer evaluate …/leave-one-family-out`, whose errors set the intervals of networks far
         from those trained on (empty: four times the usual width).
     loss: `relative_mse` (the paper's) or `log_l1`, the mean of |ln(prediction / truth)|.
-    precision: `bfloat16` runs the wide layers in bfloat16 and keeps weights, sums and outputs in float32.
+    precision: `bfloat16` runs the wide layers in bfloat16 and keeps weights, sums and outputs in float32; on a CPU
+        that has no AVX-512, where it would be ten times slower, it is float32.
     """
 
     dataset: str = "nnmeter"

@@ -1,0 +1,37 @@
+"""One measurement: a Graph timed once on one device, or the reason why it could not be."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One timed run of one Graph on one device.
+
+    graph: canonical hash of the Graph. model: what people call it (a path, a family's variant).
+    device: id of hardware, runtime, version, precision, threads and batch.
+    latency_ms: median over the repeats, already divided by `drift`; None where the run failed.
+    spread_ms: half the distance between the quartiles of the repeats. repeats: timed runs behind the median.
+    drift: how slow the device was at that moment (the reference network's time over its first time); 1 where unknown.
+    peak_memory_bytes: highest resident memory of the measuring process, above what it had before loading the network.
+    failure: why there is no latency; empty where there is one.
+    session: id of the process run that measured; measured_at: UTC, ISO 8601.
+    """
+
+    graph: str
+    model: str
+    device: str
+    latency_ms: float | None
+    spread_ms: float | None = None
+    repeats: int = 0
+    drift: float = 1.0
+    peak_memory_bytes: int | None = None
+    failure: str = ""
+    session: str = ""
+    measured_at: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON's types."""
+        return asdict(self)
