@@ -26,6 +26,10 @@ class DataError(UserError):
     """A dataset file that is absent, malformed, or not what the code expects."""
 
 
+class StoreError(UserError):
+    """A store of measurements that cannot be opened, read or written."""
+
+
 class ConfigError(UserError):
     """A configuration file or an option with a value that cannot be used."""
 

@@ -1,0 +1,273 @@
+"""The store: every measurement ever made, in SQLite or PostgreSQL, with the Graphs and devices it was made of.
+
+A Graph is known by its canonical hash, so a network once measured is found again under any file name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import sys
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from narformer.errors import MissingExtraError, StoreError
+from narformer.graph import Graph
+from narformer.measurement.measurement import Measurement
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sqlalchemy import Connection, Insert, Row, Table
+
+    from narformer.measurement.database import Database
+
+FIELDS = tuple(field.name for field in fields(Measurement))
+# Values in one `IN (…)`: every SQLite takes this many.
+VALUES_A_QUERY = 500
+
+
+def default_store() -> str:
+    """Where the store is by default: `$NARFORMER_STORE` (a path or URL), else a file of the user's."""
+    if location := os.environ.get("NARFORMER_STORE"):
+        return location
+    if sys.platform == "win32":
+        data = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        data = Path.home() / "Library" / "Application Support"
+    else:
+        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return str(data / "narformer" / "measurements.db")
+
+
+@dataclass(frozen=True)
+class StoredDevice:
+    """A device of the store: measured and failed count its measurements, networks the different ones among them."""
+
+    id: str
+    description: str
+    measured: int
+    failed: int
+    networks: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON's types."""
+        return asdict(self)
+
+
+class Store:
+    """A store that is open. Many processes may have the same one open and write at once.
+
+    >>> with Store.open("measurements.db") as store:  # doctest: +SKIP
+    ...     store.add(Measurement(graph.hash, "resnet18.onnx", "cpu-ort-fp32", 12.5), graph)
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._present: set[str] = set()  # hashes of Graphs and ids of devices that are surely in the database
+
+    @classmethod
+    def open(cls, location: str | Path | None = None, create: bool = True) -> Store:
+        """Open the store at a path (SQLite) or URL (`postgresql://…`); without one, the user's default.
+
+        create: make a missing SQLite file; its directory has to exist, unless it is the default's.
+        Raises StoreError where it cannot be opened or a newer version wrote it, MissingExtraError without SQLAlchemy.
+        """
+        try:
+            from narformer.measurement.database import Database
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("the store needs SQLAlchemy: pip install 'narformer[measure]'") from error
+        chosen = default_store() if location is None else str(location)
+        if location is None and create and "://" not in chosen and "NARFORMER_STORE" not in os.environ:
+            try:
+                Path(chosen).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{chosen}: its directory cannot be made ({error.strerror})") from error
+        return cls(Database(chosen, create))
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._database.close()
+
+    @property
+    def name(self) -> str:
+        """The path or URL, without a password."""
+        return self._database.name
+
+    # --- writing
+
+    def add(self, measurement: Measurement, graph: Graph | None) -> None:
+        """Write one measurement, and its Graph if it is new; on the disk when this returns.
+
+        graph: None only for a network that could not be read (then `measurement.graph` is empty), or one whose Graph
+        is in the store. The same record added again changes nothing. Raises StoreError where it cannot be written
+        (the store is as before), ValueError for a record that contradicts itself.
+        """
+        self.add_all([(measurement, graph)])
+
+    def add_all(self, pairs: Iterable[tuple[Measurement, Graph | None]]) -> int:
+        """Write several in one transaction: all or none. Returns how many the store did not have."""
+        rows, contents, devices = [], {}, set()
+        for measurement, graph in pairs:
+            rows.append(_row(measurement, graph))
+            devices.add(rows[-1]["device"])
+            if graph is not None and graph.hash not in self._present and graph.hash not in contents:
+                content = zlib.compress(graph.to_json().encode())
+                contents[graph.hash] = {"hash": graph.hash, "name": _text(graph.name), "content": content}
+
+        def work(connection: Connection) -> int:
+            from narformer.measurement import schema
+
+            # Sorted, so that two transactions with the same new rows wait for each other in one order.
+            for key in sorted(contents):
+                connection.execute(_insert(connection, schema.graphs), contents[key])
+            for device in sorted(devices - self._present):
+                connection.execute(_insert(connection, schema.devices), {"id": device, "description": ""})
+            statement = _insert(connection, schema.measurements)
+            return sum(connection.execute(statement, row).rowcount for row in rows)
+
+        added = self._database.write(work)
+        self._present |= contents.keys() | devices
+        return added
+
+    def describe(self, device: str, description: str) -> None:
+        """Keep a text about a device: the machine, the runtime's version, whatever its id leaves out."""
+
+        def work(connection: Connection) -> None:
+            from narformer.measurement import schema
+
+            table = schema.devices
+            connection.execute(_insert(connection, table), {"id": _text(device), "description": ""})
+            connection.execute(table.update().where(table.c.id == _text(device)).values(description=_text(description)))
+
+        self._database.write(work)
+
+    # --- reading
+
+    def find(
+        self,
+        graph: str | None = None,
+        device: str | None = None,
+        failed: bool | None = None,
+        model: str | None = None,
+    ) -> list[Measurement]:
+        """Measurements in the order of writing.
+
+        graph: hash. device: id. failed: only those that failed, or only the others; None: both. model: a part of its
+        name, in any case of letters.
+        """
+        from narformer.measurement.schema import measurements as table
+
+        query = table.select().order_by(table.c.id)
+        if graph is not None:
+            query = query.where(table.c.graph == graph)
+        if device is not None:
+            query = query.where(table.c.device == device)
+        if failed is not None:
+            query = query.where(table.c.latency_ms.is_(None) if failed else table.c.latency_ms.is_not(None))
+        if model is not None:
+            query = query.where(table.c.model.icontains(model, autoescape=True))
+        return self._database.read(lambda connection: [_measurement(row) for row in connection.execute(query)])
+
+    def latest(self, graph: str, device: str) -> Measurement | None:
+        """The last measurement of a Graph (its hash) on a device that did not fail."""
+        return self.latest_of([graph], [device]).get((graph, device))
+
+    def latest_of(
+        self, graphs: Sequence[str], devices: Sequence[str] | None = None
+    ) -> dict[tuple[str, str], Measurement]:
+        """`latest` of many Graphs on some devices (all by default), by hash and device."""
+        from narformer.measurement.schema import measurements as table
+
+        hashes = list(dict.fromkeys(graphs))
+        query = table.select().where(table.c.latency_ms.is_not(None)).order_by(table.c.measured_at, table.c.id)
+        if devices is not None:
+            query = query.where(table.c.device.in_(devices))
+
+        def work(connection: Connection) -> dict[tuple[str, str], Measurement]:
+            found: dict[tuple[str, str], Measurement] = {}
+            for start in range(0, len(hashes), VALUES_A_QUERY):
+                some = query.where(table.c.graph.in_(hashes[start : start + VALUES_A_QUERY]))
+                found |= {(row.graph, row.device): _measurement(row) for row in connection.execute(some)}
+            return found
+
+        return self._database.read(work)
+
+    def graph(self, hash: str) -> Graph | None:
+        """The Graph of this hash; None where the store has none."""
+        from narformer.measurement.schema import graphs
+
+        query = graphs.select().where(graphs.c.hash == hash)
+        row = self._database.read(lambda connection: connection.execute(query).first())
+        try:
+            return None if row is None else Graph.from_json(zlib.decompress(row.content).decode())
+        except (zlib.error, UnicodeDecodeError) as error:
+            raise StoreError(f"{self.name}: the Graph {hash} is damaged ({error})") from error
+
+    def devices(self) -> list[StoredDevice]:
+        """All devices by id, with the number of measurements of each."""
+        from sqlalchemy import func, select
+
+        from narformer.measurement.schema import devices, measurements
+
+        of = measurements.c
+        counts = (
+            func.count(of.latency_ms),
+            func.count(of.id) - func.count(of.latency_ms),
+            func.count(of.graph.distinct()),
+        )
+        query = (
+            select(devices.c.id, devices.c.description, *counts)
+            .select_from(devices.outerjoin(measurements))
+            .group_by(devices.c.id, devices.c.description)
+        )
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        return sorted((StoredDevice(*row) for row in rows), key=lambda device: device.id)
+
+
+def _row(measurement: Measurement, graph: Graph | None) -> dict[str, Any]:
+    """The columns of a Measurement. Raises ValueError where it contradicts itself or its Graph."""
+    if graph is not None and graph.hash != measurement.graph:
+        raise ValueError(f"a measurement of the Graph {measurement.graph or '(none)'}, given with {graph.hash}")
+    if (measurement.latency_ms is None) != bool(measurement.failure):
+        raise ValueError("a measurement has either a latency or the reason why there is none")
+    if measurement.latency_ms is not None and not 0 <= measurement.latency_ms < math.inf:
+        raise ValueError(f"{measurement.latency_ms} ms is not a latency")
+    row = {
+        name: _text(value) if isinstance(value, str) else value
+        for name, value in ((name, getattr(measurement, name)) for name in FIELDS)
+    }
+    digest = hashlib.sha256(repr(tuple(row.values())).encode()).hexdigest()
+    return {**row, "graph": row["graph"] or None, "digest": digest}
+
+
+def _measurement(row: Row[Any]) -> Measurement:
+    values = {name: getattr(row, name) for name in FIELDS}
+    return Measurement(**{**values, "graph": values["graph"] or ""})
+
+
+def _text(value: str) -> str:
+    """What both databases can keep: reasons of failures may hold any bytes, PostgreSQL takes no NUL."""
+    return value.encode(errors="replace").decode().replace("\0", "\ufffd")
+
+
+def _insert(connection: Connection, table: Table) -> Insert:
+    """Insert unless the row is there."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table).on_conflict_do_nothing()
