@@ -16,10 +16,10 @@ app = typer.Typer(no_args_is_help=True, help="Network families: list, sample new
 
 @app.command("list")
 def list_families() -> None:
-    """List the families and their versions."""
-    from narformer.families.registry import FAMILIES
+    """List the families and their versions, and the architectures known by name."""
+    from narformer.families.registry import BUILDABLE
 
-    for name, module in FAMILIES.items():
+    for name, module in BUILDABLE.items():
         versions = f"  ({', '.join(module.VERSIONS)})" if any(module.VERSIONS) else ""
         print(f"{name}{versions}")
 

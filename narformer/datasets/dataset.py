@@ -28,14 +28,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FamilySource:
-    """A network rebuilt from its family and config."""
+    """A network rebuilt from its family, config and input size (the family's own without one)."""
 
     family: str
     config: str
     version: str = ""
+    input_size: int | None = None
 
     def graph(self) -> Graph:
-        return read_onnx(build(self.family, self.config, self.version))
+        return read_onnx(build(self.family, self.config, self.version, input_size=self.input_size))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The thirteen families by name, and the drawing of new variants."""
+"""The thirteen families and the named architectures by name, and the drawing of new variants."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from narformer.families import (
     mobilenetv1,
     mobilenetv2,
     mobilenetv3,
+    named,
     nasbench201,
     proxylessnas,
     resnet,
@@ -42,6 +43,10 @@ MODULES = (
     vgg,
 )
 FAMILIES: Mapping[str, ModuleType] = {module.__name__.rpartition(".")[2]: module for module in MODULES}
+# What can be built: the families, and architectures known by their own names.
+BUILDABLE: Mapping[str, ModuleType] = {**FAMILIES, "named": named}
+
+DRAWS = 100  # tries a variant, before a family is taken to have no more
 
 
 @dataclass(frozen=True)
@@ -59,24 +64,30 @@ class Variant:
 
 def family(name: str) -> ModuleType:
     """Raises DataError for a family that does not exist."""
-    if name not in FAMILIES:
-        raise DataError(f"unknown family {name!r}; known are {', '.join(FAMILIES)}")
-    return FAMILIES[name]
+    if name not in BUILDABLE:
+        raise DataError(f"unknown family {name!r}; known are {', '.join(BUILDABLE)}")
+    return BUILDABLE[name]
 
 
-def build(name: str, config: str, version: str = "", batch_size: int = 1) -> onnx.ModelProto:
-    """Rebuild the network that `config` describes. Raises DataError where the config or version is not the family's."""
+def build(
+    name: str, config: str, version: str = "", batch_size: int = 1, input_size: int | None = None
+) -> onnx.ModelProto:
+    """Rebuild the network that `config` describes. Raises DataError where the config or version is not the family's.
+
+    input_size: pixels of the input's sides; the family's own without it.
+    """
     module = family(name)
     if version not in module.VERSIONS:
         raise DataError(f"{name} has versions {', '.join(module.VERSIONS)}, not {version!r}")
-    model: onnx.ModelProto = module.build(config, version, batch_size)
+    size = {} if input_size is None else {"input_size": input_size}
+    model: onnx.ModelProto = module.build(config, version, batch_size, **size)
     return model
 
 
 def sample(name: str, count: int, seed: int = 0, version: str | None = None) -> Iterator[Variant]:
     """Draw `count` different variants: the unscaled network of each version first, then independent choices.
 
-    Without `version`, versions take turns. Duplicates are drawn again.
+    Without `version`, versions take turns. Duplicates are drawn again. Raises DataError where there are not so many.
     """
     module = family(name)
     if version is not None and version not in module.VERSIONS:
@@ -84,8 +95,12 @@ def sample(name: str, count: int, seed: int = 0, version: str | None = None) -> 
     versions = module.VERSIONS if version is None else (version,)
     rng = random.Random(f"{name}-{seed}")
     seen: set[tuple[str, str]] = set()
+    draws = 0
     while len(seen) < count:
-        chosen = versions[len(seen) % len(versions)]
+        draws += 1
+        if draws > DRAWS * count:
+            raise DataError(f"{name} has no {count} different variants; {len(seen)} were found")
+        chosen = versions[(draws - 1) % len(versions)]
         config = module.unscaled(chosen) if len(seen) < len(versions) else module.draw(rng, chosen)
         if (chosen, config) not in seen:
             seen.add((chosen, config))
