@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: predict test lint bench clean
+.PHONY: predict test lint bench docs wheel clean
 
 predict: $(VENV)/.installed  ## Install what predictions need, and predict the example network.
 	$(BIN)/narformer predict examples/resnet18.onnx
@@ -23,6 +23,13 @@ bench: $(VENV)/.installed-dev  ## Speed against named rivals, as ratios.
 	$(BIN)/python benchmarks/token_cache.py
 	$(BIN)/python benchmarks/cells.py
 	$(BIN)/python benchmarks/predict.py
+
+docs: $(VENV)/.installed-dev  ## The manual as a site in build/site; a broken link or an unknown name is an error.
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict --quiet
+
+wheel: $(VENV)/.installed  ## The wheel, in dist.
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
