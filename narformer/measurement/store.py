@@ -134,7 +134,7 @@ class Store:
                 connection.execute(_insert(connection, schema.graphs), contents[key])
             for device in sorted(devices - self._present):
                 connection.execute(_insert(connection, schema.devices), {"id": device, "description": ""})
-            statement = _insert(connection, schema.measurements)
+            statement = _insert(connection, schema.measurements).execution_options(preserve_rowcount=True)
             return sum(connection.execute(statement, row).rowcount for row in rows)
 
         added = self._database.write(work)

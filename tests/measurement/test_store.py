@@ -1,0 +1,242 @@
+"""The store: what is added is found again, by many processes at once, after a kill, in SQLite and in PostgreSQL."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy: pip install 'narformer[measure]'")
+
+from narformer.errors import MissingExtraError, StoreError
+from narformer.graph import Graph, Node, Operand, Tensor
+from narformer.measurement.measurement import Measurement
+from narformer.measurement.store import Store, StoredDevice, default_store
+
+# Children start in a millisecond, with everything imported.
+fork = multiprocessing.get_context("fork")
+
+
+def network(width: int = 8, name: str = "net", node: str = "r") -> Graph:
+    x = Tensor((1, width))
+    return Graph((Node(node, "Relu", (Operand(x, ~0),), (x,)),), (x,), ("x",), name)
+
+
+def measured(graph: Graph, latency: float | None = 1.5, device: str = "cpu", **fields: object) -> Measurement:
+    failure = "" if latency is not None else "out of memory"
+    return replace(Measurement(graph.hash, "net.onnx", device, latency, failure=failure), **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a store that does not exist yet."""
+    if request.param == "sqlite":
+        return str(tmp_path / "store.db")
+    emptied: Callable[[], str] = request.getfixturevalue("postgresql")
+    return emptied()
+
+
+def test_a_record_comes_back_as_it_was(location: str) -> None:
+    net = network()
+    full = Measurement(
+        net.hash, "a/ü.onnx", "cpu-ort-fp32", 1 / 3, 0.1, 50, 1.02, 2**40, "", "session", "2026-01-02T03:04:05+00:00"
+    )
+    failed = measured(net, None, failure="runtime says: \0\udcff?")
+    with Store.open(location) as store:
+        store.add(full, net)
+        store.add(failed, net)
+    with Store.open(location) as store:
+        assert store.find() == [full, replace(failed, failure="runtime says: \ufffd??")]
+        assert store.graph(net.hash) == net
+        assert store.graph("0" * 64) is None
+
+
+def test_latest_is_the_last_that_did_not_fail(location: str) -> None:
+    net, other = network(), network(9)
+    with Store.open(location) as store:
+        assert store.latest(net.hash, "cpu") is None
+        for latency, day, device in ((3.0, 2, "cpu"), (2.0, 1, "cpu"), (None, 3, "cpu"), (9.0, 4, "gpu")):
+            store.add(measured(net, latency, device, measured_at=f"2026-01-0{day}"), net)
+        store.add(measured(other, 7.0, measured_at="2026-01-05"), other)
+        last = store.latest(net.hash, "cpu")
+        assert last is not None
+        assert last.latency_ms == 3.0
+        many = [f"{i:064d}" for i in range(2000)]  # more than one query takes
+        found = store.latest_of([*many, net.hash, other.hash])
+        assert {key: m.latency_ms for key, m in found.items()} == {
+            (net.hash, "cpu"): 3.0,
+            (net.hash, "gpu"): 9.0,
+            (other.hash, "cpu"): 7.0,
+        }
+        assert store.latest_of([net.hash], ["gpu"]).keys() == {(net.hash, "gpu")}
+
+
+def test_find_takes_filters_together(location: str) -> None:
+    net, other = network(), network(9)
+    rows = [
+        measured(net, 1.0, model="ResNet_18.onnx"),
+        measured(net, None, "gpu", model="resnet_18.onnx"),
+        measured(other, 2.0, "gpu", model="resnet518.onnx"),
+    ]
+    with Store.open(location) as store:
+        store.add_all(zip(rows, (net, net, other), strict=True))
+        assert store.find(graph=net.hash) == rows[:2]
+        assert store.find(device="gpu") == rows[1:]
+        assert store.find(failed=True) == [rows[1]]
+        assert store.find(device="gpu", failed=False) == [rows[2]]
+        assert store.find(model="RESNET_18") == rows[:2]  # _ is no wildcard
+        assert store.find(model="%") == []
+
+
+def test_the_same_network_under_other_names_is_found(location: str) -> None:
+    with Store.open(location) as store:
+        store.add(measured(network()), network())
+        store.add(measured(network(), 2.5), network(name="copy", node="other"))
+        assert len(store.find(graph=network(node="third").hash)) == 2
+        assert store.graph(network().hash) == network()
+
+
+def test_the_same_record_twice_is_one_row(location: str) -> None:
+    net = network()
+    with Store.open(location) as store:
+        assert store.add_all([(measured(net), net), (measured(net, 2.0), net)]) == 2
+        assert store.add_all([(measured(net), net), (measured(net, 3.0), None)]) == 1
+        assert [m.latency_ms for m in store.find()] == [1.5, 2.0, 3.0]
+
+
+def test_all_or_none(location: str) -> None:
+    net, unknown = network(), network(9)
+    with Store.open(location) as store:
+        with pytest.raises(StoreError, match="Graph is neither given nor in the store"):
+            store.add_all([(measured(net), net), (measured(unknown), None)])
+        assert store.find() == []
+        assert store.devices() == []
+        store.add(measured(net), net)  # and the store did not take the failed write for done
+        assert len(store.find()) == 1
+
+
+def test_a_network_that_could_not_be_read_is_a_row_without_a_graph(location: str) -> None:
+    row = Measurement("", "broken.onnx", "cpu", None, failure="not an ONNX model")
+    with Store.open(location) as store:
+        store.add(row, None)
+        assert store.find(failed=True) == [row]
+
+
+def test_records_that_contradict_themselves_are_refused(location: str) -> None:
+    net = network()
+    with Store.open(location) as store:
+        for wrong in (
+            measured(net, None, failure=""),
+            measured(net, 1.0, failure="out of memory"),
+            measured(net, float("nan")),
+            measured(net, -1.0),
+            measured(network(9)),
+        ):
+            with pytest.raises(ValueError):
+                store.add(wrong, net)
+        assert store.find() == []
+
+
+def test_devices_count_their_measurements(location: str) -> None:
+    net, other = network(), network(9)
+    with Store.open(location) as store:
+        store.describe("gpu", "first text")
+        store.describe("gpu", "a card")
+        store.add_all([(measured(net), net), (measured(net, 2.0), net), (measured(net, None), net)])
+        store.add(measured(other), other)
+        assert store.devices() == [StoredDevice("cpu", "", 3, 1, 2), StoredDevice("gpu", "a card", 0, 0, 0)]
+
+
+def write_some(location: str, number: int, start: object) -> None:
+    """One of the two hundred: opens the store, which may be new, and writes two networks of its own and one shared."""
+    start.wait()  # type: ignore[attr-defined]
+    with Store.open(location) as store:
+        for step, width in enumerate((1, 2 * number + 2, 2 * number + 3)):
+            net = network(width)
+            store.add(measured(net, 1.0 + step, session=str(number)), net)
+
+
+def test_two_hundred_processes_write_at_once(location: str) -> None:
+    start = fork.Barrier(200)
+    writers = [fork.Process(target=write_some, args=(location, number, start)) for number in range(200)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert {writer.exitcode for writer in writers} == {0}
+    with Store.open(location) as store:
+        rows = store.find()
+        assert len(rows) == 600
+        assert len({row.graph for row in rows}) == 401
+        assert all(len([r for r in rows if r.session == str(n)]) == 3 for n in range(200))
+
+
+def write_until_killed(location: str, session: str, acknowledge: int) -> None:
+    with Store.open(location) as store:
+        for number in range(1, 100_000):
+            net = network(number)
+            store.add(measured(net, float(number), f"device {session} {number}", session=session), net)
+            os.write(acknowledge, f"{number}\n".encode())
+
+
+def test_kill_loses_nothing_acknowledged_and_leaves_no_half_row(location: str) -> None:
+    chance = random.Random(5)
+    acknowledged: dict[str, int] = {}
+    for session in map(str, range(10)):
+        reader, writer = os.pipe()
+        child = fork.Process(target=write_until_killed, args=(location, session, writer))
+        child.start()
+        os.close(writer)
+        time.sleep(chance.uniform(0.0, 0.3))  # the first kills hit the making of the tables
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+        with os.fdopen(reader) as lines:
+            acknowledged[session] = len(lines.read().splitlines())
+    assert sum(acknowledged.values()) > 0
+    with Store.open(location) as store:
+        for session, count in acknowledged.items():
+            latencies = [row.latency_ms for row in store.find() if row.session == session]
+            assert latencies in ([float(n) for n in range(1, count + extra + 1)] for extra in (0, 1))
+        for row in store.find():
+            graph = store.graph(row.graph)
+            assert graph is not None
+            assert graph.hash == row.graph
+        assert {d.id for d in store.devices()} == {row.device for row in store.find()}
+
+
+def test_a_child_of_a_fork_gets_a_connection_of_its_own(location: str) -> None:
+    net = network()
+    with Store.open(location) as store:
+        store.add(measured(net), net)
+        child = fork.Process(target=store.add, args=(measured(net, 2.0), net))
+        child.start()
+        child.join()
+        store.add(measured(net, 3.0), net)
+        assert [m.latency_ms for m in store.find()] == [1.5, 2.0, 3.0]
+
+
+def test_where_the_default_store_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("NARFORMER_STORE", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert default_store() == str(tmp_path / "narformer" / "measurements.db")
+    with Store.open() as store:  # its directory is made
+        assert store.name == default_store()
+    monkeypatch.setenv("NARFORMER_STORE", "postgresql://me@host/data")
+    assert default_store() == "postgresql://me@host/data"
+
+
+def test_without_sqlalchemy_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "narformer.measurement.database")
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'narformer\[measure\]'"):
+        Store.open("any.db")
