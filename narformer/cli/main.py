@@ -13,6 +13,7 @@ from narformer.cli.evaluate import evaluate
 from narformer.cli.explain import explain
 from narformer.cli.families import app as families
 from narformer.cli.inspect import inspect
+from narformer.cli.measure import measure
 from narformer.cli.neighbours import neighbours
 from narformer.cli.predict import predict
 from narformer.cli.report import report
@@ -29,6 +30,7 @@ app.command()(predict)
 app.command()(inspect)
 app.command()(explain)
 app.command()(devices)
+app.command()(measure)
 app.command()(embed)
 app.command()(neighbours)
 app.command(name="predict-cell")(predict_cell)

@@ -1,0 +1,168 @@
+"""`narformer measure`: time networks on this machine and keep the results in the store."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from narformer.measurement.session import Network, Outcome, Settings
+
+# More results than this are a number of lines that nobody reads.
+TABLE_ROWS = 40
+
+
+def measure(
+    models: list[Path] = typer.Argument(
+        ..., help="ONNX files, directories of them, or directories in NNLQP's layout (gt.txt).", metavar="MODEL..."
+    ),
+    device: str | None = typer.Option(
+        None, "--device", "-d", help="Id from `narformer devices --here`; sets all that the id says."
+    ),
+    runtime: str = typer.Option("onnxruntime", "--runtime", "-r", help="Runtime, see `narformer devices --here`."),
+    processor: str = typer.Option("cpu", "--processor", help="What the runtime runs on: cpu, cuda, ..."),
+    threads: int = typer.Option(1, "--threads", "-t", min=1, help="Threads of the runtime."),
+    batch_size: int | None = typer.Option(None, "--batch-size", "-b", min=1, help="Override the first dimension."),
+    hardware: str | None = typer.Option(None, "--hardware", help="Another name for this machine in the device's id."),
+    store: str | None = typer.Option(
+        None, "--store", help="Path or URL. Default: $NARFORMER_STORE, else a file of this user."
+    ),
+    again: bool = typer.Option(False, "--again", help="Measure also what the store has."),
+    timeout: float = typer.Option(60.0, "--timeout", min=0.1, help="Seconds for one network, loading included."),
+    budget: float = typer.Option(2.0, "--budget", min=0.0, help="Seconds of timed runs for one network, at most."),
+    pin: int | None = typer.Option(None, "--pin", min=0, help="First core to run on. Default: the last ones."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON array, an object per network."),
+) -> None:
+    """Measure the latency of networks on this machine; weightless ones run with random weights.
+
+    Can be interrupted and given again: what the store has is not measured twice. Exit codes: 0, 2 where a network could
+    not be measured or nothing can be, 130 interrupted.
+    """
+    from narformer.measurement import session
+    from narformer.measurement.store import Store
+    from narformer.measurement.timing import Plan
+
+    settings = session.Settings(runtime, processor, threads, hardware, timeout_s=timeout, plan=Plan(budget_s=budget))
+    if device is not None:
+        settings, batch_size = _from_id(device, settings, batch_size)
+    if pin is not None:
+        from dataclasses import replace
+
+        settings = replace(settings, cores=session.pinned(pin, settings.threads))
+    networks = _networks(models, batch_size)
+    outcomes: list[Outcome] = []
+    with Store.open(store) as opened, _progress(len(networks)) as advance:
+
+        def report(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            advance(outcome)
+
+        try:
+            session.measure(networks, settings=settings, store=opened, again=again, report=report)
+        finally:
+            print(f"{session.summary(outcomes)}; store {opened.name}", file=sys.stderr)
+            if as_json:
+                print(json.dumps([outcome.to_dict() for outcome in outcomes], indent=2))
+            else:
+                _print(outcomes)
+    if any(outcome.source == "failed" for outcome in outcomes):
+        raise typer.Exit(2)
+
+
+def _from_id(text: str, settings: Settings, batch_size: int | None) -> tuple[Settings, int | None]:
+    """Settings that make the device of this id. Raises ConfigError where this machine is another device."""
+    from dataclasses import replace
+
+    from narformer.errors import ConfigError
+    from narformer.measurement.device import Device
+
+    wanted = Device.parse(text)
+    settings = replace(settings, runtime=wanted.runtime, processor=wanted.processor, threads=wanted.threads)
+    here = settings.device()
+    if (here.hardware, here.version) != (wanted.hardware, wanted.version):
+        raise ConfigError(
+            f"{text}: this machine is {here.hardware} with {here.runtime} {here.version}; "
+            "measure there, or name this machine with --hardware"
+        )
+    return settings, batch_size or wanted.batch
+
+
+def _networks(models: list[Path], batch_size: int | None) -> list[Network]:
+    """The networks that files and directories hold, in order; a file that is named twice once."""
+    from narformer.datasets.dataset import FileSource
+    from narformer.datasets.nnlqp import load_nnlqp
+    from narformer.errors import DataError
+    from narformer.measurement.session import Network
+
+    networks: dict[tuple[Path, int | None], Network] = {}
+
+    def add(path: Path, batch: int | None) -> None:
+        networks.setdefault((path, batch), Network(str(path), path, batch))
+
+    for model in models:
+        if not model.is_dir():
+            add(model, batch_size)
+        elif any((model / name).is_file() for name in ("gt.txt", "gt_stage.txt")):
+            for source in load_nnlqp(model).sources:
+                assert isinstance(source, FileSource)
+                add(Path(source.path), batch_size or source.batch_size)
+        else:
+            found = sorted(model.rglob("*.onnx"))
+            if not found:
+                raise DataError(f"{model}: no .onnx files below this directory")
+            for path in found:
+                add(path, batch_size)
+    return list(networks.values())
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[Outcome], None]]:
+    """A progress bar with the time left, on a terminal; nothing otherwise."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+
+        def advance(outcome: Outcome) -> None:
+            latency = outcome.measurement.latency_ms
+            told = "failed" if latency is None else f"{latency:.2f} ms"
+            bar.update(task, advance=1, description=f"{Path(outcome.name).name}: {told}")
+
+        yield advance
+
+
+def _print(outcomes: list[Outcome]) -> None:
+    """A table of all where they are few; else only those that failed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    few = len(outcomes) <= TABLE_ROWS
+    shown = [o for o in outcomes if few and not o.measurement.failure]
+    if shown:
+        table = Table(box=None, pad_edge=False, padding=(0, 2))
+        table.add_column("model")
+        table.add_column("latency", justify="right")
+        table.add_column("spread", justify="right")
+        table.add_column("memory", justify="right")
+        table.add_column("")
+        table.add_column("device")
+        for outcome in shown:
+            m = outcome.measurement
+            memory = "" if m.peak_memory_bytes is None else f"{m.peak_memory_bytes / 2**20:.1f} MiB"
+            spread = "" if m.spread_ms is None else f"± {m.spread_ms:.2f} ms"
+            table.add_row(outcome.name, f"{m.latency_ms:.3f} ms", spread, memory, outcome.source, m.device)
+        Console().print(table)
+    for outcome in outcomes:
+        if outcome.measurement.failure:
+            print(f"narformer: {outcome.name}: {outcome.measurement.failure}", file=sys.stderr)

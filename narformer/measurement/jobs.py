@@ -1,0 +1,40 @@
+"""What the process that keeps results and the one that runs networks say to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from narformer.measurement.timing import Plan
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the worker runs networks with. cores: those it is pinned to; none: wherever the system puts it."""
+
+    runtime: str
+    processor: str
+    threads: int
+    cores: tuple[int, ...]
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network. source: a path, or the bytes of an ONNX file."""
+
+    name: str
+    source: Path | bytes
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a job. reference_ms: time of the reference network shortly before. failure: `kind: reason`."""
+
+    median_ms: float | None = None
+    spread_ms: float | None = None
+    repeats: int = 0
+    reference_ms: float | None = None
+    peak_memory_bytes: int | None = None
+    failure: str = ""

@@ -1,0 +1,18 @@
+"""The runtimes by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from narformer.errors import ConfigError
+from narformer.measurement.runtimes.onnxruntime import OnnxRuntime
+from narformer.measurement.runtimes.runtime import Runtime
+
+RUNTIMES: Mapping[str, Runtime] = {runtime.name: runtime for runtime in (OnnxRuntime(),)}
+
+
+def runtime(name: str) -> Runtime:
+    """Raises ConfigError for a runtime that does not exist."""
+    if name not in RUNTIMES:
+        raise ConfigError(f"unknown runtime {name!r}; known are {', '.join(RUNTIMES)}")
+    return RUNTIMES[name]

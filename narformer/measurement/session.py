@@ -1,0 +1,256 @@
+"""Measure many networks, one after another, and keep each result at once. Can be stopped and taken up again.
+
+Networks that the store has for this device are answered from it. What cannot be measured becomes a measurement too,
+with the reason in place of a latency, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeAlias
+
+import onnx
+
+from narformer.errors import ConfigError, NarformerError, StoreError
+from narformer.frontends.onnx import read_onnx
+from narformer.graph import Graph
+from narformer.measurement import device as devices
+from narformer.measurement.device import Device
+from narformer.measurement.drift import REFERENCE_NAME, reference_network
+from narformer.measurement.jobs import Job, Result, Setup
+from narformer.measurement.measurement import Measurement
+from narformer.measurement.runtimes.registry import runtime
+from narformer.measurement.store import Store
+from narformer.measurement.supervisor import Supervisor
+from narformer.measurement.timing import Plan
+
+Source: TypeAlias = Path | bytes | onnx.ModelProto | Callable[[], Path | bytes | onnx.ModelProto]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to measure. source: an ONNX file, or what makes one when its turn has come."""
+
+    name: str
+    source: Source
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure. Without `hardware` this machine's name; without `cores` the last ones of this process.
+
+    timeout_s: for one network, loading included.
+    """
+
+    runtime: str = "onnxruntime"
+    processor: str = "cpu"
+    threads: int = 1
+    hardware: str | None = None
+    cores: tuple[int, ...] | None = None
+    timeout_s: float = 60.0
+    plan: Plan = field(default_factory=Plan)
+
+    def device(self) -> Device:
+        """The device that networks of batch size 1 in float32 are measured on.
+
+        Raises ConfigError for an unknown runtime, MissingExtraError for one that is not installed.
+        """
+        version = devices.short_version(runtime(self.runtime).version())
+        hardware = self.hardware or devices.hardware(self.processor)
+        return Device(hardware, self.runtime, version, self.processor, threads=self.threads)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one network. source: "measured" now, "stored" before, "failed" now or before."""
+
+    name: str
+    source: str
+    measurement: Measurement
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON's types."""
+        return {**asdict(self.measurement), "model": self.name, "source": self.source}
+
+
+def measure(
+    networks: Iterable[Network | tuple[str, Source] | str | Path],
+    *,
+    store: Store,
+    settings: Settings | None = None,
+    again: bool = False,
+    report: Callable[[Outcome], None] = lambda _: None,
+) -> list[Outcome]:
+    """Measure networks that the store does not have for this device (all of them, `again`).
+
+    networks: paths, or names with what gives the ONNX model. report: called after each one is in the store.
+
+    Raises StoreError where the store cannot be written (all before is in it), ConfigError and MissingExtraError where
+    nothing can be measured, KeyboardInterrupt after Ctrl-C, once the network under way is in the store.
+    """
+    settings = settings or Settings()
+    base = settings.device()
+    outcomes: list[Outcome] = []
+    with _Session(settings, base, store) as session, _interruptible() as interrupted:
+        for network in networks:
+            outcome = session.outcome(_network(network), again)
+            outcomes.append(outcome)
+            report(outcome)
+            if interrupted():
+                raise KeyboardInterrupt
+    return outcomes
+
+
+def summary(outcomes: Iterable[Outcome]) -> str:
+    """How many were measured, answered from the store, and failed, by reason.
+
+    >>> summary([])
+    'nothing to measure'
+    """
+    counts: Counter[str] = Counter()
+    for outcome in outcomes:
+        reason = outcome.measurement.failure.partition(":")[0]
+        counts[f"failed ({reason})" if reason else outcome.source] += 1
+    words = {"measured": "measured", "stored": "answered from the store"}
+    ordered = sorted(counts.items(), key=lambda item: (item[0] not in words, item[0]))
+    return ", ".join(f"{count} {words.get(key, key)}" for key, count in ordered) or "nothing to measure"
+
+
+class _Session:
+    """One run: a worker, a store, and the reference network's first time on this device."""
+
+    def __init__(self, settings: Settings, base: Device, store: Store) -> None:
+        self.base = base
+        self.store = store
+        self.id = uuid.uuid4().hex[:12]
+        cores = _cores(settings.threads) if settings.cores is None else settings.cores
+        setup = Setup(settings.runtime, settings.processor, settings.threads, cores, settings.plan)
+        self.supervisor = Supervisor(setup, settings.timeout_s)
+        self.baseline_ms: float | None = None
+
+    def __enter__(self) -> _Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.supervisor.stop()
+
+    def outcome(self, network: Network, again: bool) -> Outcome:
+        """Answer from the store, or measure and store."""
+        try:
+            source = network.source() if callable(network.source) else network.source
+            source = source.SerializeToString() if isinstance(source, onnx.ModelProto) else source
+            graph = read_onnx(source, batch_size=network.batch_size, name=network.name)
+        except NarformerError as error:
+            measurement = self._record(network, None, self.base, Result(failure=f"unreadable: {error}"))
+            return self._stored(network, measurement, None)
+        device = self.base.of(graph)
+        if not again:
+            known = self.store.latest(graph.hash, device.id)
+            if known is not None:
+                return Outcome(network.name, "stored", known)
+            failed = self.store.find(graph=graph.hash, device=device.id, failed=True)
+            if failed:
+                return Outcome(network.name, "failed", failed[-1])
+        result = self.supervisor.measure(Job(network.name, source, network.batch_size))
+        return self._stored(network, self._record(network, graph, device, result), graph)
+
+    def _record(self, network: Network, graph: Graph | None, device: Device, result: Result) -> Measurement:
+        drift = self._drift(result)
+        return Measurement(
+            graph=graph.hash if graph else "",
+            model=network.name,
+            device=device.id,
+            latency_ms=None if result.median_ms is None else result.median_ms / drift,
+            spread_ms=None if result.spread_ms is None else result.spread_ms / drift,
+            repeats=result.repeats,
+            drift=drift,
+            peak_memory_bytes=result.peak_memory_bytes,
+            failure=result.failure,
+            session=self.id,
+            measured_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        )
+
+    def _drift(self, result: Result) -> float:
+        """The reference's time over its first on this device, which the store keeps like any measurement."""
+        if result.reference_ms is None:
+            return 1.0
+        if self.baseline_ms is None:
+            self.baseline_ms = self._first_reference(result.reference_ms)
+        return result.reference_ms / self.baseline_ms
+
+    def _first_reference(self, now_ms: float) -> float:
+        graph = read_onnx(reference_network(), name=REFERENCE_NAME)
+        device = self.base.of(graph)
+        known = self.store.find(graph=graph.hash, device=device.id, failed=False)
+        if known and known[0].latency_ms is not None:
+            return known[0].latency_ms
+        network = Network(REFERENCE_NAME, b"")
+        self._write(replace(self._record(network, graph, device, Result()), latency_ms=now_ms), graph)
+        return now_ms
+
+    def _stored(self, network: Network, measurement: Measurement, graph: Graph | None) -> Outcome:
+        self._write(measurement, graph)
+        return Outcome(network.name, "failed" if measurement.failure else "measured", measurement)
+
+    def _write(self, measurement: Measurement, graph: Graph | None) -> None:
+        try:
+            self.store.add(measurement, graph)
+        except StoreError as error:
+            raise StoreError(
+                f"{error}. Mend it and give the same command again: it goes on where it stopped"
+            ) from error
+
+
+def _network(network: Network | tuple[str, Source] | str | Path) -> Network:
+    if isinstance(network, Network):
+        return network
+    return Network(*network) if isinstance(network, tuple) else Network(str(network), Path(network))
+
+
+def _cores(threads: int) -> tuple[int, ...]:
+    """The last cores of those this process may use: the first ones serve interrupts more often."""
+    if not hasattr(os, "sched_getaffinity"):
+        return ()
+    cores = sorted(os.sched_getaffinity(0))
+    return tuple(cores[-threads:]) if threads <= len(cores) else ()
+
+
+def pinned(first: int, threads: int) -> tuple[int, ...]:
+    """The cores from `first` on, one a thread. Raises ConfigError where this process may not use them."""
+    if not hasattr(os, "sched_getaffinity"):
+        raise ConfigError("this system does not let a process choose its cores; leave --pin out")
+    cores, allowed = tuple(range(first, first + threads)), os.sched_getaffinity(0)
+    if not allowed.issuperset(cores):
+        raise ConfigError(f"cores {', '.join(map(str, cores))} cannot be used; there are {sorted(allowed)}")
+    return cores
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed since: the first is noted, the second interrupts at once."""
+    pressed = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
