@@ -78,7 +78,7 @@ class Database:
         if "://" in location:
             try:
                 url = sqlalchemy.make_url(location)
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, ValueError) as error:
                 raise StoreError("the store's URL cannot be read; write postgresql://user@host/database") from error
             if url.drivername in ("postgresql", "postgres"):
                 url = url.set(drivername="postgresql+psycopg")
@@ -177,13 +177,13 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
-    from alembic import command
-    from alembic.config import Config
-
     if connection.dialect.name == "postgresql":
         connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(7263367)"))  # any number, always the same
     if _revision(connection) == REVISIONS[-1]:
-        return
+        return  # another process was first
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

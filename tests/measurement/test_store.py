@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -21,7 +22,10 @@ from narformer.graph import Graph, Node, Operand, Tensor
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.store import Store, StoredDevice, default_store
 
-# Children start in a millisecond, with everything imported.
+# Children start in a millisecond, with everything imported: also what opening a store would import only then.
+with contextlib.suppress(ImportError):
+    import sqlalchemy.dialects.postgresql
+    import sqlalchemy.dialects.sqlite  # noqa: F401
 fork = multiprocessing.get_context("fork")
 
 
@@ -156,10 +160,10 @@ def test_devices_count_their_measurements(location: str) -> None:
 
 
 def write_some(location: str, number: int, start: object) -> None:
-    """One of the two hundred: opens the store, which may be new, and writes two networks of its own and one shared."""
+    """One of the two hundred: opens the store, which may be new, and writes a network of its own and one shared."""
     start.wait()  # type: ignore[attr-defined]
     with Store.open(location) as store:
-        for step, width in enumerate((1, 2 * number + 2, 2 * number + 3)):
+        for step, width in enumerate((1, number + 2)):
             net = network(width)
             store.add(measured(net, 1.0 + step, session=str(number)), net)
 
@@ -174,9 +178,9 @@ def test_two_hundred_processes_write_at_once(location: str) -> None:
     assert {writer.exitcode for writer in writers} == {0}
     with Store.open(location) as store:
         rows = store.find()
-        assert len(rows) == 600
-        assert len({row.graph for row in rows}) == 401
-        assert all(len([r for r in rows if r.session == str(n)]) == 3 for n in range(200))
+        assert len(rows) == 400
+        assert len({row.graph for row in rows}) == 201
+        assert all(len([r for r in rows if r.session == str(n)]) == 2 for n in range(200))
 
 
 def write_until_killed(location: str, session: str, acknowledge: int) -> None:
