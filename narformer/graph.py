@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,17 +32,20 @@ DTYPE_BYTES: Mapping[str, float] = MappingProxyType(
         "float16": 2,
         "bfloat16": 2,
         "float8": 1,
+        "float6": 0.75,
         "float4": 0.5,
         "int64": 8,
         "int32": 4,
         "int16": 2,
         "int8": 1,
         "int4": 0.5,
+        "int2": 0.25,
         "uint64": 8,
         "uint32": 4,
         "uint16": 2,
         "uint8": 1,
         "uint4": 0.5,
+        "uint2": 0.25,
         "bool": 1,
         "complex64": 8,
         "complex128": 16,
@@ -155,35 +159,15 @@ class Graph:
 
     @cached_property
     def hash(self) -> str:
-        """Canonical SHA-256 (hex): equal for the same network under other node names and another node order.
+        """Canonical SHA-256 (hex): equal for the same network under other names and another order of nodes or inputs.
 
-        Each node is hashed from its operator, attributes, operands and outputs together with the hashes of what
-        it reads; then once more with those of its readers; the Graph is the sorted multiset of both.
+        A walk from the last node back through the operands, in their order, meets every node in an order that is the
+        network's own. It numbers nodes, inputs and shared weights; what is hashed is each node's operator, attributes,
+        output shapes and the numbers of what it reads. An attribute that states ONNX's default counts as absent. Two
+        networks of the same hash are thus the same; the order
+        of a node's operands counts, even where its operator is commutative.
         """
-        below: list[str] = []
-        inputs = [_digest("input", k, t.shape, t.dtype) for k, t in enumerate(self.inputs)]
-        shared: dict[str, int] = {}
-        for node in self.nodes:
-            for weight in node.weights:
-                if weight.name:
-                    shared[weight.name] = shared.get(weight.name, 0) + 1
-        for node in self.nodes:
-            operands = [
-                ("weight", o.tensor.shape, o.tensor.dtype, shared.get(o.name, 1))
-                if o.source is None
-                else (inputs[~o.source] if o.source < 0 else (below[o.source], o.output))
-                for o in node.operands
-            ]
-            outputs = [(t.shape, t.dtype) for t in node.outputs]
-            below.append(_digest(node.domain, node.op, sorted(node.attributes.items()), operands, outputs))
-        readers: list[list[str]] = [[] for _ in self.nodes]
-        above = [""] * len(self.nodes)
-        for index in reversed(range(len(self.nodes))):
-            above[index] = _digest(below[index], sorted(readers[index]))
-            for source in self.nodes[index].sources:
-                if source >= 0:
-                    readers[source].append(above[index])
-        return _digest(inputs, sorted(above))
+        return _digest(_canonical(self))
 
     def to_json(self) -> str:
         """The Graph as JSON text; `from_json` restores it exactly."""
@@ -231,6 +215,108 @@ class Graph:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"not a Graph in JSON form: {error}; write one with Graph.to_json") from error
+
+
+# What ONNX takes where an attribute is absent, in every version of every operator that has it.
+_DEFAULTS: Mapping[str, Attribute] = MappingProxyType(
+    {
+        "allowzero": 0,
+        "auto_pad": "NOTSET",
+        "ceil_mode": 0,
+        "count_include_pad": 0,
+        "epsilon": float(np.float32(1e-5)),
+        "group": 1,
+        "keepdims": 1,
+        "momentum": float(np.float32(0.9)),
+        "noop_with_empty_axes": 0,
+        "storage_order": 0,
+        "training_mode": 0,
+        "transA": 0,
+        "transB": 0,
+    }
+)
+
+
+def _stated(node: Node) -> list[tuple[str, Attribute]]:
+    """Attributes by name, without those that say what ONNX assumes anyway; exporters differ in writing them."""
+    stated = sorted(node.attributes.items())
+    if node.domain:
+        return stated
+    absent = dict(_DEFAULTS)
+    for name, value in stated:
+        if name in ("strides", "dilations", "pads", "output_padding") and isinstance(value, tuple):
+            absent[name] = (1 if name in ("strides", "dilations") else 0,) * len(value)
+    if node.op in ("Conv", "ConvTranspose") and len(node.operands) > 1:
+        absent["kernel_shape"] = node.operands[1].tensor.shape[2:]
+    if node.op == "Gemm":
+        absent |= {"alpha": 1.0, "beta": 1.0}
+    return [(name, value) for name, value in stated if name not in absent or absent[name] != value]
+
+
+def _canonical(graph: Graph) -> list[object]:
+    """The Graph without names, its nodes in the order of a walk from the last ones back through their operands."""
+    uses = Counter(weight.name for node in graph.nodes for weight in node.weights if weight.name)
+    stated = [(n.domain, n.op, _stated(n), [(t.shape, t.dtype) for t in n.outputs]) for n in graph.nodes]
+
+    def walk(last: int, numbers: dict[object, int]) -> list[object]:
+        """Records of the nodes that `last` needs and `numbers` lacks, each after those it reads; numbers them."""
+        records: list[object] = []
+        stack = [(last, False)]
+        while stack:
+            index, ready = stack.pop()
+            if index in numbers:
+                continue
+            if not ready:
+                stack.append((index, True))
+                stack += [(s, False) for s in reversed(graph.nodes[index].sources) if s >= 0 and s not in numbers]
+                continue
+            operands: list[object] = []
+            for o in graph.nodes[index].operands:
+                kind = (o.tensor.shape, o.tensor.dtype)
+                if o.source is None:
+                    number = numbers.setdefault(o.name, len(numbers)) if uses[o.name] > 1 else None
+                    operands.append(("weight", kind, number))
+                elif o.source < 0:
+                    operands.append(("input", kind, numbers.setdefault(o.source, len(numbers))))
+                else:
+                    operands.append((numbers[o.source], o.output))
+            numbers[index] = len(numbers)
+            records.append((*stated[index], operands))
+        return records
+
+    numbers: dict[object, int] = {}
+    records: list[object] = []
+    for alike in _last_nodes(graph, stated):
+        remaining = list(alike)
+        while remaining:
+            # Of last nodes that look the same, the one whose walk reads first in the alphabet; mostly there is but one.
+            trials = [(repr(walk(last, dict(numbers))), last) for last in remaining] if len(remaining) > 1 else []
+            chosen = min(trials)[1] if trials else remaining[0]
+            records += walk(chosen, numbers)
+            remaining.remove(chosen)
+    unread = [(t.shape, t.dtype) for k, t in enumerate(graph.inputs) if ~k not in numbers]
+    return [records, sorted(unread)]
+
+
+def _last_nodes(graph: Graph, stated: list[tuple[object, ...]]) -> list[list[int]]:
+    """Nodes that no other reads, in groups of those that compute the same from the inputs."""
+    read = {source for node in graph.nodes for source in node.sources}
+    last = [index for index in range(len(graph.nodes)) if index not in read]
+    if len(last) < 2:
+        return [last]
+    digests: list[str] = []
+    for node, own in zip(graph.nodes, stated, strict=True):
+        operands = [
+            (digests[o.source], o.output)
+            if o.source is not None and o.source >= 0
+            else (o.is_weight, o.tensor.shape, o.tensor.dtype)
+            for o in node.operands
+        ]
+        digests.append(_digest(own, operands))
+    groups: dict[str, list[int]] = {}
+    for index in sorted(last, key=digests.__getitem__):
+        groups.setdefault(digests[index], []).append(index)
+    return list(groups.values())
 
 
 def _digest(*parts: object) -> str:

@@ -1,21 +1,29 @@
 """ONNX → Graph: ordinary and weightless models, with external data present or missing. Weights are never loaded.
 
-The road: file → message without weights → names resolved, dead nodes dropped, topological order → shapes → Graph.
+The road: file → message without weights → names resolved, dead nodes dropped, topological order → walk.py → Graph.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 from google.protobuf.message import DecodeError
 
-from narformer.errors import ModelError
+from narformer.errors import ModelError, ShapeError
+from narformer.frontends.call import Value
+from narformer.frontends.control import constant_operand
 from narformer.frontends.protobuf import strip_weights
-from narformer.frontends.shapes import DTYPES, bind_shapes, known_shapes
-from narformer.graph import Attribute, Graph, Node, Operand, Shape, Tensor
+from narformer.frontends.rebinding import Rebatched
+from narformer.frontends.shapes import bind_shapes, first_line, is_sequence, stated_shapes
+from narformer.frontends.tensors import DTYPES
+from narformer.frontends.walk import STANDARD, Item, Listed, Scope, Walk
+from narformer.graph import Graph, Operand, Shape, Tensor
 
 # Files beyond this size are stripped of their weights before they are parsed.
 STRIP_BEYOND = 1 << 20
@@ -40,6 +48,7 @@ def read_onnx(
     *,
     batch_size: int | None = None,
     input_shapes: Mapping[str, Shape] | None = None,
+    input_values: Mapping[str, npt.ArrayLike] | None = None,
     name: str | None = None,
 ) -> Graph:
     """Read a network.
@@ -47,6 +56,7 @@ def read_onnx(
     source: a path, the bytes of a file, or a model in memory (which is not changed).
     batch_size: replaces the first dimension of every input; a dynamic one is 1 without it.
     input_shapes: whole shapes by input name; the name "" stands for the only input.
+    input_values: contents of inputs that shapes depend on (a length, a target size), by name.
     name: of the Graph, for messages; by default the path, or the name in the model.
 
     Raises ModelError for what is not a readable network, ShapeError where sizes stay unknown.
@@ -57,7 +67,9 @@ def read_onnx(
         label = model.graph.name or label
     if model.functions:
         model = _inline(model, label)
-    return _Reader(model, label).graph(batch_size, dict(input_shapes or {}))
+    values = {key: np.asarray(value) for key, value in (input_values or {}).items()}
+    shapes = {**{key: value.shape for key, value in values.items()}, **(input_shapes or {})}
+    return _Reader(model, label, values).graph(batch_size, shapes)
 
 
 def _parse(source: str | Path | bytes | onnx.ModelProto, label: str) -> onnx.ModelProto:
@@ -101,70 +113,91 @@ def _read_file(path: Path) -> bytes:
         raise ModelError(f"{path}: not an ONNX model, or cut short ({error}); export or copy it again") from error
 
 
+# Nodes that local functions may unfold to.
+MOST_INLINED = 200_000
+
+
 def _inline(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
+    """The model with calls of its local functions replaced by their nodes."""
     import onnx.inliner
 
+    if _inlined_size(model, label) > MOST_INLINED:
+        raise ModelError(f"{label}: its local functions unfold to more than {MOST_INLINED} nodes")
     try:
         return onnx.inliner.inline_local_functions(model)
     except Exception as error:  # raised by onnx's C++ as classes of its own
-        raise ModelError(f"{label}: its local functions cannot be inlined ({_first_line(error)})") from error
+        raise ModelError(f"{label}: its local functions cannot be inlined ({first_line(error)})") from error
+
+
+def _inlined_size(model: onnx.ModelProto, label: str) -> int:
+    """Nodes after inlining. Raises ModelError where a function calls itself."""
+    functions = {(f.domain, f.name): f for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+    open_calls: set[tuple[str, str]] = set()
+
+    def size(nodes: Sequence[onnx.NodeProto]) -> int:
+        total = 0
+        for node in nodes:
+            total += 1 + sum(size(body.node) for body in _bodies(node))
+            key = (node.domain, node.op_type)
+            if key not in functions:
+                continue
+            if key in open_calls or len(open_calls) > 100:
+                raise ModelError(f"{label}: the local function {node.op_type!r} calls itself, or others too deep")
+            if key not in sizes:
+                open_calls.add(key)
+                sizes[key] = size(functions[key].node)
+                open_calls.discard(key)
+            total += sizes[key]
+        return total
+
+    return size(model.graph.node)
+
+
+def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """Graphs within a node: those of If, Loop and Scan."""
+    found: list[onnx.GraphProto] = []
+    for a in node.attribute:
+        if a.type == 5:
+            found.append(a.g)
+        elif a.type == 10:
+            found += a.graphs
+    return found
 
 
 class _Reader:
     """One model on its way to a Graph."""
 
-    def __init__(self, model: onnx.ModelProto, label: str) -> None:
+    def __init__(self, model: onnx.ModelProto, label: str, values: Mapping[str, Value]) -> None:
         self.model = model
         self.label = label
+        self.values = values
         graph = model.graph
         if not graph.node:
             raise ModelError(f"{label}: the graph has no nodes; there is nothing to predict")
-        self.weights: dict[str, Tensor] = {t.name: self._weight(t) for t in graph.initializer}
+        opsets = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
+        self.walk = Walk(label, opsets, {})
+        self.weights: dict[str, Operand] = {t.name: self.walk.weight(t, t.name) for t in graph.initializer}
         for sparse in graph.sparse_initializer:
-            self.weights[sparse.values.name] = Tensor(
-                tuple(sparse.dims), DTYPES.get(sparse.values.data_type, "float32")
-            )
+            dtype = DTYPES.get(sparse.values.data_type, "float32")
+            self.weights[sparse.values.name] = Operand(Tensor(tuple(sparse.dims), dtype), name=sparse.values.name)
         self.nodes: list[onnx.NodeProto] = []
+        self.reads: list[list[str]] = []
         self.producer: dict[str, int] = {}
         for node in graph.node:
-            if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and len(node.output) == 1:
-                self.weights[node.output[0]] = self._constant(node)
+            outputs = list(node.output)
+            if node.op_type == "Constant" and node.domain in STANDARD and len(outputs) == 1:
+                self.weights[outputs[0]] = constant_operand(self.walk, node, outputs[0])
                 continue
-            for output in node.output:
-                if output and (output in self.producer or output in self.weights):
+            for output in outputs:
+                if output in self.producer or output in self.weights:
                     raise ModelError(f"{label}: two nodes compute {output!r}; every value needs one producer")
-                self.producer[output] = len(self.nodes)
+                if output:
+                    self.producer[output] = len(self.nodes)
             self.nodes.append(node)
-        self.producer.pop("", None)
+            self.reads.append(list(node.input))
         self.inputs = [i for i in graph.input if i.name not in self.weights]
         self._take_weights_from_inputs()
-
-    def _weight(self, tensor: onnx.TensorProto) -> Tensor:
-        return Tensor(self._checked(tuple(tensor.dims), tensor.name), DTYPES.get(tensor.data_type, "float32"))
-
-    def _constant(self, node: onnx.NodeProto) -> Tensor:
-        for a in node.attribute:
-            if a.name == "value":
-                return self._weight(a.t)
-            if a.name == "sparse_value":
-                return Tensor(tuple(a.sparse_tensor.dims), DTYPES.get(a.sparse_tensor.values.data_type, "float32"))
-            if a.name in ("value_float", "value_int", "value_string"):
-                return Tensor((), {"value_float": "float32", "value_int": "int64"}.get(a.name, "string"))
-            if a.name in ("value_floats", "value_ints", "value_strings"):
-                size = len(a.floats) or len(a.ints) or len(a.strings)
-                return Tensor((size,), {"value_floats": "float32", "value_ints": "int64"}.get(a.name, "string"))
-        raise ModelError(f"{self.label}: Constant node {node.name!r} has no value")
-
-    def _checked(self, shape: Shape, value: str) -> Shape:
-        """A shape whose sizes are not negative and whose number of elements a float64 holds exactly."""
-        elements = 1
-        for size in shape:
-            if size < 0:
-                raise ModelError(f"{self.label}: {value!r} has a negative size in its shape {list(shape)}")
-            elements *= size
-        if elements >= 2**53:
-            raise ModelError(f"{self.label}: {value!r} has the shape {list(shape)}, more elements than can be counted")
-        return shape
 
     def _take_weights_from_inputs(self) -> None:
         """Weights that a weightless file declares as inputs alone: read only where operators expect weights."""
@@ -173,124 +206,151 @@ class _Reader:
         as_weight: set[str] = set()
         as_data: set[str] = set()
         rank = {i.name: len(i.type.tensor_type.shape.dim) for i in self.inputs}
-        for node in self.nodes:
+        for node, reads in zip(self.nodes, self.reads, strict=True):
             positions = WEIGHT_POSITIONS.get(node.op_type, ())
-            for position, value in enumerate(node.input):
+            for position, value in enumerate(reads):
+                if value not in rank:
+                    continue
                 # The second operand of a MatMul may well be data (attention); a matrix of weights has two dimensions.
-                expected = position in positions and (node.op_type != "MatMul" or rank.get(value) == 2)
+                expected = position in positions and (node.op_type != "MatMul" or rank[value] == 2)
                 (as_weight if expected else as_data).add(value)
         weights = [i for i in self.inputs if i.name in as_weight and i.name not in as_data]
         if len(weights) == len(self.inputs):
             return
         for info in weights:
-            dims = info.type.tensor_type.shape.dim
-            if all(d.HasField("dim_value") for d in dims):
-                self.weights[info.name] = self._declared(info)
+            kind = info.type.tensor_type
+            if all(d.HasField("dim_value") for d in kind.shape.dim):
+                held = onnx.TensorProto(data_type=kind.elem_type, dims=[d.dim_value for d in kind.shape.dim])
+                self.weights[info.name] = self.walk.weight(held, info.name)
         self.inputs = [i for i in self.inputs if i.name not in self.weights]
 
-    def _declared(self, info: onnx.ValueInfoProto) -> Tensor:
-        tensor = info.type.tensor_type
-        shape = self._checked(tuple(d.dim_value for d in tensor.shape.dim), info.name)
-        return Tensor(shape, DTYPES.get(tensor.elem_type, "float32"))
-
     def graph(self, batch_size: int | None, input_shapes: dict[str, Shape]) -> Graph:
+        bound, rebound = bind_shapes(self.inputs, batch_size, input_shapes, self.label)
         order = self._live_in_order()
-        inputs, rebound = bind_shapes(self.inputs, batch_size, input_shapes, self.label)
-        shapes = known_shapes(self.model, self.nodes, order, inputs, rebound, self.label)
-        index = {old: new for new, old in enumerate(order)}
-        places = {info.name: ~k for k, info in enumerate(self.inputs)}
-        nodes = []
-        for old in order:
-            node = self.nodes[old]
-            operands = [self._operand(v, shapes, index, places) for v in node.input if v]
-            operands += [self._operand(v, shapes, index, places) for v in self._captured(node)]
-            outputs = tuple(
-                Tensor(self._checked(shapes[v].shape, v), shapes[v].dtype) for v in node.output if v in shapes
-            )
-            nodes.append(
-                Node(
-                    name=node.name or node.output[0],
-                    op=node.op_type,
-                    domain="" if node.domain == "ai.onnx" else node.domain,
-                    operands=tuple(operands),
-                    outputs=outputs,
-                    attributes=_attributes(node),
-                )
-            )
-        return Graph(
-            nodes=tuple(nodes),
-            inputs=tuple(inputs.values()),
-            input_names=tuple(inputs),
-            name=self.label,
-        )
+        walk = self.walk
+        walk.batch = self._rebatched(bound, order) if rebound else None
+        scope = self._walk(bound, {} if rebound else stated_shapes(self.model.graph), order)
+        if walk.batch is not None:
+            self._check_batch(walk.batch, scope)
+        if not walk.nodes:
+            raise ModelError(f"{self.label}: nothing is computed from its inputs; there is nothing to predict")
+        return Graph(nodes=tuple(walk.nodes), inputs=tuple(bound.values()), input_names=tuple(bound), name=self.label)
 
-    def _operand(
-        self, value: str, shapes: Mapping[str, Tensor], index: Mapping[int, int], places: Mapping[str, int]
-    ) -> Operand:
-        if value in self.producer:
-            producer = self.producer[value]
-            port = list(self.nodes[producer].output).index(value) if len(self.nodes[producer].output) > 1 else 0
-            return Operand(shapes[value], index[producer], port)
-        if value in self.weights:
-            return Operand(self.weights[value], name=value)
-        return Operand(shapes[value], places[value])
+    def _walk(self, bound: Mapping[str, Tensor], stated: Mapping[str, Tensor], order: Sequence[int]) -> Scope:
+        """Walk the nodes with these inputs; the names of the graph and their values."""
+        names: dict[str, Item] = dict(self.weights)
+        for k, (info, tensor) in enumerate(zip(self.inputs, bound.values(), strict=True)):
+            operand = Operand(tensor, ~k)
+            names[info.name] = Listed((operand,), tensor) if is_sequence(info.type) else operand
+            if info.name in self.values:
+                self.walk.computed[~k, 0] = self.values[info.name]
+        scope = Scope(names)
+        self.walk.stated = stated
+        self.walk.run([self.nodes[k] for k in order], scope)
+        return scope
+
+    def _rebatched(self, bound: Mapping[str, Tensor], order: Sequence[int]) -> Rebatched | None:
+        """The shapes as declared, where nothing but the batch size was changed; None where that cannot be told."""
+        declared: dict[str, Tensor] = {}
+        for info in self.inputs:
+            dims = info.type.tensor_type.shape.dim
+            sizes = tuple(d.dim_value if d.HasField("dim_value") else 0 for d in dims)
+            if len(sizes) != len(bound[info.name].shape):
+                return None
+            shape = tuple(s or b for s, b in zip(sizes, bound[info.name].shape, strict=True))
+            declared[info.name] = Tensor(shape, bound[info.name].dtype)
+        changes = {
+            (a, b) if k == 0 else (0, 0)
+            for name, tensor in bound.items()
+            for k, (a, b) in enumerate(zip(declared[name].shape, tensor.shape, strict=True))
+            if a != b
+        }
+        if len(changes) != 1:
+            return None
+        old, new = changes.pop()
+        if not old or not new:
+            return None
+        reader = _Reader(self.model, self.label, self.values)
+        try:
+            scope = reader._walk(declared, stated_shapes(self.model.graph), order)
+        except ModelError:
+            return None
+        before = {name: item.tensor.shape for name, item in scope.names.items() if isinstance(item, Operand)}
+        return Rebatched(before, old, new)
+
+    def _check_batch(self, batch: Rebatched, scope: Scope) -> None:
+        """Raises ShapeError where a value does not grow as the batch does: a size is fixed inside the network."""
+        for name, before in batch.before.items():
+            item, elements = scope.names.get(name), math.prod(before)
+            if isinstance(item, Operand) and item.tensor.elements not in (elements, elements * batch.ratio):
+                raise ShapeError(
+                    f"{self.label}: at batch size {batch.new}, {name!r} would have the shape {list(item.tensor.shape)} "
+                    f"instead of {list(before)}: sizes are fixed inside the network; export it with that batch size"
+                )
 
     def _captured(self, node: onnx.NodeProto) -> list[str]:
         """Values of this graph that the bodies of If, Loop and Scan read."""
-        bodies = [g for a in node.attribute for g in ([a.g] if a.HasField("g") else list(a.graphs))]
-        if not bodies:
-            return []
+        bodies = _bodies(node)
         read: dict[str, None] = {}
         while bodies:
             body = bodies.pop()
             for inner in body.node:
                 read.update(dict.fromkeys(inner.input))
-                bodies += [g for a in inner.attribute for g in ([a.g] if a.HasField("g") else list(a.graphs))]
+                bodies += _bodies(inner)
             read.update(dict.fromkeys(o.name for o in body.output))
-        here = self.producer.keys() | self.weights.keys() | {i.name for i in self.inputs}
-        return [v for v in read if v in here]
+        return [v for v in read if v in self.producer]
 
     def _live_in_order(self) -> list[int]:
         """Nodes that some output of the graph needs, each after those it reads; the file's order where it can stay.
 
         Raises ModelError where a node reads what nothing computes, or where nodes read each other in a circle.
         """
-        inputs = {i.name for i in self.inputs}
-        reads: list[list[int]] = []
-        for node in self.nodes:
-            sources = []
-            for value in [
-                *node.input,
-                *(self._captured(node) if any(a.type in (5, 10) for a in node.attribute) else ()),
-            ]:
-                if value in self.producer:
-                    sources.append(self.producer[value])
-                elif value and value not in self.weights and value not in inputs:
+        known = self.weights.keys() | {i.name for i in self.inputs} | {""}
+        producer = self.producer
+        sources: list[list[int]] = []
+        sorted_already = True
+        for index, node in enumerate(self.nodes):
+            reads = self.reads[index]
+            if any(a.type in (5, 10) for a in node.attribute):
+                reads = reads + self._captured(node)
+            found = []
+            for value in reads:
+                source = producer.get(value)
+                if source is not None:
+                    found.append(source)
+                    sorted_already &= source < index
+                elif value not in known:
                     raise ModelError(
                         f"{self.label}: node {node.name or node.op_type!r} reads {value!r}, which nothing computes"
                     )
-            reads.append(sources)
-        outputs = [self.producer[o.name] for o in self.model.graph.output if o.name in self.producer]
+            sources.append(found)
+        outputs = [producer[o.name] for o in self.model.graph.output if o.name in producer]
         if not outputs:
             raise ModelError(f"{self.label}: no output of the graph is computed by a node")
         live = set(outputs)
         stack = list(live)
         while stack:
-            for source in reads[stack.pop()]:
+            for source in sources[stack.pop()]:
                 if source not in live:
                     live.add(source)
                     stack.append(source)
+        if sorted_already:
+            return sorted(live)
+        return self._ordered(sorted(live), sources)
+
+    def _ordered(self, live: Sequence[int], sources: Sequence[Sequence[int]]) -> list[int]:
+        """Depth first, without recursion: networks may be ten thousand nodes deep."""
         order: list[int] = []
         done: set[int] = set()
         open_nodes: set[int] = set()
-        for first in sorted(live):
+        for first in live:
             stack = [first]
             while stack:
                 current = stack[-1]
                 if current in done:
                     stack.pop()
                     continue
-                waiting = [s for s in reads[current] if s not in done]
+                waiting = [s for s in sources[current] if s not in done]
                 if not waiting:
                     stack.pop()
                     open_nodes.discard(current)
@@ -303,27 +363,3 @@ class _Reader:
                     open_nodes.add(current)
                     stack.append(waiting[0])
         return order
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Attribute]:
-    """Numbers and strings of a node; tensors and bodies are left out."""
-    values: dict[str, Attribute] = {}
-    for a in node.attribute:
-        kind = a.type
-        if kind == 7:
-            values[a.name] = tuple(a.ints)
-        elif kind == 2:
-            values[a.name] = a.i
-        elif kind == 1:
-            values[a.name] = a.f
-        elif kind == 3:
-            values[a.name] = a.s.decode(errors="replace")
-        elif kind == 6:
-            values[a.name] = tuple(a.floats)
-        elif kind == 8:
-            values[a.name] = tuple(s.decode(errors="replace") for s in a.strings)
-    return values
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -4,65 +4,126 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from narformer.frontends.arithmetic import LARGEST, fold_shape_arithmetic
+from narformer.errors import ShapeError
+from narformer.frontends.arithmetic import LARGEST
 from narformer.frontends.onnx import read_onnx
-from narformer.graph import Tensor
-
-# What `_model` reads.
-KNOWN = {"x": Tensor((2, 3, 8, 6))}
 
 
-def _model(pads_through: list[onnx.NodeProto], initializers: dict[str, np.ndarray]) -> onnx.ModelProto:
+def _model(nodes: list[onnx.NodeProto], initializers: dict[str, np.ndarray]) -> onnx.ModelProto:
     graph = helper.make_graph(
-        pads_through,
+        nodes,
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, (2, 3, 8, 6))],
         [helper.make_empty_tensor_value_info("y")],
-        [numpy_helper.from_array(v, k) for k, v in initializers.items()],
+        [numpy_helper.from_array(value, name) for name, value in initializers.items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def _sliced() -> onnx.ModelProto:
-    """y = x without its last (8 mod 5) = 3 rows, the end computed from the shape by Mod, Sub and a 2-D Reshape."""
+def _ints(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+def reshaped_to(nodes: list[onnx.NodeProto], initializers: dict[str, np.ndarray]) -> tuple[int, ...]:
+    """The shape of ones expanded to what `nodes` compute as "to"."""
+    model = _model([*nodes, helper.make_node("Expand", ["one", "to"], ["y"])], {"one": np.ones(1), **initializers})
+    return read_onnx(model).nodes[-1].output_shape
+
+
+NODE = helper.make_node
+ARITHMETIC: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], tuple[int, ...]]] = {
+    "shape": ([NODE("Shape", ["x"], ["to"])], {}, (2, 3, 8, 6)),
+    "part of a shape": ([NODE("Shape", ["x"], ["to"], start=1, end=-1)], {}, (3, 8)),
+    "size": ([NODE("Size", ["x"], ["s"]), NODE("Reshape", ["s", "l"], ["to"])], {"l": _ints(1)}, (288,)),
+    "division cuts towards zero": ([NODE("Div", ["a", "b"], ["to"])], {"a": _ints(7, -8), "b": _ints(2, -3)}, (3, 2)),
+    "gather and concatenate": (
+        [NODE("Shape", ["x"], ["s"]), NODE("Gather", ["s", "i"], ["g"]), NODE("Concat", ["g", "c"], ["to"], axis=0)],
+        {"i": _ints(3, 0), "c": _ints(5)},
+        (6, 2, 5),
+    ),
+    "slices backwards": (
+        [NODE("Shape", ["x"], ["s"]), NODE("Slice", ["s", "b", "e", "a", "t"], ["to"])],
+        {"b": _ints(-1), "e": _ints(-(2**63)), "a": _ints(0), "t": _ints(-1)},
+        (6, 8, 3, 2),
+    ),
+    "through floats": (
+        [
+            NODE("Shape", ["x"], ["s"]),
+            NODE("Cast", ["s"], ["f"], to=TensorProto.FLOAT),
+            NODE("Mul", ["f", "h"], ["m"]),
+            NODE("Floor", ["m"], ["r"]),
+            NODE("Cast", ["r"], ["to"], to=TensorProto.INT64),
+        ],
+        {"h": np.array([0.5], np.float32)},
+        (1, 1, 4, 3),
+    ),
+    "a choice": (
+        [NODE("Equal", ["a", "b"], ["c"]), NODE("Where", ["c", "d", "a"], ["to"])],
+        {"a": _ints(4, -1), "b": _ints(-1, -1), "d": _ints(9, 9)},
+        (4, 9),
+    ),
+    "range and product": (
+        [NODE("Range", ["a", "b", "c"], ["r"]), NODE("ReduceProd", ["r"], ["to"], axes=[0], keepdims=1)],
+        {"a": np.array(2), "b": np.array(5), "c": np.array(1)},
+        (24,),
+    ),
+    "filled and scanned": (
+        [
+            NODE("ConstantOfShape", ["n"], ["f"], value=numpy_helper.from_array(_ints(2))),
+            NODE("CumSum", ["f", "z"], ["to"]),
+        ],
+        {"n": _ints(3), "z": np.array(0)},
+        (2, 4, 6),
+    ),
+    "split": ([NODE("Shape", ["x"], ["s"]), NODE("Split", ["s"], ["a", "to"], axis=0)], {}, (8, 6)),
+}
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_shapes_are_computed(name: str) -> None:
+    nodes, initializers, shape = ARITHMETIC[name]
+    assert reshaped_to(nodes, initializers) == shape
+
+
+def test_a_slice_to_a_computed_end_gives_the_shape() -> None:
+    """What PyTorch writes for x[:, :, : (x.shape[2] + 2) // 2]."""
     nodes = [
-        helper.make_node("Shape", ["x"], ["shape"]),
-        helper.make_node("Gather", ["shape", "two"], ["rows"], axis=0),
-        helper.make_node("Mod", ["rows", "five"], ["rest"]),
-        helper.make_node("Sub", ["rows", "rest"], ["kept"]),
-        helper.make_node("Concat", ["kept", "zero"], ["pair"], axis=0),
-        helper.make_node("Reshape", ["pair", "matrix"], ["square"]),
-        helper.make_node("Gather", ["square", "first"], ["end"], axis=0),
-        helper.make_node("Reshape", ["end", "flat"], ["ends"]),
-        helper.make_node("Slice", ["x", "zero", "ends", "two"], ["y"]),
+        NODE("Shape", ["x"], ["shape"]),
+        NODE("Gather", ["shape", "two"], ["height"], axis=0),
+        NODE("Add", ["height", "two"], ["more"]),
+        NODE("Div", ["more", "two"], ["half"]),
+        NODE("Unsqueeze", ["half", "zero"], ["ends"]),
+        NODE("Slice", ["x", "zero", "ends", "axis"], ["y"]),
     ]
-    values = {"two": [2], "five": [5], "zero": [0], "matrix": [2, 1], "flat": [-1]}
-    initializers = {k: np.array(v, dtype=np.int64) for k, v in values.items()}
-    return _model(nodes, {**initializers, "first": np.array(0, dtype=np.int64)})
+    model = _model(nodes, {"two": np.array(2), "zero": _ints(0), "axis": _ints(2)})
+    assert read_onnx(model).nodes[-1].output_shape == (2, 3, 5, 6)
 
 
-def test_a_computed_end_gives_the_shape() -> None:
-    assert read_onnx(_sliced()).nodes[-1].output_shape == (2, 3, 5, 6)
+def test_large_tensors_are_not_computed() -> None:
+    """A value of more than LARGEST elements is no shape; what would depend on it stays unknown."""
+    nodes = [NODE("ConstantOfShape", ["n"], ["f"]), NODE("ReduceSum", ["f"], ["s"], keepdims=0)]
+    nodes += [NODE("Reshape", ["s", "l"], ["r"]), NODE("Cast", ["r"], ["to"], to=TensorProto.INT64)]
+    for count in (LARGEST, LARGEST + 1):
+        initializers = {"n": _ints(count), "l": _ints(1)}
+        if count == LARGEST:
+            assert reshaped_to(nodes, initializers) == (0,)
+        else:
+            with pytest.raises(ShapeError, match="depends on a shape, known only while the network runs"):
+                reshaped_to(nodes, initializers)
 
 
-def test_what_is_computed_becomes_an_initializer() -> None:
-    model = onnx.shape_inference.infer_shapes(_sliced())
-    assert fold_shape_arithmetic(model, KNOWN) == 8
-    assert [node.op_type for node in model.graph.node] == ["Slice"]
-    ends = next(t for t in model.graph.initializer if t.name == "ends")
-    assert numpy_helper.to_array(ends).tolist() == [5]
-    assert fold_shape_arithmetic(model, KNOWN) == 0
-
-
-def test_weights_and_large_tensors_are_left_alone() -> None:
-    nodes = [helper.make_node("Add", ["big", "big"], ["sum"]), helper.make_node("Add", ["x", "sum"], ["y"])]
-    model = _model(nodes, {"big": np.zeros(LARGEST + 1, dtype=np.float32)})
-    assert fold_shape_arithmetic(model, KNOWN) == 0
-
-
-def test_arithmetic_that_cannot_be_done_is_left_alone() -> None:
-    nodes = [helper.make_node("Gather", ["few", "far"], ["y"], axis=0)]
-    model = _model(nodes, {"few": np.zeros(2, dtype=np.int64), "far": np.array([9], dtype=np.int64)})
-    assert fold_shape_arithmetic(model, KNOWN) == 0
+@pytest.mark.parametrize(
+    "node",
+    [
+        NODE("Gather", ["few", "far"], ["to"], axis=0),
+        NODE("Div", ["few", "none"], ["to"]),
+        NODE("Concat", ["few", "far"], ["to"], axis=3),
+    ],
+    ids=lambda n: n.op_type,
+)
+def test_arithmetic_that_cannot_be_done_leaves_the_shape_unknown(node: onnx.NodeProto) -> None:
+    with pytest.raises(ShapeError):
+        reshaped_to([node], {"few": _ints(0, 0), "far": _ints(9), "none": _ints(0, 0)})

@@ -1,0 +1,139 @@
+"""What a shape rule sees of one node: its attributes, the tensors it reads, and the values of those that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from narformer.graph import Attribute, Shape, Tensor
+
+Value = npt.NDArray[np.generic]
+
+
+class UnknownShape(Exception):
+    """A rule cannot tell the shape; the text says why, and ends up in the message of a ShapeError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One node, about to be given its output shapes.
+
+    operands: tensors in the operator's order; None for one that is left out.
+    values: contents of the operands that are known (small constants, shape arithmetic), None elsewhere.
+    outputs: how many the node has. node: the message itself, for what is rare (tensor attributes).
+    """
+
+    node: onnx.NodeProto
+    opset: int
+    attributes: Mapping[str, Attribute]
+    operands: Sequence[Tensor | None]
+    values: Callable[[int], Value | None]
+    outputs: int
+
+    def has(self, position: int) -> bool:
+        return position < len(self.operands) and self.operands[position] is not None
+
+    def tensor(self, position: int) -> Tensor:
+        tensor = self.operands[position] if position < len(self.operands) else None
+        if tensor is None:
+            raise UnknownShape(f"its operand {position} is missing")
+        return tensor
+
+    def shape(self, position: int) -> Shape:
+        return self.tensor(position).shape
+
+    def dtype(self, position: int = 0) -> str:
+        return self.tensor(position).dtype
+
+    def integer(self, name: str, default: int) -> int:
+        value = self.attributes.get(name, default)
+        if not isinstance(value, int):
+            raise UnknownShape(f"its attribute {name} is no integer")
+        return value
+
+    def integers(self, name: str, default: Shape = ()) -> Shape:
+        value = self.attributes.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, tuple) or not all(isinstance(v, int) for v in value):
+            raise UnknownShape(f"its attribute {name} is no list of integers")
+        return tuple(int(v) for v in value)
+
+    def known(self, position: int) -> Shape | None:
+        """Integers that the operand holds, None where its contents are not known before the network runs."""
+        value = self.values(position)
+        if value is None:
+            return None
+        if value.dtype.kind not in "iub":
+            raise UnknownShape(f"its operand {position} should hold integers")
+        return tuple(int(v) for v in value.reshape(-1))
+
+    def needed(self, position: int, what: str) -> Shape:
+        """Like `known`, for an operand without which the shape stays unknown."""
+        self.tensor(position)
+        known = self.known(position)
+        if known is None:
+            raise UnknownShape(
+                f"it depends on {what}, known only while the network runs ({self.node.input[position]!r})"
+            )
+        return known
+
+    def listed(self, name: str, position: int, what: str) -> Shape | None:
+        """Integers given as an attribute in earlier opsets and as an operand in later ones; None for neither."""
+        if name in self.attributes:
+            return self.integers(name)
+        return self.needed(position, what) if self.has(position) else None
+
+
+Rule = Callable[[Call], Sequence[Tensor]]
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """An axis counted from the front. Raises UnknownShape for one that the tensor does not have."""
+    if not -rank <= axis < rank:
+        raise UnknownShape(f"axis {axis} of a tensor with {rank} dimensions")
+    return axis % rank
+
+
+def axes_of(axes: Sequence[int], rank: int) -> Shape:
+    return tuple(axis_of(a, rank) for a in axes)
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """NumPy's broadcasting. Raises UnknownShape where sizes do not fit."""
+    first, *others = shapes
+    for other in others:
+        if other == first:
+            continue
+        rank = max(len(first), len(other))
+        one = (1,) * (rank - len(first)) + first
+        two = (1,) * (rank - len(other)) + other
+        for a, b in zip(one, two, strict=True):
+            if a != b and a != 1 and b != 1:
+                raise UnknownShape(f"shapes {list(first)} and {list(other)} do not fit together")
+        first = tuple(b if a == 1 else a for a, b in zip(one, two, strict=True))
+    return first
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Attribute]:
+    """Numbers and strings of a node; tensors and bodies are left out."""
+    values: dict[str, Attribute] = {}
+    for a in node.attribute:
+        kind = a.type
+        if kind == 7:
+            values[a.name] = tuple(a.ints)
+        elif kind == 2:
+            values[a.name] = a.i
+        elif kind == 1:
+            values[a.name] = a.f
+        elif kind == 3:
+            values[a.name] = a.s.decode(errors="replace")
+        elif kind == 6:
+            values[a.name] = tuple(a.floats)
+        elif kind == 8:
+            values[a.name] = tuple(s.decode(errors="replace") for s in a.strings)
+    return values

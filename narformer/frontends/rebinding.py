@@ -1,0 +1,89 @@
+"""Another batch size for a network whose exporter wrote the old one into the constants of Reshape, Expand or Resize.
+
+A file exported at batch 1 reshapes to (1, 197, 12, 64), or, sequence first, (197, 1, 768) to (197, 12, 64). Which of
+these sizes carries the batch follows from where the batch is in what is read. The network is therefore read twice: as
+declared, and with the new batch size; every value must then hold once or `ratio` times as much as before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from narformer.graph import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Rebatched:
+    """before: the shape of every value as declared; old, new: the batch sizes."""
+
+    before: Mapping[str, Shape]
+    old: int
+    new: int
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(self.new, self.old)
+
+    def reshape(self, read: str, after: Shape, written: str, target: Sequence[int]) -> Shape | None:
+        """Reshape's output with the batch in its place; None where the constant says nothing of the batch."""
+        read_before, written_before = self.before.get(read), self.before.get(written)
+        if read_before is None or written_before is None or len(target) != len(written_before):
+            return None
+        if math.prod(after) != math.prod(read_before) * self.ratio:
+            return None
+        place = self._place(read_before, after, written_before, literal_only=-1 in target, target=target)
+        if place is None:
+            return None
+        return tuple(int(s * self.ratio) if k == place else s for k, s in enumerate(written_before))
+
+    def _place(
+        self, before: Shape, after: Shape, out: Shape, *, literal_only: bool, target: Sequence[int]
+    ) -> int | None:
+        """The axis of `out` that carries the batch."""
+        changed = [k for k, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+        if len(changed) != 1:
+            return None
+        axis = changed[0]
+        in_front = math.prod(before[:axis])
+        # The batch is the outer part of its axis, or the inner one: (batch * heads), (sequence * batch).
+        offsets = dict.fromkeys((in_front, in_front * before[axis] // self.old))
+        starts = [math.prod(out[:k]) for k in range(len(out))]
+        for offset in offsets:
+            for k, size in enumerate(out):
+                if size == self.old and starts[k] == offset and target[k] > 0:
+                    return k
+        if literal_only:
+            return None
+        if self.old > 1:
+            for offset in offsets:
+                for k, size in enumerate(out):
+                    if starts[k] <= offset < starts[k] * size and (size * self.ratio).denominator == 1:
+                        return k
+            return None
+        return self._seam(before, axis, out, starts, list(offsets))
+
+    def _seam(self, before: Shape, axis: int, out: Shape, starts: list[int], offsets: list[int]) -> int | None:
+        """A batch of 1 leaves no trace in `out`: it lies between two sizes, and has joined one of them.
+
+        It joins the size behind it where that is part of one split up (heads out of features), else the one before.
+        """
+        behind = next((s for s in before[axis + 1 :] if s != 1), 1) if before[axis] == 1 else before[axis]
+        for offset in reversed(offsets):
+            for k, size in enumerate(out):
+                following = next((s for s in before[axis + 1 :] if s != 1), 1) if offset > offsets[0] else behind
+                if starts[k] == offset and size < following and following % size == 0:
+                    return k
+        offset = offsets[0]
+        for k, size in enumerate(out):
+            if starts[k] <= offset < starts[k] * size:
+                if starts[k] < offset or k == 0 or offset == 1:
+                    return k
+                return k - 1
+        return len(out) - 1 if out else None
+
+    def expand(self, target: Shape) -> Shape:
+        """Expand's target: a first size that is the old batch becomes the new one."""
+        return (self.new, *target[1:]) if target and target[0] == self.old else target

@@ -1,0 +1,205 @@
+"""Output shapes of the operators that ONNX Runtime's optimiser and quantiser write (domain com.microsoft).
+
+Signatures: ONNX Runtime's documentation of its contributed operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from narformer.frontends.call import Call, Rule, UnknownShape, broadcast
+from narformer.frontends.rules_compute import (
+    convolution,
+    gemm,
+    global_pool,
+    matmul,
+    multiplied,
+    pool_channels_last,
+    reduced,
+    same,
+)
+from narformer.graph import Shape, Tensor
+
+Tensors = Sequence[Tensor]
+
+
+def fused_matmul(call: Call) -> Tensors:
+    """A matrix product with either side transposed, in its last two axes or as batches (transBatch)."""
+    shapes = []
+    for position, side in enumerate("AB"):
+        shape = call.shape(position)
+        if len(shape) > 2 and call.integer(f"transBatch{side}", 0):
+            shape = (*shape[1:-1], shape[0], shape[-1])
+        if len(shape) > 1 and call.integer(f"trans{side}", 0):
+            shape = (*shape[:-2], shape[-1], shape[-2])
+        shapes.append(shape)
+    return (Tensor(multiplied(*shapes), call.dtype(0)),)
+
+
+def matmul_packed(call: Call) -> Tensors:
+    """Weights of a few bits each, packed: their sizes are the attributes K and N."""
+    x = call.tensor(0)
+    if not x.shape or x.shape[-1] != call.integer("K", 0):
+        raise UnknownShape(f"data {list(x.shape)} for K = {call.attributes.get('K')}")
+    return (Tensor((*x.shape[:-1], call.integer("N", 0)), x.dtype),)
+
+
+def quantized_gemm(call: Call) -> Tensors:
+    return gemm(0, 3, call.dtype(8) if call.has(8) else "float32")(call)
+
+
+def attention(bias: int = 2, past: int = 4, dtype: str = "") -> Rule:
+    """Self-attention and its projection: X (N, S, in), W (in, q + k + v); the past is (2, N, heads, P, head)."""
+
+    def rule(call: Call) -> Tensors:
+        x, weight = call.shape(0), call.shape(1)
+        heads = call.integer("num_heads", 0)
+        if len(x) != 3 or len(weight) != 2 or heads < 1:
+            raise UnknownShape(f"a sequence {list(x)} and weights {list(weight)} for {heads} heads")
+        sizes = call.integers("qkv_hidden_sizes") or (weight[1] // 3,) * 3
+        before = call.shape(past)[3] if call.has(past) else 0
+        out: Shape = (*x[:2], sizes[2])
+        present = (2, x[0], heads, before + x[1], sizes[1] // heads)
+        kind = dtype or call.dtype(bias)
+        return (Tensor(out, kind), Tensor(present, kind))
+
+    return rule
+
+
+def multi_head_attention(call: Call) -> Tensors:
+    """Attention proper: Q (N, S, D), K and V alike or (N, heads, L, head); or all packed as (N, S, heads, 3, head)."""
+    q, heads = call.tensor(0), call.integer("num_heads", 0)
+    if heads < 1 or len(q.shape) not in (3, 5):
+        raise UnknownShape(f"queries {list(q.shape)} for {heads} heads")
+    past = call.shape(6)[2] if call.has(6) and len(call.shape(6)) == 4 else 0
+    if len(q.shape) == 5:
+        keys, head, width = q.shape[1], q.shape[4], q.shape[2] * q.shape[4]
+    elif not call.has(1):
+        raise UnknownShape("its keys are missing")
+    else:
+        key = call.shape(1)
+        keys, head = (key[2], key[3]) if len(key) == 4 else (key[1], q.shape[2] // heads)
+        value = call.shape(2) if call.has(2) else q.shape
+        width = value[1] * value[3] if len(value) == 4 else value[-1]
+        if len(key) == 5:  # keys and values packed as (N, L, heads, 2, head)
+            width = q.shape[2]
+    total = past + keys
+    present = [Tensor((q.shape[0], heads, total, h), q.dtype) for h in (head, width // heads)]
+    scores = Tensor((q.shape[0], heads, q.shape[1], total), q.dtype)
+    return (Tensor((*q.shape[:2], width), q.dtype), *present, scores)
+
+
+def group_query_attention(call: Call) -> Tensors:
+    """Several query heads share one head of keys and values; Q, K, V may be packed into the first operand."""
+    q = call.tensor(0)
+    heads, kv_heads = call.integer("num_heads", 0), call.integer("kv_num_heads", 0)
+    if len(q.shape) != 3 or heads < 1 or kv_heads < 1:
+        raise UnknownShape(f"queries {list(q.shape)} for {heads} and {kv_heads} heads")
+    head = q.shape[2] // heads if call.has(1) else q.shape[2] // (heads + 2 * kv_heads)
+    past = call.shape(3)[2] if call.has(3) else 0
+    present = Tensor((q.shape[0], kv_heads, past + q.shape[1], head), q.dtype)
+    return (Tensor((*q.shape[:2], heads * head), q.dtype), present, present)
+
+
+def skip_normalization(call: Call) -> Tensors:
+    """The sum of input and skip, normalised; then mean, inverse deviation, and the sum itself."""
+    x = call.tensor(0)
+    kept = Tensor((*x.shape[:-1], 1))
+    return (x, kept, kept, x)
+
+
+def embed_normalization(call: Call) -> Tensors:
+    """Word, position and segment embeddings, summed and normalised; then the mask's ends, and the sum."""
+    ids, words = call.shape(0), call.tensor(2)
+    out = Tensor((*ids, words.shape[-1]), words.dtype)
+    return (out, Tensor(ids[:1], "int32"), out)
+
+
+def bias_split_gelu(call: Call) -> Tensors:
+    x = call.tensor(0)
+    return (Tensor((*x.shape[:-1], x.shape[-1] // 2), x.dtype),)
+
+
+def quantized_pair(call: Call) -> Tensors:
+    """Element-wise over two quantised tensors: each is followed by its scale and zero point."""
+    return (Tensor(broadcast(call.shape(0), call.shape(3)), call.dtype(0)),)
+
+
+def quantized_where(call: Call) -> Tensors:
+    return (Tensor(broadcast(call.shape(0), call.shape(1), call.shape(4)), call.dtype(1)),)
+
+
+def quantized_concat(call: Call) -> Tensors:
+    """The result's scale and zero point come first, then each tensor with its own."""
+    tensors = [call.tensor(k) for k in range(2, len(call.operands), 3)]
+    if not tensors:
+        raise UnknownShape("it reads nothing")
+    first, axis = tensors[0].shape, call.integer("axis", 1) % max(len(tensors[0].shape), 1)
+    if any(len(t.shape) != len(first) for t in tensors):
+        raise UnknownShape("its tensors differ in rank")
+    joined = sum(t.shape[axis] for t in tensors)
+    return (Tensor((*first[:axis], joined, *first[axis + 1 :]), tensors[0].dtype),)
+
+
+def dynamic_quantize_lstm(call: Call) -> Tensors:
+    """As LSTM, with weights transposed: W (directions, in, 4 * hidden), R (directions, hidden, 4 * hidden)."""
+    x, weight = call.tensor(0), call.shape(2)
+    if len(x.shape) != 3 or len(weight) != 3:
+        raise UnknownShape(f"a sequence {list(x.shape)} and recurrent weights {list(weight)}")
+    last = Tensor((weight[0], x.shape[1], weight[1]))
+    return (Tensor((x.shape[0], weight[0], x.shape[1], weight[1])), last, last)
+
+
+def reorder_output(call: Call) -> Tensors:
+    x = call.tensor(0)
+    return (Tensor((x.shape[0], call.integer("channels", x.shape[1]), *x.shape[2:]), x.dtype),)
+
+
+_SAME = [
+    "BiasAdd",
+    "BiasDropout",
+    "BiasGelu",
+    "BiasSoftmax",
+    "FastGelu",
+    "Gelu",
+    "GroupNorm",
+    "Inverse",
+    "MoE",
+    "QLinearLeakyRelu",
+    "QLinearSigmoid",
+    "QLinearSoftmax",
+    "QMoE",
+    "QuickGelu",
+    "ReorderInput",
+    "RotaryEmbedding",
+    "GemmaRotaryEmbedding",
+    "SimplifiedLayerNormalization",
+    "Trilu",
+]
+
+FUSED: Mapping[str, Rule] = {
+    **dict.fromkeys(_SAME, same),
+    "FusedConv": convolution(),
+    "FusedGemm": gemm(),
+    "GemmFastGelu": matmul(),
+    **dict.fromkeys(("FusedMatMul", "TransposeMatMul", "FusedMatMulActivation"), fused_matmul),
+    **dict.fromkeys(("MatMulIntegerToFloat", "DynamicQuantizeMatMul"), matmul(dtype="float32")),
+    **dict.fromkeys(("MatMulNBits", "MatMulBnb4", "MatMulFpQ4"), matmul_packed),
+    "QGemm": quantized_gemm,
+    "Attention": attention(),
+    "QAttention": attention(past=8),
+    **dict.fromkeys(("MultiHeadAttention", "DecoderMaskedMultiHeadAttention"), multi_head_attention),
+    "GroupQueryAttention": group_query_attention,
+    **dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), skip_normalization),
+    "SkipGroupNorm": lambda call: (call.tensor(0), call.tensor(0)),
+    "EmbedLayerNormalization": embed_normalization,
+    "BiasSplitGelu": bias_split_gelu,
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), quantized_pair),
+    "QLinearWhere": quantized_where,
+    "QLinearConcat": quantized_concat,
+    **dict.fromkeys(("QLinearAveragePool", "NhwcMaxPool"), pool_channels_last),
+    "QLinearGlobalAveragePool": global_pool,
+    "QLinearReduceMean": reduced,
+    "DynamicQuantizeLSTM": dynamic_quantize_lstm,
+    "ReorderOutput": reorder_output,
+}

@@ -1,0 +1,330 @@
+"""A walk through the nodes of an ONNX graph, in order, that gives each its operands, its output shapes, and a Node.
+
+Bodies of If, Loop and Scan are walked in place (control.py), so a Graph has no other graphs within.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from narformer.errors import ModelError, ShapeError
+from narformer.frontends.arithmetic import LARGEST, computed
+from narformer.frontends.call import Call, Rule, UnknownShape, Value, attributes_of
+from narformer.frontends.rebinding import Rebatched
+from narformer.frontends.rules_compute import RULES as COMPUTE_RULES
+from narformer.frontends.rules_fused import FUSED
+from narformer.frontends.rules_layout import RULES as LAYOUT_RULES
+from narformer.frontends.shapes import checked, inferred
+from narformer.frontends.tensors import DTYPES, contents
+from narformer.graph import Attribute, Node, Operand, Shape, Tensor
+
+if TYPE_CHECKING:
+    from narformer.frontends.control import Handler
+
+RULES: Mapping[str, Rule] = {**COMPUTE_RULES, **LAYOUT_RULES}
+STANDARD = ("", "ai.onnx")
+# Nodes and iterations within bodies: beyond this a file is a bomb, or no network whose latency can be predicted.
+MOST_IN_BODIES = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The value of a sequence: each of its tensors. held: what a tensor in it is like, where there is none."""
+
+    items: tuple[Operand, ...]
+    held: Tensor = Tensor(())  # noqa: RUF009 - immutable
+
+
+Item = Operand | Listed | None  # None: an optional value that is absent
+
+
+@dataclass(slots=True)
+class Scope:
+    """Names of one graph, and of the graphs around it."""
+
+    names: dict[str, Item]
+    outer: Scope | None = None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names or (self.outer is not None and name in self.outer)
+
+    def __getitem__(self, name: str) -> Item:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.names:
+                return scope.names[name]
+            scope = scope.outer
+        raise KeyError(name)
+
+
+@dataclass(slots=True)
+class Walk:
+    """The Nodes found so far, and what is known of their contents.
+
+    opsets: version by domain. stated: shapes that the file states and that are believed.
+    batch: set when the network is read with another batch size than it declares.
+    """
+
+    label: str
+    opsets: Mapping[str, int]
+    stated: Mapping[str, Tensor]
+    batch: Rebatched | None = None
+    nodes: list[Node] = field(default_factory=list)
+    _tensors: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    _held: dict[str, Value | None] = field(default_factory=dict)
+    computed: dict[tuple[int, int], Value] = field(default_factory=dict)
+    _spent: int = 0
+
+    def weight(self, tensor: onnx.TensorProto, name: str) -> Operand:
+        """A constant of the file, under the name by which nodes share it."""
+        shape = Tensor(tuple(tensor.dims), DTYPES.get(tensor.data_type, "float32"))
+        self._tensors[name] = tensor
+        return Operand(checked(shape, name, self.label), name=name)
+
+    def constant(self, value: Value, name: str) -> Operand:
+        """A constant whose value is known."""
+        self._held[name] = value
+        dtype = str(value.dtype) if value.dtype.kind in "iufb" else "string"
+        return Operand(Tensor(value.shape, dtype), name=name)
+
+    def contents(self, item: Item) -> Value | None:
+        """What a value holds: a small constant, or shape arithmetic; None where it is not known."""
+        if not isinstance(item, Operand):
+            return None
+        if item.source is not None:
+            return self.computed.get((item.source, item.output))
+        name = item.name
+        if name not in self._held:
+            tensor = self._tensors.get(name)
+            self._held[name] = None if tensor is None else contents(tensor, LARGEST)
+        return self._held[name]
+
+    def spend(self, amount: int, node: onnx.NodeProto) -> None:
+        """Count what bodies and sequences unfold to. Raises ModelError beyond MOST_IN_BODIES."""
+        self._spent += amount
+        if self._spent > MOST_IN_BODIES:
+            raise ModelError(
+                f"{self.label}: node {_name(node)!r} ({node.op_type}) unfolds to more than {MOST_IN_BODIES} nodes"
+            )
+
+    def run(self, nodes: Sequence[onnx.NodeProto], scope: Scope, prefix: str = "") -> None:
+        """Walk nodes that are in topological order; their outputs become names of the scope."""
+        from narformer.frontends.control import CONTROL
+
+        names = scope.names
+        for node in nodes:
+            op, domain = node.op_type, node.domain
+            handler = CONTROL.get(op) if domain in STANDARD else None
+            if prefix:
+                self.spend(1, node)
+            if handler is not None:
+                self._control(handler, node, scope, prefix)
+                continue
+            items: list[Item] = []
+            for value in node.input:
+                if not value:
+                    items.append(None)
+                    continue
+                item = names.get(value)
+                items.append(self.read(value, scope, node) if item is None else item)
+            if op == "Identity" and items and not isinstance(items[0], Operand):
+                self._control(CONTROL["Optional"], node, scope, prefix)
+                continue
+            for position, item in enumerate(items):
+                if isinstance(item, Listed):
+                    raise ModelError(
+                        f"{self.label}: node {_name(node)!r} ({op}) reads {node.input[position]!r}, which is a sequence"
+                    )
+            self._append(node, items, scope, prefix)  # type: ignore[arg-type]
+
+    def _control(self, handler: Handler, node: onnx.NodeProto, scope: Scope, prefix: str) -> None:
+        try:
+            handler(self, node, scope, prefix)
+        except (UnknownShape, ValueError, TypeError, IndexError, OverflowError) as error:
+            reason = str(error) if isinstance(error, UnknownShape) else "it is malformed"
+            raise ModelError(f"{self.label}: node {_name(node)!r} ({node.op_type}) cannot be read: {reason}") from None
+
+    def read(self, value: str, scope: Scope, node: onnx.NodeProto) -> Item:
+        """The value of a name. Raises ModelError for one that nothing computes, ShapeError for one of unknown shape."""
+        try:
+            return scope[value]
+        except KeyError:
+            raise ShapeError(
+                f"{self.label}: node {_name(node)!r} ({node.op_type}) reads {value!r}, "
+                "which nothing computes, or whose shape cannot be inferred"
+            ) from None
+
+    def _append(self, node: onnx.NodeProto, items: list[Operand | None], scope: Scope, prefix: str) -> None:
+        attributes = attributes_of(node)
+        outputs = list(node.output)
+        op = node.op_type
+        tensors: Sequence[Tensor] | None = None
+        call = None
+        if not prefix:
+            tensors = self._believed(outputs)
+        if tensors is None:
+            call = self._call(node, items, attributes)
+            tensors = self._shapes(call, scope, outputs, prefix)
+        for name, tensor in zip(outputs, tensors, strict=False):
+            checked(tensor, name, self.label)
+        if op == "Reshape" and items and items[0] is not None and items[0].tensor.elements != tensors[0].elements:
+            raise ShapeError(
+                f"{self.label}: node {_name(node)!r} reshapes {_spell(items[0].tensor.shape)} to "
+                f"{_spell(tensors[0].shape)}: sizes are fixed inside the network; export it with the shapes you want"
+            )
+        index = len(self.nodes)
+        named = [(name, tensor) for name, tensor in zip(outputs, tensors, strict=False) if name]
+        self.nodes.append(
+            Node(
+                name=prefix + (node.name or (named[0][0] if named else op)),
+                op=op,
+                domain="" if node.domain in STANDARD else node.domain,
+                operands=tuple([item for item in items if item is not None]),
+                outputs=tuple([tensor for _, tensor in named]),
+                attributes=attributes,
+            )
+        )
+        for port, (name, tensor) in enumerate(named):
+            scope.names[name] = Operand(tensor, index, port)
+        if len(named) == len(outputs) and named and named[0][1].elements <= LARGEST and node.domain in STANDARD:
+            values = computed(call or self._call(node, items, attributes), tensors)
+            for port, value in enumerate(values or ()):
+                self.computed[index, port] = value
+
+    def emit(
+        self, node: onnx.NodeProto, items: Sequence[Item], outputs: Sequence[Tensor], prefix: str
+    ) -> list[Operand]:
+        """A Node for what control flow or a sequence operator does; its outputs as operands of others."""
+        operands: list[Operand] = []
+        for item in items:
+            operands += [item] if isinstance(item, Operand) else item.items if isinstance(item, Listed) else []
+        self.spend(1 + len(operands) // 16, node)
+        index = len(self.nodes)
+        for tensor in outputs:
+            checked(tensor, _name(node), self.label)
+        self.nodes.append(
+            Node(
+                name=prefix + _name(node),
+                op=node.op_type,
+                domain="",
+                operands=tuple(operands),
+                outputs=tuple(outputs),
+                attributes=attributes_of(node),
+            )
+        )
+        return [Operand(tensor, index, port) for port, tensor in enumerate(outputs)]
+
+    def _believed(self, outputs: list[str]) -> list[Tensor] | None:
+        stated = self.stated
+        tensors = []
+        for name in outputs:
+            tensor = stated.get(name)
+            if tensor is None:
+                return None
+            tensors.append(tensor)
+        return tensors or None
+
+    def _call(self, node: onnx.NodeProto, items: list[Operand | None], attributes: Mapping[str, Attribute]) -> Call:
+        def value(position: int) -> Value | None:
+            return self.contents(items[position]) if position < len(items) else None
+
+        domain = "" if node.domain in STANDARD else node.domain
+        return Call(
+            node,
+            self.opsets.get(domain, 1),
+            attributes,
+            [None if item is None else item.tensor for item in items],
+            value,
+            len(node.output),
+        )
+
+    def _shapes(self, call: Call, scope: Scope, outputs: list[str], prefix: str) -> Sequence[Tensor]:
+        node = call.node
+        rule = rule_of(node)
+        try:
+            try:
+                if rule is None:
+                    return inferred(call, self.opsets)
+                if self.batch is not None:
+                    return self._rebatched(call, rule, scope)
+                return rule(call)
+            except UnknownShape as error:
+                # What the file says is the next best; then what onnx makes of the node.
+                stated = self.stated.get(outputs[0]) if outputs and not prefix else None
+                if stated is not None:
+                    return [stated]
+                if rule is None or call.node.domain not in STANDARD:
+                    raise
+                try:
+                    return inferred(call, self.opsets)
+                except UnknownShape:
+                    raise error from None
+        except (UnknownShape, ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError) as error:
+            reason = str(error) if isinstance(error, UnknownShape) else "it is malformed"
+            raise ShapeError(
+                f"{self.label}: the output shape of node {_name(node)!r} ({node.domain or 'onnx'}.{node.op_type}) "
+                f"cannot be inferred: {reason}; export with fixed shapes, or bind the inputs with --input-shape"
+            ) from None
+
+    def _rebatched(self, call: Call, rule: Rule, scope: Scope) -> Sequence[Tensor]:
+        """Shapes by the rule, but with the new batch size where the file's constants hold the old one."""
+        batch, node = self.batch, call.node
+        assert batch is not None
+        second = scope[node.input[1]] if len(node.input) > 1 and node.input[1] else None
+        constant = isinstance(second, Operand) and second.is_weight
+        if node.op_type == "Reshape" and constant:
+            target = call.needed(1, "a shape")
+            shape = batch.reshape(node.input[0], call.shape(0), node.output[0], target)
+            if shape is not None:
+                return (Tensor(shape, call.dtype(0)),)
+        if node.op_type == "Expand" and constant:
+            return rule(_with_value(call, 1, batch.expand(call.needed(1, "a shape"))))
+        if node.op_type == "Resize" and call.has(3) and call.known(3) and call.shape(0)[0] == batch.new:
+            sizes = call.needed(3, "sizes")
+            if len(sizes) == len(call.shape(0)):
+                return rule(_with_value(call, 3, batch.expand(sizes)))
+        if node.op_type == "Concat":
+            return rule(_spread(call, batch))
+        return rule(call)
+
+
+def rule_of(node: onnx.NodeProto) -> Rule | None:
+    """Our rule for an operator; None where onnx has to be asked."""
+    if node.domain in STANDARD:
+        return RULES.get(node.op_type)
+    if node.domain.startswith("com.microsoft"):
+        return FUSED.get(node.op_type) or RULES.get(node.op_type)
+    return None
+
+
+def _with_value(call: Call, position: int, held: Shape) -> Call:
+    def value(k: int) -> Value | None:
+        return np.array(held, np.int64) if k == position else call.values(k)
+
+    return Call(call.node, call.opset, call.attributes, call.operands, value, call.outputs)
+
+
+def _spread(call: Call, batch: Rebatched) -> Call:
+    """Concat's operands, those that hold the old batch size (constants, such as a class token) widened to the new."""
+    axis = call.integer("axis", 1)
+    shapes = [t.shape for t in call.operands if t is not None]
+    if axis == 0 or not any(s and s[0] == batch.new for s in shapes):
+        return call
+    operands = [
+        Tensor((batch.new, *t.shape[1:]), t.dtype) if t is not None and t.shape and t.shape[0] == batch.old else t
+        for t in call.operands
+    ]
+    return Call(call.node, call.opset, call.attributes, operands, call.values, call.outputs)
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return str(node.name or next((o for o in node.output if o), node.op_type))
+
+
+def _spell(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "(no dimensions)"
