@@ -10,6 +10,8 @@ from narformer.datasets.cells import CellDataset
 from narformer.datasets.dataset import Dataset
 from narformer.datasets.nnlqp import NASBENCH201_DEVICE, load_nasbench201, load_nnlqp
 from narformer.datasets.nnmeter import load_nnmeter
+from narformer.datasets.onnxruntime_cpu import DEVICE as ONNXRUNTIME_CPU
+from narformer.datasets.onnxruntime_cpu import load_onnxruntime_cpu
 from narformer.errors import DataError
 
 # Hardware, runtime and batch of each device id.
@@ -19,18 +21,22 @@ DEVICES: Mapping[str, str] = {
     "adreno630": "Pixel 3 XL GPU (Adreno 630), TFLite 2.1, batch 1",
     "myriadvpu": "Intel Myriad X VPU, OpenVINO 2019R2, batch 1",
     NASBENCH201_DEVICE: "NVIDIA GTX 1660 GPU, TensorRT 7.1, float32, batch 1",
+    ONNXRUNTIME_CPU: "AMD EPYC (Milan), one core, ONNX Runtime 1.32, float32, batch 1",
 }
 
 
 def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
-    """`nnmeter`, `nnlqp/nasbench201`, or the path of a directory in NNLQP's layout; otherwise DataError."""
+    """`nnmeter`, `nnlqp/nasbench201`, `onnxruntime-cpu`, or a directory in NNLQP's layout; otherwise DataError."""
     if name == "nnmeter":
         return load_nnmeter(root)
     if name == "nnlqp/nasbench201":
         return load_nasbench201(root)
+    if name == "onnxruntime-cpu":
+        return load_onnxruntime_cpu()
     if Path(name).is_dir():
         return load_nnlqp(name)
-    raise DataError(f"no dataset {name!r}: neither nnmeter, nnlqp/nasbench201, nor a directory in NNLQP's layout")
+    known = "nnmeter, nnlqp/nasbench201, onnxruntime-cpu"
+    raise DataError(f"no dataset {name!r}: neither one of {known}, nor a directory in NNLQP's layout")
 
 
 def load_cells(space: str, root: str | Path | None = None, file: Path | None = None) -> CellDataset:

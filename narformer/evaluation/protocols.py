@@ -108,6 +108,15 @@ _ALL = (
     ),
     Protocol("nnmeter/few-samples", "50 to 1000 training networks", "nnmeter", few_samples),
     Protocol("nnlqp/nasbench201", "the official 1800/200 split of one NNLQP family", "nnlqp/nasbench201", in_domain),
+    Protocol(
+        "onnxruntime-cpu/in-domain", "our own measurements: train rows to test rows", "onnxruntime-cpu", in_domain
+    ),
+    Protocol(
+        "onnxruntime-cpu/leave-one-family-out",
+        "our own measurements: all families but one to that one; `named` are architectures of no family",
+        "onnxruntime-cpu",
+        leave_one_family_out,
+    ),
     Protocol("nnlqp/in-domain", "NNLQP's own stages, one platform", None, in_domain, one_device=True),
     Protocol("nnlqp/leave-one-family-out", "all families but one, one platform", None, leave_one_family_out, True),
     Protocol("nnlqp/multi-platform", "NNLQP's own stages, one model for all platforms", None, in_domain),

@@ -1,0 +1,104 @@
+"""Measures the dataset `onnxruntime-cpu` on this machine, or writes its table from two such runs.
+
+    python benchmarks/measure_dataset.py measure --store first.sqlite
+    python benchmarks/measure_dataset.py measure --store second.sqlite
+    python benchmarks/measure_dataset.py write first.sqlite second.sqlite onnxruntime-cpu.csv
+
+Each run takes about an hour on one core; killed at any moment, the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import time
+from functools import partial
+from pathlib import Path
+
+from narformer.datasets.onnxruntime_cpu import Planned, planned
+from narformer.families.registry import build
+from narformer.measurement.session import Network, Outcome, Settings, measure, pinned, summary
+from narformer.measurement.store import Store
+from narformer.measurement.timing import Plan
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    actions = parser.add_subparsers(dest="action", required=True)
+    run = actions.add_parser("measure", help="measure every network of the plan")
+    run.add_argument("--store", required=True, type=Path)
+    run.add_argument("--budget", type=float, default=1.0, help="seconds of timed runs a network, at most")
+    run.add_argument("--limit", type=int, help="only the first so many networks")
+    run.add_argument("--pin", type=int, help="core to run on")
+    run.add_argument("--again", action="store_true", help="measure also what the store has")
+    write = actions.add_parser("write", help="write the table")
+    write.add_argument("first", type=Path)
+    write.add_argument("second", type=Path)
+    write.add_argument("table", type=Path)
+    arguments = parser.parse_args()
+    if arguments.action == "measure":
+        measure_all(arguments)
+    else:
+        write_table(arguments.first, arguments.second, arguments.table)
+
+
+def measure_all(arguments: argparse.Namespace) -> None:
+    rows = planned()[: arguments.limit]
+    started, done = time.monotonic(), 0
+
+    def report(outcome: Outcome) -> None:
+        nonlocal done
+        done += 1
+        result = outcome.measurement
+        figure = result.failure or f"{result.latency_ms:9.2f} ms ± {result.spread_ms:.2f}, drift {result.drift:.3f}"
+        minutes = (time.monotonic() - started) / 60
+        print(f"{done:5d}/{len(rows)} {minutes:6.1f} min  {outcome.name:28s} {figure}", flush=True)
+
+    networks = [Network(row.id, partial(_build, row)) for row in rows]
+    cores = None if arguments.pin is None else pinned(arguments.pin, 1)
+    settings = Settings(cores=cores, timeout_s=120.0, plan=Plan(budget_s=arguments.budget))
+    with Store.open(arguments.store) as store:
+        outcomes = measure(networks, settings=settings, store=store, again=arguments.again, report=report)
+    print(summary(outcomes))
+
+
+def _build(row: Planned) -> bytes:
+    source = row.source
+    model = build(source.family, source.config, source.version, input_size=source.input_size)
+    return bytes(model.SerializeToString())
+
+
+def write_table(first: Path, second: Path, table: Path) -> None:
+    """A row a network that the first run measured; networks that the second one lacks have no second latency."""
+    columns = ("id", "family", "version", "config", "input_size", "split")
+    figures = ("latency_ms", "again_ms", "spread_ms", "peak_memory_mb")
+    with Store.open(first) as one, Store.open(second) as two:
+        before = {m.model: m for m in one.find(failed=False)}
+        after = {m.model: m.latency_ms for m in two.find(failed=False)}
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*columns, *figures])
+        for row in planned():
+            found = before.get(row.id)
+            if found is None or found.latency_ms is None:
+                continue
+            again = after.get(row.id)
+            memory = "" if found.peak_memory_bytes is None else f"{found.peak_memory_bytes / 2**20:.1f}"
+            source = row.source
+            writer.writerow(
+                [
+                    *(row.id, source.family, source.version, source.config, source.input_size or "", row.split),
+                    f"{found.latency_ms:.4g}" if found.latency_ms < 1 else f"{found.latency_ms:.5g}",
+                    "" if again is None else f"{again:.5g}",
+                    f"{found.spread_ms or 0:.2g}",
+                    memory,
+                ]
+            )
+    drifts = [m.drift for m in before.values()]
+    print(f"{len(before)} networks; drift of the reference {min(drifts):.3f} to {max(drifts):.3f}, ", end="")
+    print(f"median {statistics.median(drifts):.3f}")
+
+
+if __name__ == "__main__":
+    main()

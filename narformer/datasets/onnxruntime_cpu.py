@@ -1,0 +1,92 @@
+"""Ours: networks of every family, and architectures known by name, timed with ONNX Runtime on one CPU core.
+
+The table `onnxruntime-cpu.csv` beside this file has a row a network: what rebuilds it (family, version, config, input
+size), and its latency in two processes of their own, with the spread of the repeats of the first.
+How it was measured is in docs/datasets.md; `benchmarks/measure_dataset.py` does it again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from narformer.datasets.dataset import Dataset, FamilySource, sha1_order
+from narformer.datasets.table import milliseconds, read_table
+from narformer.errors import DataError
+from narformer.families import named
+from narformer.families.registry import FAMILIES, sample
+
+TABLE = Path(__file__).parent / "onnxruntime-cpu.csv"
+DEVICE = "amd-epyc-milan-onnxruntime1.32-cpu-fp32-t1-b1"
+PER_FAMILY = 110
+SEED = 7
+# Every other variant of a family has its own input size; the others take turns.
+SIZES = (96, 128, 160, 192, 256)
+SMALL_SIZES = (16, 48, 64)  # nasbench201, whose own is 32
+TEST_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One network to measure."""
+
+    id: str
+    source: FamilySource
+    split: str
+
+
+def planned() -> list[Planned]:
+    """The networks of the dataset, families taking turns, so that the first thousand are as varied as all."""
+    rounds: list[list[tuple[str, FamilySource]]] = [[] for _ in range(PER_FAMILY)]
+    for family in FAMILIES:
+        others = SMALL_SIZES if family == "nasbench201" else SIZES
+        for turn, variant in enumerate(sample(family, PER_FAMILY, seed=SEED)):
+            size = others[turn // 2 % len(others)] if turn % 2 else None
+            source = FamilySource(family, variant.config, variant.version, size)
+            rounds[turn].append((f"{family}_{turn}", source))
+    for version in named.VERSIONS:
+        for turn, size in enumerate(named.sizes(version)):
+            rounds[turn].append((f"{version}_{size}", FamilySource("named", str(size), version)))
+    rows = [row for turn in rounds for row in turn]
+    tests = set(sha1_order([name for name, _ in rows])[: round(TEST_SHARE * len(rows))].tolist())
+    return [Planned(name, source, "test" if k in tests else "train") for k, (name, source) in enumerate(rows)]
+
+
+def load_onnxruntime_cpu(path: Path = TABLE) -> Dataset:
+    """All measured networks; the latency is the geometric mean of the two processes'. Raises DataError."""
+    columns = ("id", "family", "version", "config", "input_size", "split", "latency_ms", "again_ms")
+    rows = read_table(path, columns)
+    both = np.log(milliseconds(path, rows, ("latency_ms", "again_ms")))
+    if np.isnan(both).all(axis=1).any():
+        raise DataError(f"{path}: a row without a latency")
+    return Dataset(
+        name="onnxruntime-cpu",
+        ids=tuple(r["id"] for r in rows),
+        sources=tuple(
+            FamilySource(r["family"], r["config"], r["version"], int(r["input_size"]) if r["input_size"] else None)
+            for r in rows
+        ),
+        family=tuple(r["family"] for r in rows),
+        split=tuple(r["split"] for r in rows),
+        targets=np.exp(np.nanmean(both, axis=1, keepdims=True)),
+        devices=(DEVICE,),
+    )
+
+
+def repeatability(path: Path = TABLE) -> dict[str, float]:
+    """How far the second process was from the first, in percent: median, 90th and 99th percentile, mean and bias."""
+    rows = read_table(path, ("latency_ms", "again_ms"))
+    both = milliseconds(path, rows, ("latency_ms", "again_ms"))
+    ratio = both[:, 1] / both[:, 0]
+    error = 100 * np.abs(ratio - 1)[np.isfinite(ratio)]
+    return {
+        "networks": len(error),
+        "mean": float(error.mean()),
+        "median": float(np.median(error)),
+        "p90": float(np.quantile(error, 0.9)),
+        "p99": float(np.quantile(error, 0.99)),
+        "bias": float(100 * math.expm1(np.nanmedian(np.log(ratio)))),
+    }
