@@ -7,10 +7,11 @@ never nodes of their own, and the tensors fed from outside are the Graph's `inpu
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -237,6 +238,10 @@ _DEFAULTS: Mapping[str, Attribute] = MappingProxyType(
 )
 
 
+# As many last nodes are compared with each other, which takes cubic time; no network that is used has more alike.
+ALIKE = 16
+
+
 def _stated(node: Node) -> list[tuple[str, Attribute]]:
     """Attributes by name, without those that say what ONNX assumes anyway; exporters differ in writing them."""
     stated = sorted(node.attributes.items())
@@ -272,12 +277,12 @@ def _canonical(graph: Graph) -> list[object]:
                 continue
             operands: list[object] = []
             for o in graph.nodes[index].operands:
-                kind = (o.tensor.shape, o.tensor.dtype)
                 if o.source is None:
                     number = numbers.setdefault(o.name, len(numbers)) if uses[o.name] > 1 else None
-                    operands.append(("weight", kind, number))
+                    operands.append(("weight", o.tensor.shape, o.tensor.dtype, number))
                 elif o.source < 0:
-                    operands.append(("input", kind, numbers.setdefault(o.source, len(numbers))))
+                    given = graph.inputs[~o.source]
+                    operands.append(("input", given.shape, given.dtype, numbers.setdefault(o.source, len(numbers))))
                 else:
                     operands.append((numbers[o.source], o.output))
             numbers[index] = len(numbers)
@@ -286,19 +291,27 @@ def _canonical(graph: Graph) -> list[object]:
 
     numbers: dict[object, int] = {}
     records: list[object] = []
-    for alike in _last_nodes(graph, stated):
-        remaining = list(alike)
-        while remaining:
-            # Of last nodes that look the same, the one whose walk reads first in the alphabet; mostly there is but one.
-            trials = [(repr(walk(last, dict(numbers))), last) for last in remaining] if len(remaining) > 1 else []
-            chosen = min(trials)[1] if trials else remaining[0]
-            records += walk(chosen, numbers)
-            remaining.remove(chosen)
+
+    def outlook(last: int) -> tuple[str, list[str]]:
+        """What the walk from `last` would write next, and then those from each other last node."""
+        after = dict(numbers)
+        written = repr(walk(last, after))
+        others = itertools.chain(*waiting) if sum(map(len, waiting)) <= ALIKE else ()
+        return written, sorted(repr(walk(other, dict(after))) for other in others if other != last)
+
+    waiting = _last_nodes(graph, stated)
+    while waiting:
+        # Of last nodes that look the same, the one whose outlook is first in the alphabet; mostly there is but one.
+        alike = waiting[0]
+        chosen = min(alike[:ALIKE], key=outlook) if len(alike) > 1 else alike[0]
+        records += walk(chosen, numbers)
+        alike.remove(chosen)
+        waiting = waiting if alike else waiting[1:]
     unread = [(t.shape, t.dtype) for k, t in enumerate(graph.inputs) if ~k not in numbers]
     return [records, sorted(unread)]
 
 
-def _last_nodes(graph: Graph, stated: list[tuple[object, ...]]) -> list[list[int]]:
+def _last_nodes(graph: Graph, stated: Sequence[tuple[object, ...]]) -> list[list[int]]:
     """Nodes that no other reads, in groups of those that compute the same from the inputs."""
     read = {source for node in graph.nodes for source in node.sources}
     last = [index for index in range(len(graph.nodes)) if index not in read]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from narformer.errors import ModelError
-from narformer.graph import Graph, Node, Operand, Tensor
+from narformer.graph import Attribute, Graph, Node, Operand, Tensor
 
 X = Tensor((1, 8))
 
@@ -82,6 +86,105 @@ def test_hash_tells_the_outputs_of_a_split_apart() -> None:
         return Graph((split, Node("r", "Relu", (Operand(Tensor((1, 4)), 0, port),), (Tensor((1, 4)),))), (X,))
 
     assert reads(0).hash != reads(1).hash
+
+
+@pytest.mark.parametrize(
+    ("op", "default", "other"),
+    [
+        ("Conv", {"group": 1}, {"group": 2}),
+        ("Conv", {"dilations": (1, 1), "strides": (1, 1), "pads": (0, 0, 0, 0)}, {"strides": (1, 2)}),
+        ("Conv", {"kernel_shape": (3, 3)}, {"kernel_shape": (3, 1)}),
+        ("Conv", {"auto_pad": "NOTSET"}, {"auto_pad": "SAME_UPPER"}),
+        ("BatchNormalization", {"epsilon": float(np.float32(1e-5))}, {"epsilon": 1e-3}),
+        ("Gemm", {"alpha": 1.0, "beta": 1.0, "transA": 0}, {"beta": 0.5}),
+        ("MaxPool", {"ceil_mode": 0}, {"ceil_mode": 1}),
+    ],
+)
+def test_an_attribute_that_states_the_default_counts_as_absent(
+    op: str, default: dict[str, Attribute], other: dict[str, Attribute]
+) -> None:
+    x, weight = Tensor((1, 4, 8, 8)), Operand(Tensor((4, 4, 3, 3)), name="w")
+
+    def hash_of(attributes: dict[str, Attribute], domain: str = "") -> str:
+        return Graph((Node("n", op, (Operand(x, ~0), weight), (x,), attributes, domain),), (x,)).hash
+
+    assert hash_of(default) == hash_of({})
+    assert hash_of(other) != hash_of({})
+    assert hash_of(default, "com.example") != hash_of({}, "com.example")  # whose defaults nobody knows
+
+
+def two_rings(crossed: bool) -> Graph:
+    """Every node's neighbourhood, however wide, looks like that of its peers in the other network."""
+    join = ((1, 2), (4, 5)) if not crossed else ((1, 4), (2, 5))
+    nodes = [node("", "Neg", ~0, weight=f"w{i}") if i % 3 == 0 else node("", "Relu", i // 3 * 3) for i in range(6)]
+    nodes += [node("", "Add", *pair) for pair in join]
+    return Graph((*nodes, node("", "Add", 6, 7)), (X,))
+
+
+def test_hash_tells_apart_what_looks_alike_from_every_node() -> None:
+    assert two_rings(False).hash != two_rings(True).hash
+
+
+@st.composite
+def small_graphs(draw: st.DrawFn) -> Graph:
+    nodes = []
+    for index in range(draw(st.integers(1, 5))):
+        sources = draw(st.lists(st.integers(-2, index - 1), min_size=1, max_size=2))
+        weight = draw(st.sampled_from(["", "", "w", "v"]))
+        nodes.append(node(str(index), draw(st.sampled_from(["Neg", "Add"])), *sources, weight=weight))
+    return Graph(tuple(nodes), (X, X))
+
+
+def shuffled(graph: Graph, order: Sequence[int], inputs: Sequence[int] = (0, 1)) -> tuple[Node, ...]:
+    """The nodes in another order, which need not be a Graph's; operands follow."""
+    place = {old: new for new, old in enumerate(order)} | {~k: ~inputs[k] for k in range(len(inputs))}
+    return tuple(
+        replace(
+            graph.nodes[old],
+            name="",
+            operands=tuple(
+                o if o.source is None else replace(o, source=place[o.source]) for o in graph.nodes[old].operands
+            ),
+        )
+        for old in order
+    )
+
+
+def written(nodes: Sequence[Node]) -> str:
+    """The nodes as text, weights by the order of their first use."""
+    names = [o.name for n in nodes for o in n.weights]
+    number = {name: names.index(name) for name in names}
+    return repr([[n.op, [(o.source, number.get(o.name)) for o in n.operands]] for n in nodes])
+
+
+def smallest(graph: Graph) -> str:
+    """The first in the alphabet of the texts of all orders: the same for the same network, and only then."""
+    orders = itertools.permutations(range(len(graph)))
+    return min(written(shuffled(graph, order, inputs)) for order in orders for inputs in ((0, 1), (1, 0)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(small_graphs(), small_graphs(), st.data())
+def test_same_hash_means_same_network_and_the_reverse(one: Graph, two: Graph, data: st.DataObject) -> None:
+    assert (one.hash == two.hash) == (smallest(one) == smallest(two))
+    # Independent draws are seldom the same; one that differs in a single operand is more often.
+    index = data.draw(st.integers(0, len(one) - 1))
+    changed = list(one.nodes)
+    position = data.draw(st.integers(0, len(one.nodes[index].sources) - 1))
+    operands = list(changed[index].operands)
+    operands[position] = Operand(X, data.draw(st.integers(-2, index - 1)))
+    changed[index] = replace(changed[index], operands=tuple(operands))
+    near = Graph(tuple(changed), one.inputs)
+    assert (one.hash == near.hash) == (smallest(one) == smallest(near))
+
+
+@given(small_graphs(), st.randoms(use_true_random=False))
+def test_hash_is_that_of_any_topological_order(graph: Graph, chance: random.Random) -> None:
+    order: list[int] = []
+    while len(order) < len(graph):
+        ready = [i for i, n in enumerate(graph.nodes) if i not in order and all(s < 0 or s in order for s in n.sources)]
+        order.append(chance.choice(ready))
+    assert Graph(shuffled(graph, order, (1, 0)), graph.inputs).hash == graph.hash
 
 
 values = st.one_of(
