@@ -167,6 +167,7 @@ _COMPUTE: Mapping[str, Callable[[Call, list[Value]], Computed]] = {
     "Sum": _fold(np.add),
     "Neg": _one(np.negative),
     "Abs": _one(np.abs),
+    "Relu": lambda call, v: np.asarray(np.maximum(v[0], np.zeros(1, v[0].dtype))).reshape(v[0].shape),
     "Floor": _one(np.floor),
     "Ceil": _one(np.ceil),
     "Round": _one(np.round),

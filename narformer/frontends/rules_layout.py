@@ -275,6 +275,15 @@ def generated(call: Call) -> Tensors:
     return (Tensor(call.integers("shape"), DTYPES.get(call.integer("dtype", 1), "float32")),)
 
 
+def constant_fill(call: Call) -> Tensors:
+    """What PyTorch wrote before ONNX had ConstantOfShape."""
+    dtype = DTYPES.get(call.integer("dtype", 1), "float32")
+    if not call.has(0):
+        return generated(call)
+    sizes = call.needed(0, "a shape") if call.integer("input_as_shape", 0) else call.shape(0)
+    return (Tensor(sizes + call.integers("extra_shape"), dtype),)
+
+
 def eye_like(call: Call) -> Tensors:
     return (Tensor(call.shape(0), DTYPES.get(call.integer("dtype", 0), call.dtype(0))),)
 
@@ -282,6 +291,19 @@ def eye_like(call: Call) -> Tensors:
 def window(call: Call) -> Tensors:
     """A Hann, Hamming or Blackman window."""
     return (Tensor(call.needed(0, "its length")[:1], DTYPES.get(call.integer("output_datatype", 1), "float32")),)
+
+
+def short_time_fourier(call: Call) -> Tensors:
+    """Frames of a signal (N, length, 1 or 2), each as frequencies, half of them where it is real."""
+    x, step = call.shape(0), call.needed(1, "its step")
+    if call.has(3):
+        length = call.needed(3, "its frame length")[0]
+    else:
+        length = call.shape(2)[0]
+    if len(x) < 2 or not step or step[0] < 1 or length < 1:
+        raise UnknownShape(f"a signal {list(x)} in frames of {length}")
+    frequencies = length // 2 + 1 if call.integer("onesided", 1) else length
+    return (Tensor((x[0], (x[1] - length) // step[0] + 1, frequencies, 2), call.dtype(0)),)
 
 
 def center_crop_pad(call: Call) -> Tensors:
@@ -334,9 +356,11 @@ RULES: Mapping[str, Rule] = {
     "NonZero": non_zero,
     "Unique": unique,
     **dict.fromkeys(("RandomNormal", "RandomUniform"), generated),
+    "ConstantFill": constant_fill,
     "EyeLike": eye_like,
     **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow"), window),
     "CenterCropPad": center_crop_pad,
     "Col2Im": column_to_image,
     "AffineGrid": affine_grid,
+    "STFT": short_time_fourier,
 }
