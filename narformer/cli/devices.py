@@ -1,4 +1,4 @@
-"""`narformer devices`: what the shipped predictor knows, and how well."""
+"""`narformer devices`: what the shipped predictor knows, and how well; with `--here`, what this machine can measure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import typer
 def devices(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON array, an object per device."),
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+    here: bool = typer.Option(False, "--here", help="List what this machine can measure instead."),
 ) -> None:
     """List the devices that can be predicted, with the error measured on held-out networks."""
+    if here:
+        _print_here(as_json)
+        return
     from narformer.predictor import default_predictor
 
     card = default_predictor(predictor).card
@@ -33,3 +37,27 @@ def devices(
     console.print(
         f"\nMAPE and share of networks within 10 %, on held-out networks; predictor {card.name}.", highlight=False
     )
+
+
+def _print_here(as_json: bool) -> None:
+    from narformer.measurement.here import available
+
+    entries = available()
+    if as_json:
+        print(json.dumps([entry.to_dict() for entry in entries], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for column in ("runtime", "processor", "device"):
+        table.add_column(column)
+    for entry in entries:
+        if not entry.missing:
+            table.add_row(entry.runtime, entry.processor, entry.device)
+    console = Console()
+    console.print(table)
+    print("\nIds are those of networks in float32 (fp32) at batch size 1 (b1), with one thread (t1).")
+    for entry in entries:
+        if entry.missing:
+            print(entry.missing)

@@ -1,8 +1,8 @@
 """Networks without weights become runnable: random weights of a sane scale, and inputs to feed.
 
 The time of a run hardly depends on the values, with two exceptions: numbers too small to be normal are many times
-slower on a CPU, and indices must exist. So activations keep their scale from layer to layer (He et al., 2015) and
-biases keep them from dying out.
+slower on a CPU, and indices must exist. So layers keep the scale of activations (LeCun et al., 1998), and biases keep
+them from dying out.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ def _floats(shape: Shape, use: _Use | None) -> Array:
     if op in ("Mul", "Div", "Pow"):
         return _uniform(shape, 0.5, 1.5)
     if len(shape) >= 2 and op != "Gather":
-        # Variance 2 / fan-in: the scale of activations is kept through a layer and its ReLU.
-        bound = math.sqrt(3 * 2 / max(_fan_in(shape, use), 1))
+        # Variance 1 / fan-in: what a layer sums up is as large as what it reads.
+        bound = math.sqrt(3 / max(_fan_in(shape, use), 1))
         return _uniform(shape, -bound, bound)
     return _uniform(shape, -1.0, 1.0) if op == "Gather" else _uniform(shape, -0.1, 0.1)
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 
 from narformer.errors import ConfigError
 from narformer.measurement.runtimes.onnxruntime import OnnxRuntime
+from narformer.measurement.runtimes.openvino import OpenVino
+from narformer.measurement.runtimes.pytorch import PyTorch
 from narformer.measurement.runtimes.runtime import Runtime
 
-RUNTIMES: Mapping[str, Runtime] = {runtime.name: runtime for runtime in (OnnxRuntime(),)}
+_ALL: tuple[Runtime, ...] = (OnnxRuntime(), OpenVino(), PyTorch(), PyTorch(compiled=True))
+RUNTIMES: Mapping[str, Runtime] = {runtime.name: runtime for runtime in _ALL}
 
 
 def runtime(name: str) -> Runtime:

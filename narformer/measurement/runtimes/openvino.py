@@ -1,0 +1,54 @@
+"""OpenVINO: CPU, and Intel's GPUs and NPUs where their drivers are present."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from narformer.errors import MissingExtraError, ModelError
+from narformer.measurement.timing import Run
+from narformer.measurement.weights import MAX_BYTES, Runnable
+
+
+@dataclass(frozen=True)
+class OpenVino:
+    """One stream, tuned for latency. Computes in float32 even where the processor could use bfloat16."""
+
+    name: str = "openvino"
+    install: str = "pip install 'narformer[openvino]'"
+
+    def version(self) -> str:
+        try:
+            import openvino
+        except ImportError as error:
+            raise MissingExtraError(f"OpenVINO is not installed: {self.install}") from error
+        return str(openvino.__version__)
+
+    def processors(self) -> tuple[str, ...]:
+        import openvino
+
+        # "GPU.0" and "GPU.1" are two of a kind: the first is meant.
+        return tuple(dict.fromkeys(name.partition(".")[0].lower() for name in openvino.Core().available_devices))
+
+    def load(self, network: Runnable, threads: int, processor: str) -> Run:
+        import openvino
+
+        if network.model.ByteSize() > MAX_BYTES:
+            raise ModelError(f"{network.graph.name}: its weights are beyond 2 GB, more than can be handed over at once")
+        settings: dict[str, str | int | bool] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        if processor == "cpu":
+            # The process is pinned as a whole; OpenVINO is not to choose other cores.
+            settings |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+        try:
+            core = openvino.Core()
+            model = core.read_model(network.model.SerializeToString(), b"")
+            request = core.compile_model(model, processor.upper(), settings).create_infer_request()
+            for name, array in network.inputs.items():
+                request.set_tensor(name, openvino.Tensor(array))
+            request.infer()
+        except Exception as error:  # OpenVINO raises RuntimeError and classes of its own
+            raise ModelError(f"{network.graph.name}: OpenVINO rejects it: {error}") from error
+
+        def run() -> None:
+            request.infer()
+
+        return run
