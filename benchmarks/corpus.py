@@ -13,6 +13,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -186,6 +187,20 @@ def read(case: Case, tally: Tally) -> None:
         tally.refused.append(reason)
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Exporters print whole graphs about what they cannot export, some of it from C++."""
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
@@ -203,7 +218,7 @@ def main() -> None:
             ("transformed", transformed(exported)),
         ):
             task = progress.add_task(label, total=None)
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            with _silence():
                 for case in cases:
                     if case.name.endswith("opset 16") and case.source == "PyTorch, traced":
                         exported.append(case)
@@ -215,11 +230,9 @@ def main() -> None:
     total = Tally()
     print(f"{'source':38s} {'models':>7s} {'read':>7s} {'with inputs':>12s} {'refused':>8s}")
     for source, tally in tallies.items():
-        total.models, total.read, total.bound = (
-            total.models + tally.models,
-            total.read + tally.read,
-            total.bound + tally.bound,
-        )
+        total.models += tally.models
+        total.read += tally.read
+        total.bound += tally.bound
         total.refused += tally.refused
         print(f"{source:38s} {tally.models:7d} {tally.read:7d} {tally.bound:12d} {len(tally.refused):8d}")
     print(f"{'all':38s} {total.models:7d} {total.read:7d} {total.bound:12d} {len(total.refused):8d}")

@@ -296,10 +296,7 @@ def window(call: Call) -> Tensors:
 def short_time_fourier(call: Call) -> Tensors:
     """Frames of a signal (N, length, 1 or 2), each as frequencies, half of them where it is real."""
     x, step = call.shape(0), call.needed(1, "its step")
-    if call.has(3):
-        length = call.needed(3, "its frame length")[0]
-    else:
-        length = call.shape(2)[0]
+    length = call.needed(3, "its frame length")[0] if call.has(3) else call.shape(2)[0]
     if len(x) < 2 or not step or step[0] < 1 or length < 1:
         raise UnknownShape(f"a signal {list(x)} in frames of {length}")
     frequencies = length // 2 + 1 if call.integer("onesided", 1) else length

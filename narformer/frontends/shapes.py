@@ -62,7 +62,7 @@ def bind_shapes(
             )
         if shape and batch_size is not None and info.name not in shapes:
             shape[0] = batch_size
-        elif shape and info.name not in shapes and (shape[0] == 0 and len(shape) > 1 or isinstance(shape[0], str)):
+        elif shape and info.name not in shapes and ((shape[0] == 0 and len(shape) > 1) or isinstance(shape[0], str)):
             shape[0] = 1  # early exporters wrote 0 for a dynamic batch
         unknown = [s for s in shape if isinstance(s, str)]
         if unknown:
