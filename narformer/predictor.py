@@ -311,22 +311,42 @@ def predict(
     batch_size: int | None = None,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     predictor: str | None = None,
+    store: str | Path | None = None,
+    measured: bool = True,
 ) -> list[Estimate]:
     """Latency in ms, with an interval, of one or several networks on each device, without running them.
+
+    A network that the store of measurements has on a device is answered from there (`source` is then "measured").
 
     models: paths of ONNX files, or Graphs. devices: ids, see `narformer devices`; all by default.
     batch_size, input_shapes: bind or override the sizes of the networks' inputs.
     predictor: name of a shipped predictor or path of one of your own.
-    Returns Estimates, network by network. Raises ModelError for a file that cannot be read, UnknownDeviceError.
+    store: path or URL; by default the user's, if there is one. measured: False to leave every store alone.
+    Returns Estimates, network by network. Raises ModelError for a file that cannot be read, UnknownDeviceError for a
+    device that the predictor does not know and on which the network was not measured, StoreError.
 
     >>> import narformer
     >>> narformer.predict("resnet18.onnx", devices="cortexA76cpu")  # doctest: +SKIP
     """
     from narformer.frontends.onnx import read_onnx
+    from narformer.measurement.answers import answer, existing_store
 
     several = [models] if isinstance(models, str | Path | Graph) else list(models)
     graphs = [
         m if isinstance(m, Graph) else read_onnx(m, batch_size=batch_size, input_shapes=input_shapes) for m in several
     ]
     wanted = [devices] if isinstance(devices, str) else devices
-    return default_predictor(predictor).predict(graphs, wanted)
+    loaded = default_predictor(predictor)
+    opened = existing_store(store) if measured else None
+    if opened is None:
+        return loaded.predict(graphs, wanted)
+    with opened:
+        answers = answer(graphs, loaded, wanted, opened)
+    for graph, found in zip(graphs, answers, strict=True):
+        missing = set(wanted or ()) - {estimate.device for estimate in found}
+        if missing:
+            raise UnknownDeviceError(
+                f"{graph.name}: not measured on {', '.join(sorted(missing))}; the predictor knows "
+                f"{', '.join(loaded.devices)}"
+            )
+    return [estimate for found in answers for estimate in found]

@@ -22,3 +22,9 @@ def data_root() -> Path:
 @pytest.fixture(scope="session")
 def resnet18() -> Path:
     return REPOSITORY / "examples" / "resnet18.onnx"
+
+
+@pytest.fixture(autouse=True)
+def no_store_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What this user has measured must not answer the tests' questions, nor may tests write there."""
+    monkeypatch.setenv("NARFORMER_STORE", str(tmp_path / "measurements.db"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from narformer.errors import NarformerError
+from narformer.errors import ConfigError, NarformerError
 
 if TYPE_CHECKING:
     from narformer.predictor import Estimate
@@ -31,30 +32,43 @@ def predict(
         None, "--max-ms", help="Exit with code 3 if an estimate is above this many ms."
     ),
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+    store: str | None = typer.Option(
+        None, "--store", help="Measurements to answer from: path or URL. Default: $NARFORMER_STORE, else the user's."
+    ),
+    no_store: bool = typer.Option(False, "--no-store", help="Predict also what was measured."),
 ) -> None:
-    """Predict latency, with a 90 % interval, without running the networks.
+    """Predict latency, with a 90 % interval, without running the networks. What was measured comes from the store.
 
     Exit codes: 0, 2 for a file that cannot be read, 3 where an estimate exceeds --max-ms.
     """
     from narformer.cli.inputs import parse_input_shapes
     from narformer.frontends.onnx import read_onnx
+    from narformer.measurement.answers import answer, existing_store
     from narformer.predictor import default_predictor
 
+    if store and no_store:
+        raise ConfigError("--store and --no-store exclude each other")
     shapes = parse_input_shapes(input_shape)
     loaded = default_predictor(predictor)
-    loaded.predict([], device or None)  # an unknown device is told before a thousand files are read
-    graphs, failed = [], 0
-    for path in _progress(models):
-        try:
-            graph = read_onnx(path, batch_size=batch_size, input_shapes=shapes)
-        except NarformerError as error:
+    with nullcontext() if no_store else (existing_store(store) or nullcontext()) as opened:
+        measured = {d.id for d in opened.devices()} if opened and device else set()
+        # An unknown device is told before a thousand files are read.
+        loaded.predict([], [d for d in device if d not in measured] or None)
+        graphs, failed = [], 0
+        for path in _progress(models):
+            try:
+                graph = read_onnx(path, batch_size=batch_size, input_shapes=shapes)
+            except NarformerError as error:
+                failed += 1
+                print(f"narformer: {error}", file=sys.stderr)
+                continue
+            graphs.append((str(path), graph))
+        answers = answer([graph for _, graph in graphs], loaded, device or None, opened)
+    named = [(name, estimate) for (name, _), found in zip(graphs, answers, strict=True) for estimate in found]
+    for (name, _), found in zip(graphs, answers, strict=True):
+        for missing in sorted(set(device) - {estimate.device for estimate in found}):
             failed += 1
-            print(f"narformer: {error}", file=sys.stderr)
-            continue
-        graphs.append((str(path), graph))
-    estimates = loaded.predict([graph for _, graph in graphs], device or None)
-    per_graph = len(device) or len(loaded.devices)
-    named = [(graphs[index // per_graph][0], estimate) for index, estimate in enumerate(estimates)]
+            print(f"narformer: {name}: not measured on {missing}, and the predictor does not know it", file=sys.stderr)
     if as_json:
         print(json.dumps([{**estimate.to_dict(), "model": path} for path, estimate in named], indent=2))
     elif named:
@@ -92,7 +106,9 @@ def _print_table(named: list[tuple[str, Estimate]], max_ms: float | None) -> Non
         if max_ms is not None:
             table.add_column(f"limit {max_ms:g} ms")
         for e in estimates:
-            error = "unknown" if e.held_out_mape is None else f"{e.held_out_mape:.1f} %"
+            error = e.source if e.source == "measured" else "unknown"
+            if e.held_out_mape is not None:
+                error = f"{e.held_out_mape:.1f} %"
             row = [e.device, f"{_ms(e.latency_ms)} ms", f"{_ms(e.low_ms)} – {_ms(e.high_ms)} ms", error]
             if max_ms is not None:
                 row.append(_verdict(e, max_ms))

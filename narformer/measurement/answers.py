@@ -1,0 +1,74 @@
+"""What was measured need not be predicted: Estimates from the store where it has them, else from the predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from narformer.errors import MissingExtraError, StoreError
+from narformer.graph import Graph
+from narformer.measurement.measurement import Measurement
+from narformer.measurement.store import Store, default_store
+from narformer.predictor import Estimate, Predictor
+
+LEVEL = 0.9
+# Of a normal distribution, 90 % lie within this many half interquartile ranges of the median: 1.645 / 0.6745.
+SPREADS = 2.44
+
+
+def existing_store(location: str | Path | None = None) -> Store | None:
+    """The store at a path or URL. Without one the user's default; None where that does not exist.
+
+    Raises StoreError where the one asked for is absent, or any cannot be read.
+    """
+    if location is not None:
+        return Store.open(location, create=False)
+    default = default_store()
+    if "://" not in default and not Path(default).is_file():
+        return None
+    try:
+        return Store.open(create=False)
+    except MissingExtraError:
+        return None
+    except StoreError as error:
+        raise StoreError(f"{error}; --no-store (in Python measured=False) predicts without it") from error
+
+
+def answer(
+    graphs: Sequence[Graph], predictor: Predictor, devices: Sequence[str] | None = None, store: Store | None = None
+) -> list[list[Estimate]]:
+    """For each Graph an Estimate on each device, in the order asked for: measured where `store` knows it.
+
+    devices: by default the predictor's, and after them those on which the store has the Graph. A device that the
+    predictor does not know, and on which the Graph was not measured, is left out.
+    """
+    measured: dict[str, dict[str, Measurement]] = {graph.hash: {} for graph in graphs}
+    if store is not None:
+        for (hash, device), measurement in sorted(store.latest_of(list(measured), devices).items()):
+            measured[hash][device] = measurement
+    known = [device for device in predictor.devices if devices is None or device in devices]
+    open_graphs = [graph for graph in graphs if not measured[graph.hash].keys() >= set(known)]
+    predicted = iter(predictor.predict(open_graphs, known))
+    answers = []
+    for graph in graphs:
+        here = {device: _estimate(graph, measurement) for device, measurement in measured[graph.hash].items()}
+        if not here.keys() >= set(known):
+            here = {estimate.device: estimate for estimate in (next(predicted) for _ in known)} | here
+        order = [*known, *(d for d in here if d not in known)] if devices is None else devices
+        answers.append([here[device] for device in order if device in here])
+    return answers
+
+
+def _estimate(graph: Graph, measurement: Measurement) -> Estimate:
+    """A measurement as an Estimate; the interval holds 90 % of single runs, and is a point where no spread is known."""
+    assert measurement.latency_ms is not None
+    margin = SPREADS * (measurement.spread_ms or 0.0)
+    return Estimate(
+        model=graph.name,
+        device=measurement.device,
+        latency_ms=measurement.latency_ms,
+        low_ms=max(measurement.latency_ms - margin, 0.0),
+        high_ms=measurement.latency_ms + margin,
+        source="measured",
+        level=LEVEL,
+    )
