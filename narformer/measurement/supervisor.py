@@ -16,7 +16,8 @@ from typing import IO, Any
 from narformer.errors import ConfigError
 from narformer.measurement.jobs import Job, Result, Setup
 
-START_TIMEOUT_S = 120.0
+# PyTorch compiles the reference network first, which takes minutes on a busy machine.
+START_TIMEOUT_S = 600.0
 _GONE = object()
 
 
