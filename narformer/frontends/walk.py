@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RULES: Mapping[str, Rule] = {**COMPUTE_RULES, **LAYOUT_RULES}
 STANDARD = ("", "ai.onnx")
 # Nodes and iterations within bodies: beyond this a file is a bomb, or no network whose latency can be predicted.
-MOST_IN_BODIES = 50_000
+MOST_IN_BODIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
