@@ -1,0 +1,125 @@
+"""`narformer measure` and `narformer devices --here` as a user meets them, with a real worker and tiny networks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from narformer.cli import main as cli
+from narformer.families.registry import build
+from narformer.measurement.device import Device, cpu_hardware
+from narformer.measurement.here import Available
+from narformer.measurement.store import Store
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("NARFORMER_STORE", str(tmp_path / "store.db"))
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["narformer", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    """A directory in NNLQP's layout with two networks, one at two batch sizes."""
+    root = tmp_path / "cells"
+    (root / "onnx").mkdir(parents=True)
+    for k, op in enumerate(("skip_connect", "nor_conv_1x1")):
+        model = build("nasbench201", f"|none~0|+|none~0|none~1|+|{op}~0|none~1|none~2|")
+        (root / "onnx" / f"{k}.onnx").write_bytes(model.SerializeToString())
+    (root / "gt.txt").write_text("0 onnx/0.onnx 1 nan c none\n1 onnx/1.onnx 1 nan c none\n1 onnx/1.onnx 2 nan c none\n")
+    return root
+
+
+def test_measure_then_answer_from_the_store(run: Run, cells: Path, tmp_path: Path) -> None:
+    code, out, err = run("measure", cells, "--budget", "0.02", "--hardware", "desk", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [(Path(r["model"]).name, r["source"], r["device"][-3:]) for r in rows] == [
+        ("0.onnx", "measured", "-b1"),
+        ("1.onnx", "measured", "-b1"),
+        ("1.onnx", "measured", "-b2"),
+    ]
+    assert all(r["latency_ms"] > 0 and r["device"].startswith("desk-onnxruntime") for r in rows)
+    assert "3 measured; store" in err
+    code, out, err = run("measure", cells / "onnx", "--hardware", "desk")
+    assert code == 0
+    assert "2 answered from the store" in err
+    for text in ("0.onnx", "stored", "MiB", " ms", "desk-onnxruntime"):
+        assert text in out
+    with Store.open(tmp_path / "store.db") as store:
+        assert len(store.find(failed=False)) == 4  # and the reference network
+
+
+def test_one_bad_file_is_a_row_and_the_others_are_measured(run: Run, cells: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"nonsense")
+    code, out, err = run("measure", bad, cells / "onnx" / "0.onnx", "--budget", "0.02")
+    assert code == 2
+    assert "0.onnx" in out
+    assert "bad.onnx: unreadable: " in err
+    assert "1 measured, 1 failed (unreadable)" in err
+    with Store.open(tmp_path / "store.db") as store:
+        assert [m.model for m in store.find(failed=True)] == [str(bad)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--runtime", "abacus"], "unknown runtime 'abacus'"),
+        (["--processor", "abacus"], "cannot run on 'abacus' here, only on cpu"),
+        (["--device", "cortexA76cpu"], "narformer devices --here"),
+        (["--device", "moon-onnxruntime1.0-cpu-fp32-t1-b1"], "this machine is "),
+        (["--pin", "99999"], "cannot be used"),
+        (["--store", "/no/such/directory/store.db"], "/no/such/directory"),
+    ],
+)
+def test_a_mistake_is_one_line(run: Run, cells: Path, arguments: list[str], message: str) -> None:
+    code, _, err = run("measure", cells / "onnx" / "0.onnx", *arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_an_empty_directory_is_a_mistake(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("measure", tmp_path)
+    assert (code, "no .onnx files below" in err) == (2, True)
+
+
+def test_an_id_sets_threads_and_batch(run: Run, cells: Path) -> None:
+    import onnxruntime
+
+    version = ".".join(onnxruntime.__version__.split(".")[:2])
+    wanted = Device(cpu_hardware(), "onnxruntime", version, threads=2, batch=3).id
+    code, out, _ = run("measure", cells / "onnx" / "0.onnx", "--device", wanted, "--budget", "0.02", "--json")
+    assert (code, json.loads(out)[0]["device"]) == (0, wanted)
+
+
+def test_devices_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [
+        Available("onnxruntime", "cpu", "desk-onnxruntime1.32-cpu-fp32-t1-b1"),
+        Available("openvino", missing="OpenVINO is not installed: pip install 'narformer[openvino]'"),
+    ]
+    monkeypatch.setattr("narformer.measurement.here.available", lambda: entries)
+    code, out, _ = run("devices", "--here")
+    assert code == 0
+    assert "desk-onnxruntime1.32-cpu-fp32-t1-b1" in out
+    assert "pip install 'narformer[openvino]'" in out
+    assert json.loads(run("devices", "--here", "--json")[1]) == [entry.to_dict() for entry in entries]
