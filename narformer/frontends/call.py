@@ -124,6 +124,8 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Attribute]:
     values: dict[str, Attribute] = {}
     for a in node.attribute:
         kind = a.type
+        if not isinstance(a.name, str):  # protobuf gives bytes for what is not UTF-8
+            raise UnknownShape("an attribute has a name that is no text")
         if kind == 7:
             values[a.name] = tuple(a.ints)
         elif kind == 2:

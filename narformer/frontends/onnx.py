@@ -62,13 +62,31 @@ def read_onnx(
     Raises ModelError for what is not a readable network, ShapeError where sizes stay unknown.
     """
     label = name or (str(source) if isinstance(source, str | Path) else "model")
+    try:
+        return _read(source, label, name is not None, batch_size, input_shapes or {}, input_values or {})
+    except ModelError as error:
+        told = str(error)
+        if told.isprintable():
+            raise
+        # Names in a file may hold anything; a message is one line.
+        raise type(error)("".join(c if c.isprintable() else "?" for c in told)) from error
+
+
+def _read(
+    source: str | Path | bytes | onnx.ModelProto,
+    label: str,
+    named: bool,
+    batch_size: int | None,
+    input_shapes: Mapping[str, Shape],
+    input_values: Mapping[str, npt.ArrayLike],
+) -> Graph:
     model = _parse(source, label)
-    if name is None and not isinstance(source, str | Path):
-        label = model.graph.name or label
+    if not named and not isinstance(source, str | Path):
+        label = str(model.graph.name) or label
     if model.functions:
         model = _inline(model, label)
-    values = {key: np.asarray(value) for key, value in (input_values or {}).items()}
-    shapes = {**{key: value.shape for key, value in values.items()}, **(input_shapes or {})}
+    values = {key: np.asarray(value) for key, value in input_values.items()}
+    shapes = {**{key: value.shape for key, value in values.items()}, **input_shapes}
     return _Reader(model, label, values).graph(batch_size, shapes)
 
 
@@ -197,6 +215,8 @@ class _Reader:
             self.nodes.append(node)
             self.reads.append(list(node.input))
         self.inputs = [i for i in graph.input if i.name not in self.weights]
+        if not all(isinstance(i.name, str) for i in self.inputs) or not isinstance(label, str):
+            raise ModelError(f"{label!r}: an input has a name that is no text")
         self._take_weights_from_inputs()
 
     def _take_weights_from_inputs(self) -> None:

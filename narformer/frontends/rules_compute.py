@@ -347,6 +347,16 @@ def non_max_suppression(call: Call) -> Tensors:
     return (Tensor((scores[0] * scores[1] * kept, 3), "int64"),)
 
 
+def roi_pool(call: Call) -> Tensors:
+    sizes = call.integers("pooled_shape")
+    return (Tensor((call.shape(1)[0], call.shape(0)[1], *sizes), call.dtype(0)),)
+
+
+def multinomial(call: Call) -> Tensors:
+    dtype = DTYPES.get(call.integer("dtype", 6), "int32")
+    return (Tensor((call.shape(0)[0], call.integer("sample_size", 1)), dtype),)
+
+
 _SAME = [
     "Abs",
     "Acos",
@@ -469,6 +479,11 @@ RULES: Mapping[str, Rule] = {
     "QuantizeLinear": quantize,
     "DequantizeLinear": dequantize,
     "DynamicQuantizeLinear": dynamic_quantize,
+    "BitCast": cast,
+    "StringConcat": elementwise,
+    "RegexFullMatch": as_type("bool"),
+    "MaxRoiPool": roi_pool,
+    "Multinomial": multinomial,
     "RoiAlign": roi_align,
     "GridSample": grid_sample,
     **dict.fromkeys(("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"), loss),

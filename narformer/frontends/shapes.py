@@ -50,7 +50,7 @@ def bind_shapes(
     rebound = False
     for info in inputs:
         tensor = held_type(info.type, info.name, label)
-        declared = [d.dim_value if d.HasField("dim_value") else (d.dim_param or "?") for d in tensor.shape.dim]
+        declared = [d.dim_value if d.HasField("dim_value") else str(d.dim_param or "?") for d in tensor.shape.dim]
         shape: list[int | str] = list(declared)
         if info.name in shapes:
             if tensor.HasField("shape") and len(shapes[info.name]) != len(declared):

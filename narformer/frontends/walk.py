@@ -82,6 +82,8 @@ class Walk:
 
     def weight(self, tensor: onnx.TensorProto, name: str) -> Operand:
         """A constant of the file, under the name by which nodes share it."""
+        if not isinstance(name, str):  # protobuf gives bytes for what is not UTF-8
+            raise ModelError(f"{self.label}: the constant {name!r} has a name that is no text")
         shape = Tensor(tuple(tensor.dims), DTYPES.get(tensor.data_type, "float32"))
         self._tensors[name] = tensor
         return Operand(checked(shape, name, self.label), name=name)
@@ -119,6 +121,8 @@ class Walk:
         names = scope.names
         for node in nodes:
             op, domain = node.op_type, node.domain
+            if not (isinstance(op, str) and isinstance(domain, str) and isinstance(node.name, str)):
+                raise ModelError(f"{self.label}: node {node.name!r} ({op!r}) has a name that is no text")
             handler = CONTROL.get(op) if domain in STANDARD else None
             if prefix:
                 self.spend(1, node)
@@ -160,8 +164,11 @@ class Walk:
             ) from None
 
     def _append(self, node: onnx.NodeProto, items: list[Operand | None], scope: Scope, prefix: str) -> None:
-        attributes = attributes_of(node)
         outputs = list(node.output)
+        try:
+            attributes = attributes_of(node)
+        except UnknownShape as error:
+            raise ModelError(f"{self.label}: node {_name(node)!r} ({node.op_type}): {error}") from None
         op = node.op_type
         tensors: Sequence[Tensor] | None = None
         call = None
@@ -248,22 +255,15 @@ class Walk:
         rule = rule_of(node)
         try:
             try:
+                # onnx is asked only where there is no rule of ours: with some shapes its inference does not end.
                 if rule is None:
                     return inferred(call, self.opsets)
-                if self.batch is not None:
-                    return self._rebatched(call, rule, scope)
-                return rule(call)
-            except UnknownShape as error:
-                # What the file says is the next best; then what onnx makes of the node.
+                return rule(call) if self.batch is None else self._rebatched(call, rule, scope)
+            except UnknownShape:
                 stated = self.stated.get(outputs[0]) if outputs and not prefix else None
-                if stated is not None:
-                    return [stated]
-                if rule is None or call.node.domain not in STANDARD:
+                if stated is None:
                     raise
-                try:
-                    return inferred(call, self.opsets)
-                except UnknownShape:
-                    raise error from None
+                return [stated]
         except (UnknownShape, ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError) as error:
             reason = str(error) if isinstance(error, UnknownShape) else "it is malformed"
             raise ShapeError(
