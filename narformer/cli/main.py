@@ -17,6 +17,7 @@ from narformer.cli.measure import measure
 from narformer.cli.neighbours import neighbours
 from narformer.cli.predict import predict
 from narformer.cli.report import report
+from narformer.cli.store import app as store
 from narformer.cli.train import train
 from narformer.errors import NarformerError
 
@@ -41,6 +42,7 @@ app.command(name="fit-cells")(fit_cells)
 app.command()(evaluate)
 app.command()(report)
 app.add_typer(families, name="families")
+app.add_typer(store, name="store")
 
 
 @app.callback(invoke_without_command=True)

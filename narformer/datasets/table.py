@@ -18,7 +18,7 @@ Row = dict[str, str]
 
 def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
     """All rows of a CSV file. Raises DataError where a column is missing, a row is short, or the file is empty."""
-    reader = csv.DictReader(read_lines(path))
+    reader = csv.DictReader(read_lines(path, keep_ends=True))  # a value in quotes may go on in the next line
     missing = [c for c in columns if c not in (reader.fieldnames or ())]
     if missing:
         raise DataError(f"{path}: no column {', '.join(missing)}; is it the right file?")

@@ -242,7 +242,7 @@ def _row(measurement: Measurement, graph: Graph | None) -> dict[str, Any]:
         raise ValueError(f"a measurement of the Graph {measurement.graph or '(none)'}, given with {graph.hash}")
     if (measurement.latency_ms is None) != bool(measurement.failure):
         raise ValueError("a measurement has either a latency or the reason why there is none")
-    if measurement.latency_ms is not None and not 0 <= measurement.latency_ms < math.inf:
+    if measurement.latency_ms is not None and not 0 < measurement.latency_ms < math.inf:
         raise ValueError(f"{measurement.latency_ms} ms is not a latency")
     row = {
         name: _text(value) if isinstance(value, str) else value
@@ -258,8 +258,9 @@ def _measurement(row: Row[Any]) -> Measurement:
 
 
 def _text(value: str) -> str:
-    """What both databases can keep: reasons of failures may hold any bytes, PostgreSQL takes no NUL."""
-    return value.encode(errors="replace").decode().replace("\0", "\ufffd")
+    """What both databases and CSV can keep. Reasons of failures may hold anything; PostgreSQL takes no NUL."""
+    text = value.encode(errors="replace").decode().replace("\0", "\ufffd")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _insert(connection: Connection, table: Table) -> Insert:

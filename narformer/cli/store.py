@@ -1,0 +1,202 @@
+"""`narformer store`: what was measured, listed, shown, imported and exported."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from narformer.errors import DataError, NarformerError
+
+if TYPE_CHECKING:
+    from narformer.measurement.measurement import Measurement
+
+Item = TypeVar("Item")
+
+app = typer.Typer(no_args_is_help=True, help="The store of measurements: list, show, devices, import, export.")
+
+LOCATION = typer.Option(None, "--store", help="Path or URL. Default: $NARFORMER_STORE, else a file of the user's.")
+DEVICE = typer.Option(None, "--device", "-d", help="Only this device.")
+MODEL = typer.Option(None, "--model", "-m", help="Only models with this in their name.")
+JSON = typer.Option(False, "--json", help="Print JSON.")
+# More lines of reasons than this are a number of lines that nobody reads.
+REASONS = 10
+
+
+@app.command("list")
+def list_measurements(
+    location: str | None = LOCATION,
+    device: str | None = DEVICE,
+    model: str | None = MODEL,
+    failed: bool | None = typer.Option(None, "--failed/--measured", help="Only what failed, or only what did not."),
+    limit: int = typer.Option(50, "--limit", "-n", min=1, help="Of the table: only the last so many."),
+    as_json: bool = JSON,
+) -> None:
+    """List measurements, the last one last."""
+    from narformer.measurement.store import Store
+
+    with Store.open(location, create=False) as store:
+        rows = store.find(device=device, failed=failed, model=model)
+    if as_json:
+        print(json.dumps([row.to_dict() for row in rows], indent=2))
+        return
+    _print_measurements(rows[-limit:])
+    left_out = f", the last {limit} shown" if len(rows) > limit else ""
+    print(f"{len(rows)} measurements{left_out}; store {store.name}", file=sys.stderr)
+
+
+@app.command()
+def show(
+    network: str = typer.Argument(..., help="ONNX file, or the hash of a network or its beginning.", metavar="NETWORK"),
+    location: str | None = LOCATION,
+    batch_size: int | None = typer.Option(None, "--batch-size", "-b", min=1, help="Of the ONNX file."),
+    as_json: bool = JSON,
+) -> None:
+    """Show all measurements of one network, whatever its file was called."""
+    from narformer.frontends.onnx import read_onnx
+    from narformer.measurement.store import Store
+
+    hash = read_onnx(network, batch_size=batch_size).hash if Path(network).is_file() else network.lower()
+    with Store.open(location, create=False) as store:
+        rows = [row for row in store.find() if row.graph.startswith(hash)] if hash else []
+        hashes = sorted({row.graph for row in rows})
+        if len(hashes) != 1:
+            told = f"stands for several networks: {', '.join(h[:16] for h in hashes[:5])}" if hashes else "not measured"
+            raise DataError(f"{network}: {told}; give an ONNX file, or a hash from `narformer store list --json`")
+        graph = store.graph(hashes[0])
+    assert graph is not None
+    if as_json:
+        print(
+            json.dumps({"graph": hashes[0], "nodes": len(graph), "measurements": [r.to_dict() for r in rows]}, indent=2)
+        )
+        return
+    shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in graph.inputs)
+    print(f"{hashes[0]}\n{len(graph)} nodes, input {shapes}")
+    _print_measurements(rows)
+
+
+@app.command()
+def devices(location: str | None = LOCATION, as_json: bool = JSON) -> None:
+    """List the devices that something was measured on."""
+    from narformer.measurement.store import Store
+
+    with Store.open(location, create=False) as store:
+        found = store.devices()
+    if as_json:
+        print(json.dumps([device.to_dict() for device in found], indent=2))
+        return
+    rows = [(d.id, f"{d.networks}", f"{d.measured}", f"{d.failed}", d.description) for d in found]
+    _print_table(("device", "networks", "measurements", "failed", "what it is"), rows, right=(1, 2, 3))
+
+
+@app.command("import")
+def import_into(
+    sources: list[str] = typer.Argument(
+        ..., help="Directories in NNLQP's layout, CSV files, other stores (path or URL).", metavar="SOURCE..."
+    ),
+    location: str | None = LOCATION,
+    as_json: bool = JSON,
+) -> None:
+    """Add measurements made elsewhere. Can be given again: what the store has is not added twice.
+
+    Exit codes: 0, 2 where something was left out; the reasons are on standard error.
+    """
+    from narformer.measurement.exchange import add, entries
+    from narformer.measurement.store import Store
+
+    results = []
+    with Store.open(location) as store:
+        for source in sources:
+            try:
+                total, items = entries(source, store)
+                result = add(store, _progress(items, total, "importing"))
+            except NarformerError as error:
+                print(f"narformer: {error}", file=sys.stderr)
+                results.append({"source": source, "added": 0, "present": 0, "skipped": [str(error)]})
+                continue
+            _print_reasons(result.skipped)
+            results.append(
+                {"source": source, "added": result.added, "present": result.present, "skipped": list(result.skipped)}
+            )
+            if not as_json:
+                print(f"{source}: {result.added} added, {result.present} already there, {len(result.skipped)} left out")
+    if as_json:
+        print(json.dumps(results, indent=2))
+    if any(result["skipped"] for result in results):
+        raise typer.Exit(2)
+
+
+@app.command("export")
+def export_from(
+    out: Path = typer.Argument(..., help="A .csv file, or a new directory, in NNLQP's layout.", metavar="OUT"),
+    location: str | None = LOCATION,
+    device: str | None = DEVICE,
+    model: str | None = MODEL,
+) -> None:
+    """Write measurements as CSV, a row each, or as a dataset in NNLQP's layout with weightless ONNX files.
+
+    Exit codes: 0, 2 where a network cannot be written as weightless ONNX; the others are written.
+    """
+    from narformer.measurement.exchange import export_csv, export_nnlqp
+    from narformer.measurement.store import Store
+
+    with Store.open(location, create=False) as store:
+        rows = store.find(device=device, model=model)
+        if not rows:
+            raise DataError(f"{store.name}: no such measurements; see `narformer store list`")
+        if out.suffix.lower() == ".csv":
+            export_csv(rows, out)
+            print(f"{len(rows)} measurements in {out}")
+            return
+        networks = len({row.graph for row in rows if row.latency_ms is not None})
+        steps = list(_progress(export_nnlqp(rows, store, out), networks, "exporting"))
+    reasons = [reason for reason in steps if reason is not None]
+    _print_reasons(reasons)
+    print(f"{len(steps) - len(reasons)} networks below {out / 'onnx'}, listed in {out / 'gt.txt'}")
+    if reasons:
+        raise typer.Exit(2)
+
+
+def _print_measurements(rows: list[Measurement]) -> None:
+    def cells(row: Measurement) -> tuple[str, ...]:
+        latency = "failed" if row.latency_ms is None else f"{row.latency_ms:.3f} ms"
+        spread = "" if row.spread_ms is None else f"± {row.spread_ms:.3f} ms"
+        return (row.graph[:12], row.model, row.device, latency, spread, row.measured_at[:19], row.failure)
+
+    titles = ("network", "model", "device", "latency", "spread", "measured at", "failure")
+    _print_table(titles, [cells(row) for row in rows], right=(3, 4))
+
+
+def _print_table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]], right: tuple[int, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for index, title in enumerate(titles):
+        table.add_column(title, justify="right" if index in right else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def _print_reasons(reasons: Iterable[str]) -> None:
+    every = list(reasons)
+    for reason in every[:REASONS]:
+        print(f"narformer: {reason}", file=sys.stderr)
+    if len(every) > REASONS:
+        print(f"narformer: {len(every) - REASONS} more were left out", file=sys.stderr)
+
+
+def _progress(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
+    """A progress bar over many items, on a terminal; nothing otherwise."""
+    if total < 50 or not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, what, total=total, console=Console(stderr=True), transient=True)
