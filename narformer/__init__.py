@@ -7,11 +7,12 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Estimate", "Graph", "NarformerError", "Predictor", "predict", "read_onnx"]
+__all__ = ["Estimate", "Graph", "NarformerError", "Predictor", "predict", "read_onnx", "read_torch"]
 
 if TYPE_CHECKING:
     from narformer.errors import NarformerError
     from narformer.frontends.onnx import read_onnx
+    from narformer.frontends.torch import read_torch
     from narformer.graph import Graph
     from narformer.predictor import Estimate, Predictor, predict
 
@@ -22,6 +23,7 @@ _HOMES = {
     "Predictor": "narformer.predictor",
     "predict": "narformer.predictor",
     "read_onnx": "narformer.frontends.onnx",
+    "read_torch": "narformer.frontends.torch",
 }
 
 

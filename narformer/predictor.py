@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from narformer.graph import Graph
 
 if TYPE_CHECKING:
     import onnxruntime
+    import torch
 
     from narformer.tokens.packing import PackedTokens, Tokens
 
@@ -305,7 +306,8 @@ def default_predictor(path: str | None = None) -> Predictor:
 
 
 def predict(
-    models: str | Path | Graph | Sequence[str | Path | Graph],
+    models: str | Path | Graph | torch.nn.Module | Sequence[str | Path | Graph],
+    example_inputs: torch.Tensor | Sequence[Any] | None = None,
     *,
     devices: str | Sequence[str] | None = None,
     batch_size: int | None = None,
@@ -318,7 +320,8 @@ def predict(
 
     A network that the store of measurements has on a device is answered from there (`source` is then "measured").
 
-    models: paths of ONNX files, or Graphs. devices: ids, see `narformer devices`; all by default.
+    models: paths of ONNX files, or Graphs; or one PyTorch module, with example_inputs for it.
+    devices: ids, see `narformer devices`; all by default.
     batch_size, input_shapes: bind or override the sizes of the networks' inputs.
     predictor: name of a shipped predictor or path of one of your own.
     store: path or URL; by default the user's, if there is one. measured: False to leave every store alone.
@@ -331,7 +334,11 @@ def predict(
     from narformer.frontends.onnx import read_onnx
     from narformer.measurement.answers import answer, existing_store
 
-    several = [models] if isinstance(models, str | Path | Graph) else list(models)
+    if example_inputs is not None:
+        from narformer.frontends.torch import read_torch
+
+        models = read_torch(cast("torch.nn.Module", models), example_inputs)
+    several = [models] if isinstance(models, str | Path | Graph) else list(cast("Sequence[str | Path | Graph]", models))
     graphs = [
         m if isinstance(m, Graph) else read_onnx(m, batch_size=batch_size, input_shapes=input_shapes) for m in several
     ]

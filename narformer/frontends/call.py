@@ -119,6 +119,12 @@ def broadcast(*shapes: Shape) -> Shape:
     return first
 
 
+# AttributeProto's types, by number, of the attributes that tokens and costs count on.
+_INT, _INTS = 2, 7
+_KINDS = {"group": _INT, "kernel_shape": _INTS, "strides": _INTS, "pads": _INTS, "dilations": _INTS, "perm": _INTS}
+_KINDS["output_padding"] = _INTS
+
+
 def attributes_of(node: onnx.NodeProto) -> dict[str, Attribute]:
     """Numbers and strings of a node; tensors and bodies are left out."""
     values: dict[str, Attribute] = {}
@@ -126,6 +132,8 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Attribute]:
         kind = a.type
         if not isinstance(a.name, str):  # protobuf gives bytes for what is not UTF-8
             raise UnknownShape("an attribute has a name that is no text")
+        if a.name in _KINDS and kind != _KINDS[a.name]:
+            raise UnknownShape(f"its attribute {a.name} is of the wrong type")
         if kind == 7:
             values[a.name] = tuple(a.ints)
         elif kind == 2:
