@@ -56,6 +56,13 @@ def evaluate(
         _cells(protocol_name, model, seeds, epochs, size, data, runs, out)
         return
     form = "quick" if quick else "full"
+    from narformer.evaluation.adaptation import LEAVE_ONE_DEVICE_OUT, SPACES
+
+    if protocol_name in SPACES or protocol_name in LEAVE_ONE_DEVICE_OUT:
+        if predictor is not None:
+            raise ConfigError(f"{protocol_name} adapts to new devices: give --model")
+        _adaptation(protocol_name, model, form, seeds, data, cache, out)
+        return
     names = [p.name for p in PROTOCOLS.values() if p.dataset] if protocol_name == "all" else [protocol_name]
     wanted = list(PEERS) if model == ["all"] else model
     for name in names:
@@ -106,3 +113,21 @@ def _cells(
             show=lambda line: print(line, file=sys.stderr, flush=True),
         )
         print(save_cell_result(result, out))
+
+
+def _adaptation(name: str, models: list[str], form: str, draws: int, data: Path | None, cache: Path, out: Path) -> None:
+    from narformer.evaluation.adaptation import LEAVE_ONE_DEVICE_OUT, MODELS, SPACES, run_devices, run_space
+    from narformer.evaluation.report import save_adaptation
+
+    def show(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    wanted = [m for m in MODELS if name in SPACES or m != "trees_and_ridge"] if models == ["all"] else models
+    for model in wanted:
+        if name in SPACES:
+            result = run_space(SPACES[name], model, draws=draws, root=data, show=show)
+        else:
+            result = run_devices(
+                LEAVE_ONE_DEVICE_OUT[name], model, form=form, draws=draws, root=data, cache=cache, show=show
+            )
+        print(save_adaptation(result, out))

@@ -53,6 +53,18 @@ def save_cell_result(result: Result, out: Path) -> str:
     return "\n".join([f"{result['protocol']}, {result['model']}:", *lines, f"  {path}"])
 
 
+def save_adaptation(result: Result, out: Path) -> str:
+    """As `save_result`, for a protocol of adaptation: a line a number of samples, means over devices and draws."""
+    path = _written(result, out)
+    metric = "spearman" if result["protocol"].startswith("help/") else "mape"
+    lines = []
+    for task in dict.fromkeys(t for run in result["runs"] for t in run["tasks"]):
+        means = {d: float(np.mean(values(result, d, metric, task))) for d in devices_of(result)}
+        listed = "  ".join(f"{d} {mean:.4g}" for d, mean in means.items())
+        lines.append(f"  {task:12s} {metric} {np.mean(list(means.values())):.4g}   ({listed})")
+    return "\n".join([f"{result['protocol']} ({result['form']}), {result['model']}:", *lines, f"  {path}"])
+
+
 def _written(result: Result, out: Path) -> Path:
     path = out / f"{file_stem(result['protocol'], result['form'])}.{result['model']}.json"
     try:
@@ -118,7 +130,8 @@ def page(results: Sequence[Result], files: Collection[str] = ()) -> str:
         parts += [f"## Shipped predictor `{result['model']}`", *_shipped(result)]
         parts += _picture(f"{file_stem(result['protocol'], result['form'])}.{result['model']}.png", files)
     cells = [r for r in results if r["protocol"].endswith("/accuracy")]
-    trained = [r for r in results if not _is_predictor(r) and r not in cells]
+    adapted = [r for r in results if _is_adaptation(r)]
+    trained = [r for r in results if not _is_predictor(r) and r not in cells and r not in adapted]
     if trained:
         parts += ["## All protocols", *_overview(trained)]
     for protocol, form in sorted({(r["protocol"], r["form"]) for r in trained}):
@@ -127,6 +140,9 @@ def page(results: Sequence[Result], files: Collection[str] = ()) -> str:
         parts += _picture(f"{file_stem(protocol, form)}.svg", files)
     for protocol in sorted({r["protocol"] for r in cells}):
         parts += [f"## {protocol}", *_cell_tables(protocol, [r for r in cells if r["protocol"] == protocol])]
+    for protocol, form in sorted({(r["protocol"], r["form"]) for r in adapted}):
+        group = [r for r in adapted if (r["protocol"], r["form"]) == (protocol, form)]
+        parts += [f"## {protocol}, {form} form", *_adaptation_tables(protocol, form, group)]
     parts += ["## Published figures, for orientation", _published()]
     return "\n\n".join(parts) + "\n"
 
@@ -138,6 +154,10 @@ def _picture(file: str, files: Collection[str]) -> list[str]:
 def _is_predictor(result: Result) -> bool:
     tables = [table for run in result["runs"] for task in run["tasks"].values() for table in task["devices"].values()]
     return any("coverage" in table["all"] for table in tables)
+
+
+def _is_adaptation(result: Result) -> bool:
+    return bool(result["protocol"].startswith("help/") or result["protocol"].endswith("leave-one-device-out"))
 
 
 def _shipped(result: Result) -> Iterable[str]:
@@ -215,6 +235,33 @@ def _cell_tables(protocol: str, group: Sequence[Result]) -> Iterable[str]:
     tasks.sort(key=lambda t: int(t.split()[0]))
     keys: list[tuple[str, str, str | None]] = [("accuracy", "kendall", t) for t in tasks]
     yield _best_table(["model", "draws", *tasks], group, keys, max, digits=3, draws=True)
+
+
+def _adaptation_tables(protocol: str, form: str, group: Sequence[Result]) -> Iterable[str]:
+    option = " --quick" if form == "quick" else ""
+    draws = max(len(r["runs"]) for r in group)
+    yield f"Made by `narformer evaluate {protocol}{option} --model all --seeds {draws}`; mean ± deviation over draws."
+    devices = list(dict.fromkeys(d for r in group for d in devices_of(r)))
+    tasks = list(dict.fromkeys(t for r in group for run in r["runs"] for t in run["tasks"]))
+    ranked = protocol.startswith("help/")
+    metrics = (
+        (("spearman", "Spearman's rank correlation on all networks that were not measured", max, 3),)
+        if ranked
+        else (("mape", "MAPE %", min, 2), ("interval_covers", "The 90 % interval covers %", None, 1))
+    )
+    for metric, title, best, digits in metrics:
+        for task in tasks:
+            yield f"{title}, {task}:"
+            rows, means = [], []
+            for r in sorted(group, key=lambda r: r["model"]):
+                mean = float(np.mean([np.mean(values(r, d, metric, task)) for d in devices]))
+                means.append(mean)
+                cells = [spread(r, d, metric, task, digits=digits) for d in devices]
+                rows.append([r["model"], *cells, f"{mean:.{digits}f}"])
+            if best is not None:
+                row = rows[means.index(best(means))]
+                row[-1] = f"**{row[-1]}**"
+            yield _table(["model", *devices, "mean"], rows)
 
 
 def _settings(group: Sequence[Result]) -> str:

@@ -71,6 +71,7 @@ _OTHER = len(GROUPS) - 1
 _CLASS = np.array([_CLASS_OF[group] for group in GROUPS])
 _KERNELS = (1, 3, 5, 7)
 NUMBERS = 18
+DEPTHWISE = 12  # the column that says so
 WIDTH = NUMBERS + len(CLASSES) + COMMON + len(_KERNELS) + 1
 STATIC_WIDTH = 4
 
