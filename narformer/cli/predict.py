@@ -99,16 +99,15 @@ def _print_table(named: list[tuple[str, Estimate]], max_ms: float | None) -> Non
         by_model.setdefault(path, []).append(estimate)
     for path, estimates in by_model.items():
         table = Table(title=path, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2))
-        table.add_column("device")
+        table.add_column("device", overflow="fold")
         table.add_column("latency", justify="right")
         table.add_column(f"{estimates[0].level:.0%} interval", justify="right")
         table.add_column("error on held-out networks", justify="right")
         if max_ms is not None:
             table.add_column(f"limit {max_ms:g} ms")
         for e in estimates:
-            error = e.source if e.source == "measured" else "unknown"
-            if e.held_out_mape is not None:
-                error = f"{e.held_out_mape:.1f} %"
+            without = "unknown" if e.source == "predicted" else e.source
+            error = without if e.held_out_mape is None else f"{e.held_out_mape:.1f} %"
             row = [e.device, f"{_ms(e.latency_ms)} ms", f"{_ms(e.low_ms)} – {_ms(e.high_ms)} ms", error]
             if max_ms is not None:
                 row.append(_verdict(e, max_ms))

@@ -163,22 +163,22 @@ def export_from(
 
 def _print_measurements(rows: list[Measurement]) -> None:
     def cells(row: Measurement) -> tuple[str, ...]:
-        latency = "failed" if row.latency_ms is None else f"{row.latency_ms:.3f} ms"
-        spread = "" if row.spread_ms is None else f"± {row.spread_ms:.3f} ms"
-        return (row.graph[:12], row.model, row.device, latency, spread, row.measured_at[:19], row.failure)
+        spread = "" if row.spread_ms is None else f" ± {row.spread_ms:.3f}"
+        latency = row.failure if row.latency_ms is None else f"{row.latency_ms:.3f}{spread} ms"
+        return (row.graph[:12], row.model, row.device, latency, row.measured_at[:10])
 
-    titles = ("network", "model", "device", "latency", "spread", "measured at", "failure")
-    _print_table(titles, [cells(row) for row in rows], right=(3, 4))
+    _print_table(("network", "model", "device", "latency", "on"), [cells(row) for row in rows])
 
 
-def _print_table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]], right: tuple[int, ...]) -> None:
+def _print_table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
+    """A table whose cells are never cut short: ids are there to be copied."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     for index, title in enumerate(titles):
-        table.add_column(title, justify="right" if index in right else "left")
+        table.add_column(title, justify="right" if index in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

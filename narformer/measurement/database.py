@@ -96,7 +96,7 @@ class Database:
             raise StoreError(f"{path}: a directory; give the path of a file")
         if not path.exists():
             if not create:
-                raise StoreError(f"{path}: no such store")
+                raise StoreError(f"{path}: no such store; `narformer measure` and `narformer store import` make one")
             if not path.parent.is_dir():
                 raise StoreError(f"{path}: the directory {path.parent} does not exist; create it first")
         self.read_only = path.exists() and not _writable(path)
