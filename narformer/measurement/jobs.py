@@ -30,11 +30,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job. reference_ms: time of the reference network shortly before. failure: `kind: reason`."""
+    """What came of a job. failure: `kind: reason`.
+
+    reference_ms: typical time of the reference network meanwhile; first_reference_ms: that when the worker started.
+    """
 
     median_ms: float | None = None
     spread_ms: float | None = None
     repeats: int = 0
     reference_ms: float | None = None
+    first_reference_ms: float | None = None
     peak_memory_bytes: int | None = None
     failure: str = ""

@@ -186,7 +186,7 @@ class _Session:
         if result.reference_ms is None:
             return 1.0
         if self.baseline_ms is None:
-            self.baseline_ms = self._first_reference(result.reference_ms)
+            self.baseline_ms = self._first_reference(result.first_reference_ms or result.reference_ms)
         return result.reference_ms / self.baseline_ms
 
     def _first_reference(self, now_ms: float) -> float:

@@ -3,6 +3,9 @@
 Warm-up, then repeats until the standard error of their median is small enough or the budget is spent. Interruptions
 only ever lengthen a run, so outliers are those beyond the upper fence alone (third quartile plus 1.5 interquartile
 ranges, Tukey, 1977); they are counted and left out. The clock is monotonic: setting the wall clock changes nothing.
+
+A machine that others share, or that gets hot, changes its speed within a second. So a reference network takes turns
+with the one to be timed, and every chunk of runs is divided by how slow the reference was just before and after it.
 """
 
 from __future__ import annotations
@@ -10,13 +13,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 # One run of a network. It returns the seconds it took where the runtime times itself (events on a GPU), else None.
 Run = Callable[[], float | None]
 Clock = Callable[[], float]
+# Seconds of a network, then of the reference, in turns. On a busy virtual machine the quotient of the two repeats three
+# times better than the network's own median; longer turns let the machine's speed change within one.
+CHUNK_S, MARK_S = 0.075, 0.03
 
 
 @dataclass(frozen=True)
@@ -38,13 +45,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Timing:
-    """Median of the repeats, half the distance of their quartiles, both in ms; how many, and how many outliers."""
+    """Median of the repeats, half the distance of their quartiles, both in ms; how many, and how many outliers.
+
+    reference_ms: the reference's typical time meanwhile, at which speed of the machine the others are meant.
+    """
 
     median_ms: float
     spread_ms: float
     repeats: int
     outliers: int
     relative_error: float
+    reference_ms: float | None = None
 
 
 def single_threaded(run: Run) -> Run:
@@ -62,34 +73,79 @@ def single_threaded(run: Run) -> Run:
     return timed
 
 
-def time_runs(run: Run, plan: Plan, clock: Clock = time.perf_counter) -> Timing:
-    """Repeat `run` as the plan says and sum it up. What `run` raises is not caught."""
+def time_runs(run: Run, plan: Plan, clock: Clock = time.perf_counter, reference: Run | None = None) -> Timing:
+    """Repeat `run` as the plan says, in turns with `reference` if there is one, and sum it up.
+
+    What the runs raise is not caught.
+    """
     start = clock()
     while True:
         run()
         if clock() - start >= plan.warmup_s:
             break
-    seconds: list[float] = []
-    spent = 0.0
+    turns = _Turns(reference, clock)
     look = plan.min_repeats
     while True:
-        before = clock()
-        own = run()
-        seconds.append(clock() - before if own is None else own)
-        spent += seconds[-1]
-        if len(seconds) < plan.min_repeats:
+        turns.take(_seconds(run, clock))
+        if turns.count < plan.min_repeats:
             continue
-        if spent >= plan.budget_s or len(seconds) >= plan.max_repeats:
-            return summarise(seconds)
+        if turns.spent >= plan.budget_s or turns.count >= plan.max_repeats:
+            return turns.timing()
         # Looking costs a sort, so the next look is always a quarter further on.
-        if len(seconds) >= look and spent >= min(plan.min_s, plan.budget_s):
-            timing = summarise(seconds)
+        if turns.count >= look and turns.spent >= min(plan.min_s, plan.budget_s):
+            timing = turns.timing()
             if timing.relative_error <= plan.target:
                 return timing
-            look = math.ceil(1.25 * len(seconds))
+            look = math.ceil(1.25 * turns.count)
 
 
-def summarise(seconds: Sequence[float]) -> Timing:
+class _Turns:
+    """The runs so far, in chunks, and the reference's time before the first, between them and after the last."""
+
+    def __init__(self, reference: Run | None, clock: Clock) -> None:
+        self.reference, self.clock = reference, clock
+        self.chunks: list[list[float]] = [[]]
+        self.marks = [] if reference is None else [mark(reference, clock)]
+        self.count, self.spent = 0, 0.0
+
+    def take(self, seconds: float) -> None:
+        self.chunks[-1].append(seconds)
+        self.count += 1
+        self.spent += seconds
+        if self.reference is not None and sum(self.chunks[-1]) >= CHUNK_S:
+            self._close()
+
+    def timing(self) -> Timing:
+        if self.reference is None:
+            return summarise(self.chunks[0])
+        if self.chunks[-1]:
+            self._close()
+        typical = float(np.median(self.marks))
+        around = np.sqrt(np.multiply(self.marks[:-1], self.marks[1:]))
+        steady = [np.multiply(chunk, typical / slow) for chunk, slow in zip(self.chunks, around, strict=False)]
+        return replace(summarise(np.concatenate(steady)), reference_ms=1e3 * typical)
+
+    def _close(self) -> None:
+        assert self.reference is not None
+        self.marks.append(mark(self.reference, self.clock))
+        self.chunks.append([])
+
+
+def mark(reference: Run, clock: Clock = time.perf_counter, at_least_s: float = MARK_S) -> float:
+    """The reference's time now: the median of a few runs, in seconds."""
+    seconds = [_seconds(reference, clock)]
+    while sum(seconds) < at_least_s:
+        seconds.append(_seconds(reference, clock))
+    return float(np.median(seconds))
+
+
+def _seconds(run: Run, clock: Clock) -> float:
+    before = clock()
+    own = run()
+    return clock() - before if own is None else own
+
+
+def summarise(seconds: Sequence[float] | npt.NDArray[np.float64]) -> Timing:
     """Median, spread and error of repeats in seconds, outliers left out.
 
     The standard error of a median is 1.2533 standard deviations over √n for normal errors, and a normal distribution's

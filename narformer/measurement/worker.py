@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 
 from narformer.errors import NarformerError
 from narformer.measurement import memory
-from narformer.measurement.drift import Reference, reference_network
+from narformer.measurement.drift import FIRST_S, reference_network
 from narformer.measurement.jobs import Job, Result, Setup
 from narformer.measurement.runtimes.registry import runtime
 from narformer.measurement.runtimes.runtime import Runtime
-from narformer.measurement.timing import Run, single_threaded, time_runs
+from narformer.measurement.timing import Run, mark, single_threaded, time_runs
 from narformer.measurement.weights import Runnable, runnable
 
 
@@ -39,7 +39,9 @@ class Worker:
         if setup.cores and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, setup.cores)
         network = runnable(reference_network())
-        self.reference = Reference(self._load(network))
+        self.reference = self._load(network)
+        self.reference()  # warm
+        self.first_reference_ms = 1e3 * mark(self.reference, at_least_s=FIRST_S)
 
     def measure(self, job: Job) -> Result:
         """Never raises for what is wrong with the network."""
@@ -47,14 +49,14 @@ class Worker:
             network = runnable(job.source, job.batch_size, job.name)
             before = memory.restart_peak()
             run = self._load(network)
-            run()
-            reference_ms = self.reference.median_ms()
-            timing = time_runs(run, self.setup.plan)
+            timing = time_runs(run, self.setup.plan, reference=self.reference)
             highest = memory.peak()
         except Exception as error:
             return Result(failure=explain(error))
         taken = None if before is None or highest is None else max(highest - before, 0)
-        return Result(timing.median_ms, timing.spread_ms, timing.repeats, reference_ms, taken)
+        return Result(
+            timing.median_ms, timing.spread_ms, timing.repeats, timing.reference_ms, self.first_reference_ms, taken
+        )
 
     def _load(self, network: Runnable) -> Run:
         run = self.runtime.load(network, self.setup.threads, self.setup.processor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -83,6 +84,43 @@ def test_spread_is_half_the_distance_of_the_quartiles() -> None:
     assert (timing.median_ms, timing.spread_ms) == (pytest.approx(3), pytest.approx(1))
     # 1.2533 · (2 ms / 1.349) / √5 over 3 ms
     assert timing.relative_error == pytest.approx(0.277, abs=0.001)
+
+
+class SharedMachine:
+    """A machine whose speed is not its own: `slow(now)` says by which factor everything takes longer."""
+
+    def __init__(self, slow: Callable[[float], float]) -> None:
+        self.now, self.slow = 0.0, slow
+
+    def clock(self) -> float:
+        return self.now
+
+    def running(self, seconds: float) -> Callable[[], None]:
+        def run() -> None:
+            self.now += seconds * self.slow(self.now)
+
+        return run
+
+
+def test_the_reference_takes_out_what_slows_both() -> None:
+    """A neighbour doubles all times for most of every second; by itself the median tells of that, the quotient not."""
+    plan = Plan(budget_s=2.0, target=0.0)
+    shared = SharedMachine(lambda now: 2.0 if now % 1 < 0.8 else 1.0)
+    alone = time_runs(shared.running(0.01), plan, shared.clock)
+    assert alone.median_ms == pytest.approx(20, rel=0.05)
+    shared = SharedMachine(lambda now: 2.0 if now % 1 < 0.8 else 1.0)
+    timing = time_runs(shared.running(0.01), plan, shared.clock, reference=shared.running(0.003))
+    assert timing.reference_ms is not None
+    assert timing.median_ms / timing.reference_ms == pytest.approx(10 / 3, rel=0.02)
+    assert timing.spread_ms < 0.5 * alone.spread_ms
+
+
+def test_on_a_steady_machine_the_reference_changes_nothing() -> None:
+    steady = SharedMachine(lambda now: 1.0)
+    timing = time_runs(steady.running(0.5), Plan(), steady.clock, reference=steady.running(0.004))
+    assert timing.median_ms == pytest.approx(500)
+    assert timing.reference_ms == pytest.approx(4)
+    assert timing.repeats == 5
 
 
 def test_what_a_run_raises_is_passed_on() -> None:
