@@ -4,7 +4,7 @@
     python benchmarks/measure_dataset.py measure --store second.sqlite
     python benchmarks/measure_dataset.py write first.sqlite second.sqlite onnxruntime-cpu.csv
 
-Each run takes about an hour on one core; killed at any moment, the same command goes on where it stopped.
+Each run takes about half an hour on one core; killed at any moment, the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     run = actions.add_parser("measure", help="measure every network of the plan")
     run.add_argument("--store", required=True, type=Path)
-    run.add_argument("--budget", type=float, default=1.0, help="seconds of timed runs a network, at most")
+    run.add_argument("--budget", type=float, default=0.35, help="seconds of timed runs a network, at most")
     run.add_argument("--limit", type=int, help="only the first so many networks")
     run.add_argument("--pin", type=int, help="core to run on")
     run.add_argument("--again", action="store_true", help="measure also what the store has")
@@ -57,7 +57,7 @@ def measure_all(arguments: argparse.Namespace) -> None:
 
     networks = [Network(row.id, partial(_build, row)) for row in rows]
     cores = None if arguments.pin is None else pinned(arguments.pin, 1)
-    settings = Settings(cores=cores, timeout_s=120.0, plan=Plan(budget_s=arguments.budget))
+    settings = Settings(cores=cores, timeout_s=120.0, plan=Plan(budget_s=arguments.budget, min_repeats=3, warmup_s=0.05))
     with Store.open(arguments.store) as store:
         outcomes = measure(networks, settings=settings, store=store, again=arguments.again, report=report)
     print(summary(outcomes))

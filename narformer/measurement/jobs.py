@@ -39,6 +39,6 @@ class Result:
     spread_ms: float | None = None
     repeats: int = 0
     reference_ms: float | None = None
-    first_reference_ms: float | None = None
     peak_memory_bytes: int | None = None
     failure: str = ""
+    first_reference_ms: float | None = None

@@ -55,7 +55,12 @@ class Worker:
             return Result(failure=explain(error))
         taken = None if before is None or highest is None else max(highest - before, 0)
         return Result(
-            timing.median_ms, timing.spread_ms, timing.repeats, timing.reference_ms, self.first_reference_ms, taken
+            timing.median_ms,
+            timing.spread_ms,
+            timing.repeats,
+            timing.reference_ms,
+            taken,
+            first_reference_ms=self.first_reference_ms,
         )
 
     def _load(self, network: Runnable) -> Run:
