@@ -10,7 +10,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def _of_csv(path: Path, store: Store) -> tuple[int, Iterator[list[Entry]]]:
                 if row.graph and found != row.graph:
                     yield [f"{path}, row {number}: {row.model} is not the network that was measured; its hash differs"]
                     continue
-                row = Measurement(**{**row.to_dict(), "graph": found or ""})
+                row = replace(row, graph=found or "")
             present.add(row.graph)
             yield [(row, graph)]
 
@@ -172,11 +172,14 @@ def _of_store(location: str, store: Store) -> tuple[int, Iterator[list[Entry]]]:
             for device in other.devices():
                 if device.description and device.id not in described:
                     store.describe(device.id, device.description)
-            present: set[str] = set()
+            hashes = {"": ""}  # there and here: an older narformer may have hashed otherwise
             for row in rows:
-                graph = other.graph(row.graph) if row.graph and row.graph not in present else None
-                present.add(row.graph)
-                yield [(row, graph)]
+                graph = None
+                if row.graph not in hashes:
+                    graph = other.graph(row.graph)
+                    assert graph is not None  # the database refuses a measurement without
+                    hashes[row.graph] = graph.hash
+                yield [(replace(row, graph=hashes[row.graph]), graph)]
 
     return len(rows), each()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +188,18 @@ def test_stores_are_merged(tmp_path: Path) -> None:
         assert two.find() == rows
         assert two.graph(other.hash) == other
         assert two.devices()[0].description == "a card"
+
+
+def test_a_store_whose_hashes_are_of_another_version_comes_in_with_ours(tmp_path: Path) -> None:
+    net = network()
+    with Store.open(tmp_path / "old.db") as store:
+        store.add_all([(Measurement(net.hash, "a", "gpu", latency), net) for latency in (1.0, 2.0)])
+    with contextlib.closing(sqlite3.connect(tmp_path / "old.db", isolation_level=None)) as connection:
+        connection.execute(f"UPDATE graphs SET hash = '{'0' * 64}'")
+        connection.execute(f"UPDATE measurements SET graph = '{'0' * 64}'")
+    with Store.open(tmp_path / "new.db") as store:
+        assert bring(store, tmp_path / "old.db").added == 2
+        assert {row.graph for row in store.find()} == {net.hash}
 
 
 # --- the commands

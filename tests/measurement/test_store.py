@@ -162,10 +162,9 @@ def test_devices_count_their_measurements(location: str) -> None:
 def write_some(location: str, number: int, start: object) -> None:
     """One of the two hundred: opens the store, which may be new, and writes a network of its own and one shared."""
     start.wait()  # type: ignore[attr-defined]
+    networks = (network(1), network(number + 2))
     with Store.open(location) as store:
-        for step, width in enumerate((1, number + 2)):
-            net = network(width)
-            store.add(measured(net, 1.0 + step, session=str(number)), net)
+        store.add_all([(measured(net, session=str(number)), net) for net in networks])
 
 
 def test_two_hundred_processes_write_at_once(location: str) -> None:
