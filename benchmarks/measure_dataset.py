@@ -57,7 +57,8 @@ def measure_all(arguments: argparse.Namespace) -> None:
 
     networks = [Network(row.id, partial(_build, row)) for row in rows]
     cores = None if arguments.pin is None else pinned(arguments.pin, 1)
-    settings = Settings(cores=cores, timeout_s=120.0, plan=Plan(budget_s=arguments.budget, min_repeats=3, warmup_s=0.05))
+    plan = Plan(budget_s=arguments.budget, min_repeats=3, warmup_s=0.05)
+    settings = Settings(cores=cores, timeout_s=120.0, plan=plan)
     with Store.open(arguments.store) as store:
         outcomes = measure(networks, settings=settings, store=store, again=arguments.again, report=report)
     print(summary(outcomes))
