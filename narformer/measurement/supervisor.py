@@ -73,7 +73,10 @@ class Supervisor:
 
     def _start(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.setup.threads)}
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed when the worker ends
+        try:
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed when the worker ends
+        except OSError as error:
+            raise ConfigError(f"no temporary file can be made ({error.strerror}); set TMPDIR, or make room") from error
         # A session of its own: Ctrl-C is for us, who then let the network under way finish.
         self._process = subprocess.Popen(
             self.command,

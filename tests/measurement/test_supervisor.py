@@ -5,7 +5,11 @@ Most workers here are a few lines of Python that misbehave; they read a Setup, a
 
 from __future__ import annotations
 
+import errno
+import pickle
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +122,29 @@ def test_the_real_worker_measures_rejects_and_goes_on(real: Supervisor, resnet18
     assert result.repeats >= 4
     if sys.platform == "linux" and result.peak_memory_bytes is not None:
         assert 20e6 < result.peak_memory_bytes < 2e9  # 47 MB of weights, copied or not
+
+
+def test_the_real_worker_ends_with_whoever_started_it() -> None:
+    """Nothing is left running after a kill -9: the worker's input ends with the process that held the other end."""
+    command = (sys.executable, "-m", "narformer.measurement.worker")
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    pickle.dump(SETUP, worker.stdin)
+    worker.stdin.flush()
+    assert pickle.load(worker.stdout) is None
+    worker.stdin.close()
+    assert worker.wait(timeout=30) == 0
+    worker.stdout.close()
+
+
+def test_no_room_for_a_temporary_file_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with Supervisor(SETUP) as supervisor, pytest.raises(ConfigError, match=r"No space left on device.*TMPDIR"):
+        supervisor.measure(JOB)
 
 
 def test_the_real_worker_tells_of_a_processor_it_lacks() -> None:
