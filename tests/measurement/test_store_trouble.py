@@ -229,7 +229,8 @@ def test_a_store_of_the_first_revision_is_brought_up(tmp_path: Path) -> None:
         connection.exec_driver_sql("INSERT INTO devices VALUES ('cpu', 'old')")
         connection.exec_driver_sql(
             "INSERT INTO measurements"
-            " (digest, model, device, latency_ms, repeats, drift, failure, session, measured_at) VALUES ('d', 'net.onnx', 'cpu', 1.5, 1, 1.0, '', 's', '2026-01-01')"
+            " (digest, model, device, latency_ms, repeats, drift, failure, session, measured_at)"
+            " VALUES ('d', 'net.onnx', 'cpu', 1.5, 1, 1.0, '', 's', '2026-01-01')"
         )
     with Store.open(path) as opened:
         assert [(m.model, m.latency_ms) for m in opened.find()] == [("net.onnx", 1.5)]
