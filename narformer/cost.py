@@ -64,13 +64,18 @@ def node_cost(node: Node) -> Cost:
     except (IndexError, ValueError, TypeError) as error:
         shapes = ", ".join(str(list(o.tensor.shape)) for o in node.operands)
         raise ModelError(f"node {node.name!r}: operands of shapes {shapes} do not fit {node.op}") from error
-    return Cost(
-        macs=macs,
-        parameters=_parameters(node),
-        read_bytes=sum(o.tensor.bytes for o in node.operands if o.source is not None),
-        written_bytes=sum(t.bytes for t in node.outputs),
-        weight_bytes=sum(o.tensor.bytes for o in node.weights),
-    )
+    read = weights = parameters = 0
+    for operand in node.operands:
+        if operand.source is None:
+            weights += operand.tensor.bytes
+        else:
+            read += operand.tensor.bytes
+    if weights:
+        parameters = _parameters(node)
+    written = 0
+    for tensor in node.outputs:
+        written += tensor.bytes
+    return Cost(macs, parameters, read, written, weights)
 
 
 def node_costs(graph: Graph) -> tuple[Cost, ...]:

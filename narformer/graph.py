@@ -130,9 +130,11 @@ class Graph:
     name: str = ""
 
     def __post_init__(self) -> None:
+        lowest = -len(self.inputs)
         for index, node in enumerate(self.nodes):
-            for source in node.sources:
-                if not -len(self.inputs) <= source < index:
+            for operand in node.operands:
+                source = operand.source
+                if source is not None and not lowest <= source < index:
                     raise ModelError(
                         f"{self.name or 'graph'}: node {index} ({node.op} {node.name!r}) reads from {source}, "
                         "which does not come before it; nodes must be in topological order"

@@ -23,7 +23,7 @@ def computed(call: Call, outputs: Sequence[Tensor]) -> Sequence[Value] | None:
     compute = _COMPUTE.get(call.node.op_type)
     if compute is None or not outputs or any(t.elements > LARGEST for t in outputs):
         return None
-    reads = () if call.node.op_type in _SHAPE_ALONE else range(len(call.operands))
+    reads = () if call.node.op_type in SHAPE_ALONE else range(len(call.operands))
     values = [call.values(k) if call.has(k) else None for k in reads]
     if any(v is None and call.has(k) for k, v in enumerate(values)):
         return None
@@ -40,7 +40,7 @@ def computed(call: Call, outputs: Sequence[Tensor]) -> Sequence[Value] | None:
 
 
 Computed = Value | list[Value]
-_SHAPE_ALONE = frozenset({"Shape", "Size"})
+SHAPE_ALONE = frozenset({"Shape", "Size"})
 
 
 def _as(dtype: str, value: Value) -> Value:
@@ -205,3 +205,4 @@ _COMPUTE: Mapping[str, Callable[[Call, list[Value]], Computed]] = {
     "ReduceMin": _reduce(np.min),
     "CumSum": lambda call, v: np.asarray(np.cumsum(v[0], axis=int(v[1].reshape(-1)[0]))).astype(v[0].dtype),
 }
+COMPUTED = frozenset(_COMPUTE)

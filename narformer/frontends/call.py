@@ -129,21 +129,21 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Attribute]:
     """Numbers and strings of a node; tensors and bodies are left out."""
     values: dict[str, Attribute] = {}
     for a in node.attribute:
-        kind = a.type
-        if not isinstance(a.name, str):  # protobuf gives bytes for what is not UTF-8
+        kind, name = a.type, a.name
+        if not isinstance(name, str):  # protobuf gives bytes for what is not UTF-8
             raise UnknownShape("an attribute has a name that is no text")
-        if a.name in _KINDS and kind != _KINDS[a.name]:
-            raise UnknownShape(f"its attribute {a.name} is of the wrong type")
-        if kind == 7:
-            values[a.name] = tuple(a.ints)
-        elif kind == 2:
-            values[a.name] = a.i
+        if _KINDS.get(name, kind) != kind:
+            raise UnknownShape(f"its attribute {name} is of the wrong type")
+        if kind == _INTS:
+            values[name] = tuple(a.ints)
+        elif kind == _INT:
+            values[name] = a.i
         elif kind == 1:
-            values[a.name] = a.f
+            values[name] = a.f
         elif kind == 3:
-            values[a.name] = a.s.decode(errors="replace")
+            values[name] = a.s.decode(errors="replace")
         elif kind == 6:
-            values[a.name] = tuple(a.floats)
+            values[name] = tuple(a.floats)
         elif kind == 8:
-            values[a.name] = tuple(s.decode(errors="replace") for s in a.strings)
+            values[name] = tuple(s.decode(errors="replace") for s in a.strings)
     return values

@@ -34,7 +34,7 @@ def _body(walk: Walk, graph: onnx.GraphProto, given: Sequence[Item], scope: Scop
     if len(given) > len(graph.input):
         raise ModelError(f"{walk.label}: the body {graph.name!r} has {len(graph.input)} inputs, not {len(given)}")
     inner.names.update((info.name, item) for info, item in zip(graph.input, given, strict=False))
-    walk.run(graph.node, inner, prefix)
+    walk.run(walk.steps(graph), inner, prefix)
     return [walk.read(info.name, inner, onnx.NodeProto(op_type="body", name=graph.name)) for info in graph.output]
 
 

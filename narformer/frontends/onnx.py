@@ -22,7 +22,7 @@ from narformer.frontends.protobuf import strip_weights
 from narformer.frontends.rebinding import Rebatched
 from narformer.frontends.shapes import bind_shapes, first_line, is_sequence, stated_shapes
 from narformer.frontends.tensors import DTYPES
-from narformer.frontends.walk import STANDARD, Item, Listed, Scope, Walk
+from narformer.frontends.walk import Item, Listed, Scope, Step, Walk, steps_of
 from narformer.graph import Graph, Operand, Shape, Tensor
 
 # Files beyond this size are stripped of their weights before they are parsed.
@@ -131,6 +131,7 @@ def _read_file(path: Path) -> bytes:
         raise ModelError(f"{path}: not an ONNX model, or cut short ({error}); export or copy it again") from error
 
 
+BODIED = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 # Nodes that local functions may unfold to.
 MOST_INLINED = 200_000
 
@@ -199,21 +200,19 @@ class _Reader:
         for sparse in graph.sparse_initializer:
             dtype = DTYPES.get(sparse.values.data_type, "float32")
             self.weights[sparse.values.name] = Operand(Tensor(tuple(sparse.dims), dtype), name=sparse.values.name)
-        self.nodes: list[onnx.NodeProto] = []
-        self.reads: list[list[str]] = []
+        self.steps: list[Step] = []
         self.producer: dict[str, int] = {}
-        for node in graph.node:
-            outputs = list(node.output)
-            if node.op_type == "Constant" and node.domain in STANDARD and len(outputs) == 1:
-                self.weights[outputs[0]] = constant_operand(self.walk, node, outputs[0])
+        producer, weights = self.producer, self.weights
+        for step in steps_of(graph.node, label):
+            if step.op == "Constant" and step.domain == "" and len(step.writes) == 1:
+                weights[step.writes[0]] = constant_operand(self.walk, step.node, step.writes[0])
                 continue
-            for output in outputs:
-                if output in self.producer or output in self.weights:
+            for output in step.writes:
+                if output in producer or output in weights:
                     raise ModelError(f"{label}: two nodes compute {output!r}; every value needs one producer")
                 if output:
-                    self.producer[output] = len(self.nodes)
-            self.nodes.append(node)
-            self.reads.append(list(node.input))
+                    producer[output] = len(self.steps)
+            self.steps.append(step)
         self.inputs = [i for i in graph.input if i.name not in self.weights]
         if not all(isinstance(i.name, str) for i in self.inputs) or not isinstance(label, str):
             raise ModelError(f"{label!r}: an input has a name that is no text")
@@ -226,13 +225,13 @@ class _Reader:
         as_weight: set[str] = set()
         as_data: set[str] = set()
         rank = {i.name: len(i.type.tensor_type.shape.dim) for i in self.inputs}
-        for node, reads in zip(self.nodes, self.reads, strict=True):
-            positions = WEIGHT_POSITIONS.get(node.op_type, ())
-            for position, value in enumerate(reads):
+        for step in self.steps:
+            positions = WEIGHT_POSITIONS.get(step.op, ())
+            for position, value in enumerate(step.reads):
                 if value not in rank:
                     continue
                 # The second operand of a MatMul may well be data (attention); a matrix of weights has two dimensions.
-                expected = position in positions and (node.op_type != "MatMul" or rank[value] == 2)
+                expected = position in positions and (step.op != "MatMul" or rank[value] == 2)
                 (as_weight if expected else as_data).add(value)
         weights = [i for i in self.inputs if i.name in as_weight and i.name not in as_data]
         if len(weights) == len(self.inputs):
@@ -266,7 +265,7 @@ class _Reader:
                 self.walk.computed[~k, 0] = self.values[info.name]
         scope = Scope(names)
         self.walk.stated = stated
-        self.walk.run([self.nodes[k] for k in order], scope)
+        self.walk.run([self.steps[k] for k in order], scope)
         return scope
 
     def _rebatched(self, bound: Mapping[str, Tensor], order: Sequence[int]) -> Rebatched | None:
@@ -325,23 +324,22 @@ class _Reader:
 
         Raises ModelError where a node reads what nothing computes, or where nodes read each other in a circle.
         """
-        known = self.weights.keys() | {i.name for i in self.inputs} | {""}
-        producer = self.producer
+        weights, producer = self.weights, self.producer
+        inputs = {i.name for i in self.inputs} | {""}
         sources: list[list[int]] = []
         sorted_already = True
-        for index, node in enumerate(self.nodes):
-            reads = self.reads[index]
-            if any(a.type in (5, 10) for a in node.attribute):
-                reads = reads + self._captured(node)
+        for index, step in enumerate(self.steps):
+            reads = step.reads + self._captured(step.node) if step.op in BODIED else step.reads
             found = []
             for value in reads:
                 source = producer.get(value)
                 if source is not None:
                     found.append(source)
-                    sorted_already &= source < index
-                elif value not in known:
+                    if source >= index:
+                        sorted_already = False
+                elif value not in weights and value not in inputs:
                     raise ModelError(
-                        f"{self.label}: node {node.name or node.op_type!r} reads {value!r}, which nothing computes"
+                        f"{self.label}: node {step.name or step.op!r} reads {value!r}, which nothing computes"
                     )
             sources.append(found)
         outputs = [producer[o.name] for o in self.model.graph.output if o.name in producer]
@@ -377,7 +375,7 @@ class _Reader:
                     done.add(current)
                     order.append(current)
                 elif any(s in open_nodes for s in waiting) or current in waiting:
-                    name = self.nodes[current].name or self.nodes[current].op_type
+                    name = self.steps[current].name or self.steps[current].op
                     raise ModelError(f"{self.label}: the graph has a cycle through node {name!r}; a network has none")
                 else:
                     open_nodes.add(current)

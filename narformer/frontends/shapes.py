@@ -122,9 +122,12 @@ def _stated(kind: onnx.TypeProto) -> Tensor | None:
     if not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
         return None
     dims = kind.tensor_type.shape.dim
-    if not all(d.HasField("dim_value") for d in dims):
+    shape = tuple([d.dim_value for d in dims])
+    if 0 in shape and not all(d.HasField("dim_value") for d in dims):
         return None
-    return Tensor(tuple(d.dim_value for d in dims), DTYPES.get(kind.tensor_type.elem_type, "float32"))
+    if shape and (min(shape) < 0 or len(shape) > MOST_AXES or math.prod(shape) >= MOST_ELEMENTS):
+        return None  # no shape that a value can have; some exporters write -1 for what they do not know
+    return Tensor(shape, DTYPES.get(kind.tensor_type.elem_type, "float32"))
 
 
 def inferred(call: Call, opsets: Mapping[str, int]) -> list[Tensor]:

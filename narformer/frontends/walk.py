@@ -5,15 +5,15 @@ Bodies of If, Loop and Scan are walked in place (control.py), so a Graph has no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import onnx
 
 from narformer.errors import ModelError, ShapeError
-from narformer.frontends.arithmetic import LARGEST, computed
+from narformer.frontends.arithmetic import COMPUTED, LARGEST, SHAPE_ALONE, computed
 from narformer.frontends.call import Call, Rule, UnknownShape, Value, attributes_of
 from narformer.frontends.rebinding import Rebatched
 from narformer.frontends.rules_compute import RULES as COMPUTE_RULES
@@ -62,6 +62,28 @@ class Scope:
         raise KeyError(name)
 
 
+class Step(NamedTuple):
+    """A node and what is asked of it again and again. domain: "" for ONNX's own."""
+
+    node: onnx.NodeProto
+    op: str
+    domain: str
+    name: str
+    reads: list[str]
+    writes: list[str]
+
+
+def steps_of(nodes: Iterable[onnx.NodeProto], label: str) -> list[Step]:
+    """The nodes as Steps. Raises ModelError for names that are no text: protobuf gives bytes for what is not UTF-8."""
+    steps = []
+    for node in nodes:
+        op, domain, name = node.op_type, node.domain, node.name
+        if not type(op) is type(domain) is type(name) is str:
+            raise ModelError(f"{label}: node {name!r} ({op!r}) has a name that is no text")
+        steps.append(Step(node, op, "" if domain == "ai.onnx" else domain, name, list(node.input), list(node.output)))
+    return steps
+
+
 @dataclass(slots=True)
 class Walk:
     """The Nodes found so far, and what is known of their contents.
@@ -78,15 +100,25 @@ class Walk:
     _tensors: dict[str, onnx.TensorProto] = field(default_factory=dict)
     _held: dict[str, Value | None] = field(default_factory=dict)
     computed: dict[tuple[int, int], Value] = field(default_factory=dict)
+    _seen: dict[tuple[Shape, int], Tensor] = field(default_factory=dict)
+    _bodies: dict[int, tuple[onnx.GraphProto, list[Step]]] = field(default_factory=dict)
     _spent: int = 0
 
     def weight(self, tensor: onnx.TensorProto, name: str) -> Operand:
         """A constant of the file, under the name by which nodes share it."""
         if not isinstance(name, str):  # protobuf gives bytes for what is not UTF-8
             raise ModelError(f"{self.label}: the constant {name!r} has a name that is no text")
-        shape = Tensor(tuple(tensor.dims), DTYPES.get(tensor.data_type, "float32"))
         self._tensors[name] = tensor
-        return Operand(checked(shape, name, self.label), name=name)
+        return Operand(self._tensor(tuple(tensor.dims), tensor.data_type, name), None, 0, name)
+
+    def _tensor(self, shape: Shape, kind: int, value: str) -> Tensor:
+        """A Tensor, checked once for all values of its shape and type."""
+        key = (shape, kind)
+        tensor = self._seen.get(key)
+        if tensor is None:
+            tensor = checked(Tensor(shape, DTYPES.get(kind, "float32")), value, self.label)
+            self._seen[key] = tensor
+        return tensor
 
     def constant(self, value: Value, name: str) -> Operand:
         """A constant whose value is known."""
@@ -106,6 +138,13 @@ class Walk:
             self._held[name] = None if tensor is None else contents(tensor, LARGEST)
         return self._held[name]
 
+    def steps(self, body: onnx.GraphProto) -> list[Step]:
+        """Steps of a body, made once however often it runs."""
+        key = id(body)
+        if key not in self._bodies:
+            self._bodies[key] = (body, steps_of(body.node, self.label))  # kept alive, or the id would be another's
+        return self._bodies[key][1]
+
     def spend(self, amount: int, node: onnx.NodeProto) -> None:
         """Count what bodies and sequences unfold to. Raises ModelError beyond MOST_IN_BODIES."""
         self._spent += amount
@@ -114,37 +153,34 @@ class Walk:
                 f"{self.label}: node {_name(node)!r} ({node.op_type}) unfolds to more than {MOST_IN_BODIES} nodes"
             )
 
-    def run(self, nodes: Sequence[onnx.NodeProto], scope: Scope, prefix: str = "") -> None:
+    def run(self, steps: Sequence[Step], scope: Scope, prefix: str = "") -> None:
         """Walk nodes that are in topological order; their outputs become names of the scope."""
         from narformer.frontends.control import CONTROL
 
         names = scope.names
-        for node in nodes:
-            op, domain = node.op_type, node.domain
-            if not (isinstance(op, str) and isinstance(domain, str) and isinstance(node.name, str)):
-                raise ModelError(f"{self.label}: node {node.name!r} ({op!r}) has a name that is no text")
-            handler = CONTROL.get(op) if domain in STANDARD else None
+        for step in steps:
+            node, op, domain, _, reads, _ = step
+            handler = CONTROL.get(op) if domain == "" else None
             if prefix:
                 self.spend(1, node)
             if handler is not None:
                 self._control(handler, node, scope, prefix)
                 continue
             items: list[Item] = []
-            for value in node.input:
-                if not value:
-                    items.append(None)
-                    continue
+            sequence = False
+            for value in reads:
                 item = names.get(value)
-                items.append(self.read(value, scope, node) if item is None else item)
+                if item is None and value:
+                    item = self.read(value, scope, node)
+                if type(item) is Listed:
+                    sequence = True
+                items.append(item)
             if op == "Identity" and items and not isinstance(items[0], Operand):
                 self._control(CONTROL["Optional"], node, scope, prefix)
                 continue
-            for position, item in enumerate(items):
-                if isinstance(item, Listed):
-                    raise ModelError(
-                        f"{self.label}: node {_name(node)!r} ({op}) reads {node.input[position]!r}, which is a sequence"
-                    )
-            self._append(node, items, scope, prefix)  # type: ignore[arg-type]
+            if sequence:
+                raise ModelError(f"{self.label}: node {_name(node)!r} ({op}) cannot read a sequence")
+            self._append(step, items, scope, prefix)  # type: ignore[arg-type]
 
     def _control(self, handler: Handler, node: onnx.NodeProto, scope: Scope, prefix: str) -> None:
         try:
@@ -163,45 +199,44 @@ class Walk:
                 "which nothing computes, or whose shape cannot be inferred"
             ) from None
 
-    def _append(self, node: onnx.NodeProto, items: list[Operand | None], scope: Scope, prefix: str) -> None:
-        outputs = list(node.output)
+    def _append(self, step: Step, items: list[Operand | None], scope: Scope, prefix: str) -> None:
+        node, op, domain, given, _, writes = step
+        names = scope.names
         try:
             attributes = attributes_of(node)
         except UnknownShape as error:
-            raise ModelError(f"{self.label}: node {_name(node)!r} ({node.op_type}): {error}") from None
-        op = node.op_type
-        tensors: Sequence[Tensor] | None = None
+            raise ModelError(f"{self.label}: node {_name(node)!r} ({op}): {error}") from None
         call = None
-        if not prefix:
-            tensors = self._believed(outputs)
+        tensors: Sequence[Tensor] | None = None if prefix else self._believed(writes)
         if tensors is None:
             call = self._call(node, items, attributes)
-            tensors = self._shapes(call, scope, outputs, prefix)
-        for name, tensor in zip(outputs, tensors, strict=False):
-            checked(tensor, name, self.label)
+            tensors = self._shapes(call, scope, writes, prefix)
+            for name, tensor in zip(writes, tensors, strict=False):
+                checked(tensor, name, self.label)
         if op == "Reshape" and items and items[0] is not None and items[0].tensor.elements != tensors[0].elements:
             raise ShapeError(
                 f"{self.label}: node {_name(node)!r} reshapes {_spell(items[0].tensor.shape)} to "
                 f"{_spell(tensors[0].shape)}: sizes are fixed inside the network; export it with the shapes you want"
             )
         index = len(self.nodes)
-        named = [(name, tensor) for name, tensor in zip(outputs, tensors, strict=False) if name]
-        self.nodes.append(
-            Node(
-                name=prefix + (node.name or (named[0][0] if named else op)),
-                op=op,
-                domain="" if node.domain in STANDARD else node.domain,
-                operands=tuple([item for item in items if item is not None]),
-                outputs=tuple([tensor for _, tensor in named]),
-                attributes=attributes,
-            )
-        )
-        for port, (name, tensor) in enumerate(named):
-            scope.names[name] = Operand(tensor, index, port)
-        if len(named) == len(outputs) and named and named[0][1].elements <= LARGEST and node.domain in STANDARD:
-            values = computed(call or self._call(node, items, attributes), tensors)
-            for port, value in enumerate(values or ()):
-                self.computed[index, port] = value
+        if len(writes) == 1 and writes[0]:
+            outputs: tuple[Tensor, ...] = (tensors[0],)
+            first = writes[0]
+            names[first] = Operand(tensors[0], index)
+        else:
+            named = [(name, tensor) for name, tensor in zip(writes, tensors, strict=False) if name]
+            outputs = tuple([tensor for _, tensor in named])
+            first = named[0][0] if named else op
+            for port, (name, tensor) in enumerate(named):
+                names[name] = Operand(tensor, index, port)
+        operands = tuple([item for item in items if item is not None])
+        self.nodes.append(Node(prefix + (given or first), op, operands, outputs, attributes, domain))
+        if op in COMPUTED and domain == "" and len(outputs) == len(writes) and outputs:
+            reads_known = op in SHAPE_ALONE or not items or self.contents(items[0]) is not None
+            if reads_known and outputs[0].elements <= LARGEST:
+                values = computed(call or self._call(node, items, attributes), tensors)
+                for port, value in enumerate(values or ()):
+                    self.computed[index, port] = value
 
     def emit(
         self, node: onnx.NodeProto, items: Sequence[Item], outputs: Sequence[Tensor], prefix: str
@@ -226,10 +261,11 @@ class Walk:
         )
         return [Operand(tensor, index, port) for port, tensor in enumerate(outputs)]
 
-    def _believed(self, outputs: list[str]) -> list[Tensor] | None:
+    def _believed(self, writes: list[str]) -> list[Tensor] | None:
+        """What the file states of a node's outputs; None where it leaves one open."""
         stated = self.stated
         tensors = []
-        for name in outputs:
+        for name in writes:
             tensor = stated.get(name)
             if tensor is None:
                 return None
