@@ -299,9 +299,15 @@ class Predictor:
         return all_warnings, far
 
 
-@functools.lru_cache(maxsize=4)
 def default_predictor(path: str | None = None) -> Predictor:
-    """The predictor of this name or path, loaded once a process."""
+    """The predictor of this name or path, loaded once a process, with the devices that the user adapted to."""
+    from narformer.adapted import with_adapted
+
+    return with_adapted(_loaded(path))
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(path: str | None) -> Predictor:
     return Predictor.load(path)
 
 

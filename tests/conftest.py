@@ -26,5 +26,6 @@ def resnet18() -> Path:
 
 @pytest.fixture(autouse=True)
 def no_store_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What this user has measured must not answer the tests' questions, nor may tests write there."""
+    """What this user has measured or adapted must not answer the tests' questions, nor may tests write there."""
     monkeypatch.setenv("NARFORMER_STORE", str(tmp_path / "measurements.db"))
+    monkeypatch.setenv("NARFORMER_DEVICES", str(tmp_path / "devices"))

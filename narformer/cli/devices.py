@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import typer
 
@@ -16,11 +17,19 @@ def devices(
     if here:
         _print_here(as_json)
         return
+    from narformer.adapted import adapted_devices
     from narformer.predictor import default_predictor
 
     card = default_predictor(predictor).card
+    rows: list[dict[str, Any]] = [
+        {"device": o.device, "description": o.description, "source": "predicted", "held_out": dict(o.held_out)}
+        for o in card.outputs
+    ]
+    rows += [
+        {"device": d.name, "description": d.description, "source": "adapted", "held_out": dict(d.validation)}
+        for d in adapted_devices(card.name)
+    ]
     if as_json:
-        rows = [{"device": o.device, "description": o.description, "held_out": dict(o.held_out)} for o in card.outputs]
         print(json.dumps(rows, indent=2))
         return
     from rich.console import Console
@@ -29,9 +38,9 @@ def devices(
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     for column, justify in (("device", "left"), ("what it is", "left"), ("MAPE", "right"), ("within 10 %", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for o in card.outputs:
-        figures = [f"{o.held_out[key]:.1f} %" if key in o.held_out else "" for key in ("mape", "acc_10")]
-        table.add_row(o.device, o.description, *figures)
+    for row in rows:
+        figures = [f"{row['held_out'][key]:.1f} %" if key in row["held_out"] else "" for key in ("mape", "acc_10")]
+        table.add_row(row["device"], row["description"], *figures)
     console = Console()
     console.print(table)
     console.print(

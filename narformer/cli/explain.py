@@ -34,9 +34,9 @@ def explain(
     """Say where the milliseconds go: by operator and by node. The parts sum to what `predict` prints."""
     from narformer.cli.inputs import parse_input_shapes
     from narformer.frontends.onnx import read_onnx
-    from narformer.predictor import default_predictor
+    from narformer.predictor import Predictor
 
-    loaded = default_predictor(predictor)
+    loaded = Predictor.load(predictor)  # adapted devices have no nodes of their own to explain
     loaded.predict([], [device])
     graph = read_onnx(model, batch_size=batch_size, input_shapes=parse_input_shapes(input_shape))
     read, parts = loaded.explain(graph)

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from narformer.cli.adapt import adapt, validate
 from narformer.cli.cells import fit_cells, predict_cell, rank, search
 from narformer.cli.devices import devices
 from narformer.cli.embed import embed
@@ -32,6 +33,8 @@ app.command()(inspect)
 app.command()(explain)
 app.command()(devices)
 app.command()(measure)
+app.command()(adapt)
+app.command()(validate)
 app.command()(embed)
 app.command()(neighbours)
 app.command(name="predict-cell")(predict_cell)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from narformer.errors import MissingExtraError, StoreError
 from narformer.graph import Graph
 from narformer.measurement.measurement import Measurement
+from narformer.places import user_data
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,13 +35,7 @@ def default_store() -> str:
     """Where the store is by default: `$NARFORMER_STORE` (a path or URL), else a file of the user's."""
     if location := os.environ.get("NARFORMER_STORE"):
         return location
-    if sys.platform == "win32":
-        data = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        data = Path.home() / "Library" / "Application Support"
-    else:
-        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return str(data / "narformer" / "measurements.db")
+    return str(user_data() / "measurements.db")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,298 @@
+"""`narformer adapt` and `narformer validate`: learn a new device from a few measurements, and try what it knows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from narformer.adapted import AdaptedDevice
+    from narformer.graph import Graph
+    from narformer.measurement.adapting import Comparison
+    from narformer.measurement.session import Outcome, Settings
+    from narformer.predictor import Predictor
+
+Item = TypeVar("Item")
+MOST = 400  # measurements from files: beyond, those that tell most
+
+NAME = typer.Option(..., "--device", "-d", help="A name for the device, as `narformer predict --device` will take it.")
+RUNTIME = typer.Option("onnxruntime", "--runtime", "-r", help="Runtime, see `narformer devices --here`.")
+PROCESSOR = typer.Option("cpu", "--processor", help="What the runtime runs on: cpu, cuda, ...")
+THREADS = typer.Option(1, "--threads", "-t", min=1, help="Threads of the runtime.")
+STORE = typer.Option(None, "--store", help="Path or URL. Default: $NARFORMER_STORE, else a file of this user.")
+BUDGET = typer.Option(2.0, "--budget", min=0.0, help="Seconds of timed runs for one network, at most.")
+TIMEOUT = typer.Option(60.0, "--timeout", min=0.1, help="Seconds for one network, loading included.")
+PREDICTOR = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx.")
+
+
+def adapt(
+    device: str = NAME,
+    samples: int | None = typer.Option(None, "--samples", "-k", min=3, help="Networks to learn from. Default: 20."),
+    target_error: float | None = typer.Option(
+        None, "--target-error", min=0.1, help="Stop before, once the expected error in percent is no more than this."
+    ),
+    from_store: str | None = typer.Option(None, "--from-store", help="Learn from what a store has, by path or URL."),
+    directory: Path | None = typer.Option(None, "--from", help="Learn from a directory in NNLQP's layout."),
+    table: Path | None = typer.Option(
+        None, "--csv", help="Learn from a CSV with columns model (path of an ONNX file) and latency_ms."
+    ),
+    measured_on: str | None = typer.Option(
+        None, "--measured-on", help="Of several devices in a store or directory, this one."
+    ),
+    runtime: str = RUNTIME,
+    processor: str = PROCESSOR,
+    threads: int = THREADS,
+    store: str | None = STORE,
+    budget: float = BUDGET,
+    timeout: float = TIMEOUT,
+    predictor: str | None = PREDICTOR,
+    as_json: bool = typer.Option(False, "--json", help="Print a JSON object."),
+) -> None:
+    """Learn a device: choose networks, measure them here, and keep a small file that `predict` finds.
+
+    Can be interrupted and given again: what the store has is not measured twice. Exit codes: 0, 2, 130 interrupted.
+    """
+    from narformer.adapted import check_name
+    from narformer.errors import ConfigError
+    from narformer.predictor import Predictor
+
+    loaded = Predictor.load(predictor)
+    check_name(device, loaded)
+    sources = [s for s in (from_store, directory, table) if s is not None]
+    if len(sources) > 1:
+        raise ConfigError("--from-store, --from and --csv exclude each other")
+    if sources and target_error is not None:
+        raise ConfigError("--target-error is for measuring; leave it out to learn from what was measured")
+    if sources:
+        pairs, origin = _measurements(from_store, directory, table, measured_on)
+        adapted = _from_pairs(device, pairs, origin, samples or MOST, loaded)
+    else:
+        settings = _settings(runtime, processor, threads, budget, timeout)
+        adapted = _by_measuring(device, samples or 20, target_error, settings, store, loaded)
+    path = adapted.save()
+    if as_json:
+        told = {"device": device, "measured_on": adapted.measured_on, "networks": list(adapted.networks)}
+        print(json.dumps({**told, "latency_ms": list(adapted.latencies), "file": str(path)}, indent=2))
+        return
+    print(f"{device}: {adapted.description}; {path}")
+    if not sources:
+        print(f"Try it on networks that it has not seen: narformer validate --device {device}")
+
+
+def validate(
+    device: str = NAME,
+    networks: int = typer.Option(100, "--networks", "-n", min=1, help="How many to predict and measure."),
+    plot: Path | None = typer.Option(None, "--plot", help="Save a plot (.svg or .png) of predicted against measured."),
+    runtime: str = RUNTIME,
+    processor: str = PROCESSOR,
+    threads: int = THREADS,
+    store: str | None = STORE,
+    budget: float = BUDGET,
+    timeout: float = TIMEOUT,
+    predictor: str | None = PREDICTOR,
+    as_json: bool = typer.Option(False, "--json", help="Print a JSON object."),
+) -> None:
+    """Predict networks that the device was not adapted from, measure them, and compare.
+
+    The errors are kept beside the device and shown by `predict` and `devices`. Exit codes: 0, 2, 130 interrupted.
+    """
+    from narformer.adapted import PredictorWithAdapted, adapted_device
+    from narformer.errors import ConfigError
+    from narformer.measurement import adapting
+    from narformer.measurement.store import Store
+    from narformer.predictor import Predictor
+
+    adapted = adapted_device(device)
+    settings = _settings(runtime, processor, threads, budget, timeout)
+    here = settings.device().id
+    if adapted.measured_on != here:
+        raise ConfigError(
+            f"{device} is {adapted.measured_on}, and this is {here}: measure there, or with its --runtime"
+        )
+    loaded = PredictorWithAdapted(Predictor.load(predictor or adapted.predictor), [adapted])
+    if loaded.card.name != adapted.predictor:
+        raise ConfigError(f"{device} was adapted with predictor {adapted.predictor}, not {loaded.card.name}")
+    with Store.open(store) as opened:
+        chosen = adapting.strangers(networks, adapted.hashes, _track("building"))
+        with _measuring(len(chosen)) as report:
+            comparisons = adapting.validate(
+                adapted, chosen, settings=settings, store=opened, predictor=loaded, report=report
+            )
+    if not comparisons:
+        raise ConfigError(f"{device}: none of {len(chosen)} networks could be measured; see `narformer store list`")
+    told = adapting.summary(comparisons)
+    replace(adapted, validation=told).save()
+    if plot is not None:
+        _plot(device, comparisons, plot)
+    if as_json:
+        rows = [{**c.__dict__, "error": round(c.error, 3)} for c in comparisons]
+        print(json.dumps({"device": device, **told, "comparisons": rows}, indent=1))
+    else:
+        _print(device, comparisons, told)
+
+
+def _settings(runtime: str, processor: str, threads: int, budget: float, timeout: float) -> Settings:
+    from narformer.measurement.session import Settings
+    from narformer.measurement.timing import Plan
+
+    return Settings(runtime, processor, threads, timeout_s=timeout, plan=Plan(budget_s=budget))
+
+
+def _by_measuring(
+    name: str, samples: int, target_error: float | None, settings: Settings, store: str | None, predictor: Predictor
+) -> AdaptedDevice:
+    from narformer.measurement import adapting
+    from narformer.measurement.session import summary
+    from narformer.measurement.store import Store
+
+    outcomes: list[Outcome] = []
+    settings.device()  # a runtime that is absent is told before networks are built
+    with Store.open(store) as opened:
+        pool = adapting.Pool.draw(predictor, track=_track("building"))
+        with _measuring(samples) as show:
+
+            def report(outcome: Outcome) -> None:
+                outcomes.append(outcome)
+                show(outcome)
+
+            adapted = adapting.measure_and_adapt(
+                name,
+                pool,
+                samples,
+                settings=settings,
+                store=opened,
+                predictor=predictor,
+                target_error=target_error,
+                report=report,
+            )
+        expected = adapted.process.expected_error(pool.profiles)
+        print(f"{summary(outcomes)}; store {opened.name}", file=sys.stderr)
+        print(f"expected error on networks of the families: {expected:.1f} %", file=sys.stderr)
+    return adapted
+
+
+def _from_pairs(
+    name: str, pairs: list[tuple[Graph, float]], origin: str, most: int, predictor: Predictor
+) -> AdaptedDevice:
+    import numpy as np
+
+    from narformer.adapt import NOISE, choose, covariance
+    from narformer.adapted import adapt, profile
+
+    unique = list({graph.hash: (graph, ms) for graph, ms in pairs}.values())
+    profiles = profile([graph for graph, _ in _track("reading")(unique)], predictor)
+    within = covariance(profiles, profiles)
+    rows = choose(within, within, NOISE, most) if len(unique) > most else np.arange(len(unique))
+    return adapt(name, [unique[row] for row in rows], origin, predictor, profiles.rows(rows))
+
+
+def _measurements(
+    from_store: str | None, directory: Path | None, table: Path | None, measured_on: str | None
+) -> tuple[list[tuple[Graph, float]], str]:
+    """(Graph, ms) pairs, and the device that they are of. Raises DataError, StoreError, ConfigError."""
+    if from_store is not None:
+        return _of_store(from_store, measured_on)
+    if directory is not None:
+        return _of_nnlqp(directory, measured_on)
+    assert table is not None
+    from narformer.datasets.table import positive, read_table
+    from narformer.frontends.onnx import read_onnx
+
+    pairs = []
+    for number, row in enumerate(read_table(table, ("model", "latency_ms")), start=2):
+        latency = positive(row["latency_ms"], f"{table}, row {number}, latency_ms")
+        pairs.append((read_onnx(table.parent / row["model"]), latency))
+    return pairs, measured_on or table.name
+
+
+def _of_store(location: str, measured_on: str | None) -> tuple[list[tuple[Graph, float]], str]:
+    from narformer.measurement.store import Store
+
+    with Store.open(location, create=False) as store:
+        device = _one_of([d.id for d in store.devices() if d.measured], measured_on, store.name)
+        latest = {m.graph: m.latency_ms for m in store.find(device=device, failed=False)}
+        graphs = ((store.graph(hash), ms) for hash, ms in latest.items())
+        return [(graph, ms) for graph, ms in graphs if graph is not None and ms is not None], device
+
+
+def _of_nnlqp(directory: Path, measured_on: str | None) -> tuple[list[tuple[Graph, float]], str]:
+    import numpy as np
+
+    from narformer.datasets.nnlqp import load_nnlqp
+
+    dataset = load_nnlqp(directory)
+    device = _one_of(dataset.devices, measured_on, str(directory))
+    latencies = dataset.targets[:, dataset.devices.index(device)]
+    rows = np.flatnonzero(np.isfinite(latencies))
+    return [(dataset.sources[row].graph(), float(latencies[row])) for row in _track("reading")(rows.tolist())], device
+
+
+def _one_of(devices: Sequence[str], wanted: str | None, where: str) -> str:
+    from narformer.errors import ConfigError
+
+    if wanted is None and len(devices) == 1:
+        return devices[0]
+    if wanted not in devices:
+        listed = ", ".join(devices) or "none"
+        raise ConfigError(f"{where}: choose one of its devices with --measured-on; it has {listed}")
+    return str(wanted)
+
+
+def _track(what: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
+    """A progress bar on a terminal; nothing otherwise."""
+
+    def track(items: Sequence[Item]) -> Iterable[Item]:
+        if not sys.stderr.isatty():
+            return items
+        from rich.console import Console
+        from rich.progress import track as bar
+
+        return bar(items, what, console=Console(stderr=True), transient=True)
+
+    return track
+
+
+@contextmanager
+def _measuring(total: int) -> Iterator[Callable[[Outcome], None]]:
+    """A progress bar over measurements, on a terminal; nothing otherwise."""
+    from narformer.cli.measure import _progress
+
+    with _progress(total) as advance:
+        yield advance
+
+
+def _print(device: str, comparisons: list[Comparison], told: dict[str, float]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    table.add_column("network", max_width=60, no_wrap=True)
+    for title in ("predicted", "90 % interval", "measured", "error"):
+        table.add_column(title, justify="right")
+    for c in sorted(comparisons, key=lambda c: abs(c.error)):
+        interval = f"{c.low:.3g} – {c.high:.3g} ms"
+        table.add_row(c.model, f"{c.predicted:.3g} ms", interval, f"{c.measured:.3g} ms", f"{c.error:+.1f} %")
+    console = Console()
+    console.print(table, highlight=False)
+    console.print(
+        f"\n{device}: MAPE {told['mape']:.1f} % on {told['networks']} networks, {told['acc_10']:.0f} % of them within "
+        f"10 %; the 90 % intervals cover {told['covers']:.0f} %.",
+        highlight=False,
+    )
+
+
+def _plot(device: str, comparisons: list[Comparison], path: Path) -> None:
+    import numpy as np
+
+    from narformer.evaluation.plots import predicted_against_measured
+
+    predicted = np.array([[c.predicted] for c in comparisons])
+    measured = np.array([[c.measured] for c in comparisons])
+    predicted_against_measured(predicted, measured, [device], [c.family for c in comparisons], path)
