@@ -143,26 +143,28 @@ def _progress(total: int) -> Iterator[Callable[[Outcome], None]]:
 
 
 def _print(outcomes: list[Outcome]) -> None:
-    """A table of all where they are few; else only those that failed."""
+    """A table a device where networks are few, and each failure."""
     from rich.console import Console
     from rich.table import Table
 
-    few = len(outcomes) <= TABLE_ROWS
-    shown = [o for o in outcomes if few and not o.measurement.failure]
-    if shown:
+    console = Console()
+    by_device: dict[str, list[Outcome]] = {}
+    for outcome in outcomes if len(outcomes) <= TABLE_ROWS else ():
+        if not outcome.measurement.failure:
+            by_device.setdefault(outcome.measurement.device, []).append(outcome)
+    for device, shown in by_device.items():
+        console.print(device, style="bold", highlight=False, soft_wrap=True)
         table = Table(box=None, pad_edge=False, padding=(0, 2))
-        table.add_column("model")
-        table.add_column("latency", justify="right")
-        table.add_column("spread", justify="right")
-        table.add_column("memory", justify="right")
-        table.add_column("")
-        table.add_column("device")
+        table.add_column("model", overflow="fold")
+        for column in ("latency", "spread", "memory"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
         for outcome in shown:
             m = outcome.measurement
             memory = "" if m.peak_memory_bytes is None else f"{m.peak_memory_bytes / 2**20:.1f} MiB"
-            spread = "" if m.spread_ms is None else f"± {m.spread_ms:.2f} ms"
-            table.add_row(outcome.name, f"{m.latency_ms:.3f} ms", spread, memory, outcome.source, m.device)
-        Console().print(table)
+            spread = "" if m.spread_ms is None else f"± {m.spread_ms:.3f} ms"
+            table.add_row(outcome.name, f"{m.latency_ms:.3f} ms", spread, memory, outcome.source)
+        console.print(table)
     for outcome in outcomes:
         if outcome.measurement.failure:
             print(f"narformer: {outcome.name}: {outcome.measurement.failure}", file=sys.stderr)
