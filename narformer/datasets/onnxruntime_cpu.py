@@ -1,7 +1,7 @@
 """Ours: networks of every family, and architectures known by name, timed with ONNX Runtime on one CPU core.
 
 The table `onnxruntime-cpu.csv` beside this file has a row a network: what rebuilds it (family, version, config, input
-size), and its latency in two processes of their own, with the spread of the repeats of the first.
+size), its latency, and that in a second process of its own, which tells how far to trust the first.
 How it was measured is in docs/datasets.md; `benchmarks/measure_dataset.py` does it again.
 """
 
@@ -15,7 +15,6 @@ import numpy as np
 
 from narformer.datasets.dataset import Dataset, FamilySource, sha1_order
 from narformer.datasets.table import milliseconds, read_table
-from narformer.errors import DataError
 from narformer.families import named
 from narformer.families.registry import FAMILIES, sample
 
@@ -56,12 +55,8 @@ def planned() -> list[Planned]:
 
 
 def load_onnxruntime_cpu(path: Path = TABLE) -> Dataset:
-    """All measured networks; the latency is the geometric mean of the two processes'. Raises DataError."""
-    columns = ("id", "family", "version", "config", "input_size", "split", "latency_ms", "again_ms")
-    rows = read_table(path, columns)
-    both = np.log(milliseconds(path, rows, ("latency_ms", "again_ms")))
-    if np.isnan(both).all(axis=1).any():
-        raise DataError(f"{path}: a row without a latency")
+    """All measured networks, with the latency in the first process. Raises DataError."""
+    rows = read_table(path, ("id", "family", "version", "config", "input_size", "split", "latency_ms"))
     return Dataset(
         name="onnxruntime-cpu",
         ids=tuple(r["id"] for r in rows),
@@ -71,7 +66,7 @@ def load_onnxruntime_cpu(path: Path = TABLE) -> Dataset:
         ),
         family=tuple(r["family"] for r in rows),
         split=tuple(r["split"] for r in rows),
-        targets=np.exp(np.nanmean(both, axis=1, keepdims=True)),
+        targets=milliseconds(path, rows, ("latency_ms",)),
         devices=(DEVICE,),
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from narformer.datasets import nasbench101, nasbench201
 from narformer.datasets.cells import CellDataset
-from narformer.datasets.dataset import Dataset
+from narformer.datasets.dataset import Dataset, concat
 from narformer.datasets.nnlqp import NASBENCH201_DEVICE, load_nasbench201, load_nnlqp
 from narformer.datasets.nnmeter import load_nnmeter
 from narformer.datasets.onnxruntime_cpu import DEVICE as ONNXRUNTIME_CPU
@@ -26,7 +26,12 @@ DEVICES: Mapping[str, str] = {
 
 
 def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
-    """`nnmeter`, `nnlqp/nasbench201`, `onnxruntime-cpu`, or a directory in NNLQP's layout; otherwise DataError."""
+    """`nnmeter`, `nnlqp/nasbench201`, `onnxruntime-cpu`, or a directory in NNLQP's layout; otherwise DataError.
+
+    Several joined by `+` are one dataset, with the devices of all.
+    """
+    if "+" in name and not Path(name).is_dir():
+        return concat(name.replace("/", "-"), [load_dataset(part, root) for part in name.split("+")])
     if name == "nnmeter":
         return load_nnmeter(root)
     if name == "nnlqp/nasbench201":

@@ -172,3 +172,14 @@ def test_sources_rebuild_their_network() -> None:
     from narformer.frontends.onnx import read_onnx
 
     assert FamilySource("nasbench201", CELL).graph().hash == read_onnx(build("nasbench201", CELL)).hash
+
+
+def test_datasets_are_joined_by_plus(tmp_path: Path) -> None:
+    for name, device in (("one", "p"), ("two", "q")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gt.txt").write_text(f"0 {name}.onnx 1 5.0 vgg {device}\n")
+    dataset = load_dataset(f"{tmp_path / 'one'}+{tmp_path / 'two'}")
+    assert dataset.devices == ("p", "q")
+    assert dataset.ids == ("one.onnx@1", "two.onnx@1")
+    assert "/" not in dataset.name
+    assert [row.tolist() for row in np.isfinite(dataset.targets)] == [[True, False], [False, True]]
