@@ -67,7 +67,13 @@ def load_help_nasbench201(root: str | Path | None = None) -> LatencyTable:
     except KeyError as error:
         raise DataError(f"{path}: no cell {error} in nasbench201/cifar10.csv") from error
     table = cells.table.rows(order)
-    return LatencyTable("help/nasbench201", devices, latencies, nasbench201_work(table), one_hot(table.codes[:, 1:7]))
+    return LatencyTable(
+        "help/nasbench201",
+        devices,
+        latencies,
+        nasbench201_work(table),
+        one_hot(table.codes[:, 1:7], len(OPERATIONS["nasbench201"])),
+    )
 
 
 def load_help_fbnet(root: str | Path | None = None) -> LatencyTable:
@@ -86,15 +92,15 @@ def load_help_fbnet(root: str | Path | None = None) -> LatencyTable:
             told = f"unknown {', '.join(sorted(unknown))}" if unknown else f"{len(blocks)} blocks"
             raise DataError(f"{path}, line {number + 2}: {told}; a network has {FBNET_BLOCKS} blocks")
         codes[number] = [choices.index(block) for block in blocks]
-    every = one_hot(codes)
+    every = one_hot(codes, len(choices))
     running = every.reshape(len(rows), FBNET_BLOCKS, len(choices))[:, :, : len(FBNET_CHOICES)]
     work = np.hstack([np.ones((len(rows), 1)), running.reshape(len(rows), -1)])
     return LatencyTable("help/fbnet", devices, latencies, (work,), every)
 
 
-def one_hot(codes: npt.NDArray[np.integer[Any]]) -> Array:
-    """A column for each place and each code that occurs anywhere: (n, places) -> (n, places · codes)."""
-    every = codes[:, :, None] == np.unique(codes)
+def one_hot(codes: npt.NDArray[np.integer[Any]], count: int) -> Array:
+    """A column for each place and each code below `count`: (n, places) -> (n, places · count)."""
+    every = codes[:, :, None] == np.arange(count)
     return np.asarray(every.reshape(len(codes), -1), dtype=np.float64)
 
 

@@ -1,0 +1,115 @@
+"""`narformer adapt` and `validate` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from narformer.cli import main as cli
+from narformer.families.registry import sample
+from narformer.frontends.onnx import read_onnx
+from narformer.predictor import Predictor
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["narformer", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        code = ended.value.code
+        told = capsys.readouterr()
+        return (code if isinstance(code, int) else 0), told.out, told.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five networks, a CSV and a gt.txt of their latencies on a device that is twice as slow as the Cortex-A76."""
+    home = tmp_path_factory.mktemp("models")
+    predictor = Predictor.load()
+    lines, gt = ["model,latency_ms"], []
+    for number, variant in enumerate(sample("squeezenet", 5)):
+        name = f"m{number}.onnx"
+        onnx.save(variant.build(), home / name)
+        ms = 2 * float(predictor.latencies([read_onnx(home / name)])[0, 0])
+        lines.append(f"{name},{ms}")
+        gt += [f"{number} {name} 1 {ms} squeezenet board", f"{number} {name} 1 {3 * ms} squeezenet other-board"]
+    (home / "times.csv").write_text("\n".join(lines[:-1]) + "\n")
+    (home / "gt.txt").write_text("\n".join(gt) + "\n")
+    return home
+
+
+def test_a_table_makes_a_device_that_predict_and_devices_know(run: Run, models: Path) -> None:
+    code, out, _ = run("adapt", "--device", "board", "--csv", models / "times.csv")
+    assert code == 0
+    assert "adapted from 4 networks measured on times.csv" in out
+    code, out, _ = run("predict", models / "m4.onnx", "--device", "board", "--device", "cortexA76cpu", "--json")
+    board, known = json.loads(out)
+    assert code == 0
+    assert board["source"] == "adapted"
+    assert board["latency_ms"] == pytest.approx(2 * known["latency_ms"], rel=0.1)
+    _, out, _ = run("devices", "--json")
+    assert [row["source"] for row in json.loads(out)][-2:] == ["predicted", "adapted"]
+    _, out, _ = run("devices")
+    assert "board" in out
+
+
+def test_a_directory_of_several_devices_needs_one_of_them(run: Run, models: Path) -> None:
+    code, _, err = run("adapt", "--device", "mine", "--from", models)
+    assert code == 2
+    assert "--measured-on" in err
+    assert "board, other-board" in err
+    code, out, _ = run("adapt", "--device", "mine", "--from", models, "--measured-on", "other-board", "-k", 3, "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert (told["measured_on"], len(told["networks"])) == ("other-board", 3)
+    assert Path(told["file"]).is_file()
+
+
+def test_a_store_makes_a_device(run: Run, models: Path, tmp_path: Path) -> None:
+    store = tmp_path / "other.db"
+    assert run("store", "import", models, "--store", store)[0] == 0
+    code, out, err = run("adapt", "--device", "mine", "--from-store", store, "--measured-on", "board", "--json")
+    assert code == 0, err
+    assert len(json.loads(out)["networks"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["adapt", "--device", "adreno640", "--csv", "times.csv"], "knows this device already"),
+        (["adapt", "--device", "a/b", "--csv", "times.csv"], "a device's name is of"),
+        (["adapt", "--device", "x", "--csv", "absent.csv"], "absent.csv"),
+        (["adapt", "--device", "x", "--csv", "times.csv", "--from", "."], "exclude each other"),
+        (["adapt", "--device", "x", "--csv", "times.csv", "--target-error", "5"], "--target-error is for measuring"),
+        (["adapt", "--device", "x", "--runtime", "abacus"], "abacus"),
+        (["adapt", "--device", "x", "--csv", "times.csv", "--predictor", "narformer-v2-nnmeter"], "shares"),
+        (["validate", "--device", "nobody"], "not an adapted device"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(
+    run: Run, models: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(models)
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_device_measured_elsewhere_cannot_be_validated_here(run: Run, models: Path) -> None:
+    run("adapt", "--device", "board", "--csv", models / "times.csv")
+    code, _, err = run("validate", "--device", "board")
+    assert code == 2
+    assert "measure there" in err

@@ -1,0 +1,98 @@
+"""Adapting by measuring, with a device that is made: what is chosen, replaced, and when it stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from narformer.adapted import PredictorWithAdapted
+from narformer.frontends.onnx import read_onnx
+from narformer.measurement import adapting
+from narformer.measurement.adapting import Comparison, Pool, measure_and_adapt, strangers, summary, validate
+from narformer.measurement.measurement import Measurement
+from narformer.measurement.session import Network, Outcome, Settings
+from narformer.predictor import Predictor
+
+ABSENT: Any = None  # a store that nothing here opens
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor.load()
+
+
+@pytest.fixture(scope="module")
+def pool(predictor: Predictor) -> Pool:
+    return Pool.draw(predictor, per_family=1)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> list[str]:
+    """Networks in the order in which they were measured, on a device five times slower than the Cortex-A76.
+
+    Networks of squeezenet always fail.
+    """
+    names: list[str] = []
+
+    def measure(networks: Iterable[Network], report: Callable[[Outcome], None], **_: object) -> None:
+        for network in networks:
+            names.append(network.name)
+            assert callable(network.source)
+            graph = read_onnx(network.source(), name=network.name)
+            latency = None if "squeezenet" in network.name else 5 * float(predictor.latencies([graph])[0, 0])
+            failure = "" if latency else "out of memory"
+            measurement = Measurement(graph.hash, network.name, "made", latency, failure=failure)
+            report(Outcome(network.name, "failed" if failure else "measured", measurement))
+
+    monkeypatch.setattr(adapting, "measure", measure)
+    return names
+
+
+def test_what_fails_is_replaced_and_nothing_is_measured_twice(
+    asked: list[str], pool: Pool, predictor: Predictor
+) -> None:
+    device = measure_and_adapt("slow", pool, 12, settings=Settings(), store=ABSENT, predictor=predictor)
+    assert len(device.networks) == 12
+    assert len(asked) == len(set(asked)) == 13
+    assert not any("squeezenet" in name for name in device.networks)
+    truth = [5 * ms for ms in predictor.latencies([pool.graphs[0]])[:, 0]]
+    (estimate,) = PredictorWithAdapted(predictor, [device]).predict([pool.graphs[0]], ["slow"])
+    assert abs(estimate.latency_ms / truth[0] - 1) < 0.1
+
+
+def test_the_choice_is_the_same_when_the_command_is_given_again(
+    asked: list[str], pool: Pool, predictor: Predictor
+) -> None:
+    for samples in (4, 8):
+        measure_and_adapt("slow", pool, samples, settings=Settings(), store=ABSENT, predictor=predictor)
+    good = [name for name in asked if "squeezenet" not in name]
+    assert good[:4] == good[4:8]
+
+
+def test_it_stops_once_the_expected_error_is_reached(asked: list[str], pool: Pool, predictor: Predictor) -> None:
+    device = measure_and_adapt(
+        "slow", pool, 12, settings=Settings(), store=ABSENT, predictor=predictor, target_error=60.0
+    )
+    assert len(device.networks) == adapting.ENOUGH
+
+
+def test_validation_takes_networks_that_were_not_measured(asked: list[str], pool: Pool, predictor: Predictor) -> None:
+    device = measure_and_adapt("slow", pool, 10, settings=Settings(), store=ABSENT, predictor=predictor)
+    chosen = strangers(6, {pool.graphs[0].hash})
+    assert len({variant.family for variant, _ in chosen}) == 6
+    assert not {graph.hash for _, graph in strangers(6, device.hashes)} & set(device.hashes)
+    known = PredictorWithAdapted(predictor, [device])
+    comparisons = validate(device, chosen, settings=Settings(), store=ABSENT, predictor=known)
+    for comparison, (_, graph) in zip(comparisons, chosen, strict=True):
+        assert comparison.measured == pytest.approx(5 * predictor.latencies([graph])[0, 0])
+    assert np.mean([abs(c.error) for c in comparisons]) < 15
+
+
+def test_the_summary_counts_errors_and_coverage() -> None:
+    rows = [
+        Comparison("m", "f", predicted, 8.0, 12.0, measured) for predicted, measured in ((10, 10), (10, 8), (10, 20))
+    ]
+    assert summary(rows) == {"networks": 3, "mape": 25.0, "acc_10": 33.3, "covers": 66.7}
