@@ -2,7 +2,8 @@
 
     python benchmarks/measure_dataset.py measure --store first.sqlite
     python benchmarks/measure_dataset.py measure --store second.sqlite
-    python benchmarks/measure_dataset.py write first.sqlite second.sqlite onnxruntime-cpu.csv
+    python benchmarks/measure_dataset.py write --table onnxruntime-cpu.csv first.sqlite second.sqlite
+    python benchmarks/measure_dataset.py describe      # how far the two runs of the shipped table agree
 
 Each run takes about half an hour on one core; killed at any moment, the same command goes on where it stopped.
 """
@@ -13,10 +14,13 @@ import argparse
 import csv
 import statistics
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from narformer.datasets.onnxruntime_cpu import Planned, planned
+import numpy as np
+
+from narformer.datasets.onnxruntime_cpu import TABLE, Planned, load_onnxruntime_cpu, planned, repeatability
 from narformer.families.registry import build
 from narformer.measurement.session import Network, Outcome, Settings, measure, pinned, summary
 from narformer.measurement.store import Store
@@ -33,14 +37,16 @@ def main() -> None:
     run.add_argument("--pin", type=int, help="core to run on")
     run.add_argument("--again", action="store_true", help="measure also what the store has")
     write = actions.add_parser("write", help="write the table")
-    write.add_argument("first", type=Path)
-    write.add_argument("second", type=Path)
-    write.add_argument("table", type=Path)
+    write.add_argument("stores", nargs="+", type=Path, help="the first run's, then the second's if there was one")
+    write.add_argument("--table", type=Path, default=TABLE)
+    actions.add_parser("describe", help="how far the two runs agree")
     arguments = parser.parse_args()
     if arguments.action == "measure":
         measure_all(arguments)
+    elif arguments.action == "write":
+        write_table(arguments.stores[0], arguments.stores[1:2], arguments.table)
     else:
-        write_table(arguments.first, arguments.second, arguments.table)
+        describe()
 
 
 def measure_all(arguments: argparse.Namespace) -> None:
@@ -70,13 +76,16 @@ def _build(row: Planned) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def write_table(first: Path, second: Path, table: Path) -> None:
+def write_table(first: Path, second: Sequence[Path], table: Path) -> None:
     """A row a network that the first run measured; networks that the second one lacks have no second latency."""
     columns = ("id", "family", "version", "config", "input_size", "split")
     figures = ("latency_ms", "again_ms", "spread_ms", "peak_memory_mb")
-    with Store.open(first) as one, Store.open(second) as two:
-        before = {m.model: m for m in one.find(failed=False)}
-        after = {m.model: m.latency_ms for m in two.find(failed=False)}
+    after: dict[str, float | None] = {}
+    with Store.open(first) as store:
+        before = {m.model: m for m in store.find(failed=False)}
+    for path in second:
+        with Store.open(path) as store:
+            after = {m.model: m.latency_ms for m in store.find(failed=False)}
     with table.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*columns, *figures])
@@ -99,6 +108,17 @@ def write_table(first: Path, second: Path, table: Path) -> None:
     drifts = [m.drift for m in before.values()]
     print(f"{len(before)} networks; drift of the reference {min(drifts):.3f} to {max(drifts):.3f}, ", end="")
     print(f"median {statistics.median(drifts):.3f}")
+
+
+def describe() -> None:
+    dataset, found = load_onnxruntime_cpu(), repeatability()
+    latency = dataset.targets[:, 0]
+    print(f"{len(dataset)} networks, {latency.min():.2f} to {latency.max():.0f} ms, median {np.median(latency):.1f} ms")
+    print(
+        f"second process against the first, {found['networks']:.0f} networks: mean difference {found['mean']:.1f} %, "
+        f"median {found['median']:.1f} %, 90th percentile {found['p90']:.1f} %, 99th {found['p99']:.1f} %, "
+        f"bias {found['bias']:+.1f} %"
+    )
 
 
 if __name__ == "__main__":
