@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from narformer.datasets.dataset import FileSource, Source
 from narformer.errors import DataError, NarformerError
-from narformer.tokens import narformer_v2, nnlp, physical
+from narformer.tokens import kernels, narformer_v2, nnlp, physical
 from narformer.tokens.packing import FloatArray, PackedTokens, Tokens, ranges
 from narformer.tokens.raw import RawNodes, raw_nodes
 from narformer.tokens.statistics import statistics
@@ -39,12 +39,14 @@ class Expansion:
 
     features: Callable[[RawNodes], FloatArray]
     static: Callable[[npt.NDArray[np.float64]], FloatArray]
+    fused: Callable[[RawNodes], RawNodes] | None = None  # for tokens that stand for several nodes
 
 
 EXPANSIONS: Mapping[str, Expansion] = {
     "narformer_v2": Expansion(narformer_v2.features, narformer_v2.static_features),
     "nnlp": Expansion(nnlp.features, nnlp.static_features),
     "physical": Expansion(physical.features, physical.static_features),
+    "kernels": Expansion(kernels.features, physical.static_features, kernels.fused),
 }
 
 
@@ -55,7 +57,7 @@ class TokenCache:
         self._expansion = EXPANSIONS[tokenizer]
         self._tokens = np.load(directory / "tokens.npy", mmap_mode="r")
         self._edges = np.load(directory / "edges.npy", mmap_mode="r")
-        self._work = np.load(directory / "work.npy", mmap_mode="r") if tokenizer == "physical" else None
+        self._work = np.load(directory / "work.npy", mmap_mode="r") if tokenizer in ("physical", "kernels") else None
         self._static = np.load(directory / "static.npy")
         self.statistics: npt.NDArray[np.float64] = np.load(directory / "statistics.npy")
         self._token_offsets, self._edge_offsets = np.load(directory / "offsets.npy")
@@ -83,10 +85,12 @@ class TokenCache:
         shift = np.repeat(np.cumsum(sizes) - sizes, edge_sizes)
         edges = (self._edges[ranges(edge_starts, edge_sizes)] + shift[:, None]).T.astype(np.int32)
         raw = RawNodes(kept[:, 0], kept[:, 1:9], kept[:, 9:], edges, work)
+        if self._expansion.fused is not None:
+            raw = self._expansion.fused(raw)
         graph = np.repeat(np.arange(len(rows), dtype=np.int32), sizes)
         return PackedTokens(
             self._expansion.features(raw),
-            np.ascontiguousarray(edges),
+            np.ascontiguousarray(raw.edges),
             graph,
             self._expansion.static(self._static[rows]),
         )

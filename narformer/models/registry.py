@@ -31,7 +31,7 @@ MODELS: Mapping[str, Entry] = {
     "nnlp": Entry(Nnlp, NnlpConfig, "nnlp"),
     "nn_former": Entry(NnFormer, NnFormerConfig, "narformer_v2"),
     "transformer": Entry(Transformer, TransformerConfig, "narformer_v2"),
-    "tally": Entry(Tally, TallyConfig, "physical", {"loss": "log_l1", "learning_rate": 3e-3, "precision": "bfloat16"}),
+    "tally": Entry(Tally, TallyConfig, "kernels", {"loss": "log_l1", "learning_rate": 3e-3, "precision": "bfloat16"}),
 }
 
 

@@ -1,9 +1,11 @@
-"""Tally: a network's latency as the sum of its nodes', each known from what the node does and where it stands.
+"""Tally: a network's latency as the sum of its kernels', each known from what it does and where it stands.
 
-Ours. Physical tokens (tokens/physical.py); a few rounds of directed message passing, so that a node knows what it can
-be fused with; then milliseconds a node and device, as a roofline (so much a MAC, so much a byte, so much a call) times
-the exponential of a learned correction. The sum extrapolates with depth, the roofline with width, and every node's
-share of the latency is known.
+Ours. Tokens of kernels (tokens/kernels.py); a roofline in milliseconds a kernel: so much a MAC, a byte moved, a byte of
+weights and a call, by kind of kernel and device; times the exponential of a correction that two rounds of directed
+message passing learn. The sum extrapolates with depth, the roofline with width, and every node's share is known.
+
+A kind's prices start from its class's, those from the device's own, and differing costs (`penalty`): so few networks
+that hold a kind cannot give it a price that no other would bear out, and a kind never seen has the price of its class.
 """
 
 from __future__ import annotations
@@ -16,24 +18,37 @@ from torch.nn import functional
 
 from narformer.models.layers import degree, full_precision, neighbour_sum, pool_sum
 
+# ln of ms a MAC, a byte moved, a byte of weights, a call, from which training starts: 33 GMAC/s, 5 GB/s, 10 µs.
+_START = (-17.3, -15.4, -15.4, -4.6)
+_MOVED = 1
+# What it costs, in mean |ln| error, that a price differs by a factor e: bytes vary least between kinds, calls most.
+_PENALTIES = (1e-3, 2e-3, 1e-3, 7e-4)
+_STEP = 20.0  # prices are learned so many times faster than weights
+_BOUND = 3.0  # of the correction, in ln
+
 
 @dataclass(frozen=True)
 class TallyConfig:
-    """Sizes of the model. group_dropout: how often training hides a node's group, so that its class stands in."""
+    """Sizes of the model, and of its tokens: `numbers` columns, then one a kind, then others (tokens/kernels.py).
 
-    token_width: int = 43
+    class_of: the class of each kind. unmoved: kinds that have calls alone. streamed: the kind whose weights serve one
+    position each. kind_dropout: how often training hides a kernel's kind from the correction.
+    """
+
+    token_width: int = 45
     static_width: int = 4
-    numbers: int = 18  # columns of a token before its operator's class, then its group
-    classes: int = 6
-    groups: int = 14
-    hidden: int = 128
-    rounds: int = 3
-    group_dropout: float = 0.05
+    numbers: int = 18
+    class_of: tuple[int, ...] = (0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5)
+    unmoved: tuple[int, ...] = (0, 19)
+    streamed: int = 4
+    hidden: int = 64
+    rounds: int = 2
+    kind_dropout: float = 0.05
     outputs: int = 1
 
 
 class DirectedRound(nn.Module):
-    """One round: each token hears the mean and the sum of its producers, and of its consumers. (T, D) -> (T, D)."""
+    """One round: each token hears the scaled sums of its producers and of its consumers. (T, D) -> (T, D)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -48,6 +63,49 @@ class DirectedRound(nn.Module):
         return x + self.down(functional.silu(self.up(torch.cat([y, before, after], dim=1))))
 
 
+class Roofline(nn.Module):
+    """Milliseconds of kernels from their work: prices by kind and device, tied to those of the kind's class."""
+
+    class_of: Tensor
+    priced: Tensor
+    ceiling: Tensor
+
+    def __init__(self, config: TallyConfig) -> None:
+        super().__init__()
+        terms, kinds, outputs = len(_START), len(config.class_of), config.outputs
+        self.register_buffer("class_of", torch.tensor(config.class_of), persistent=False)
+        # Views and inputs move nothing. A stream of weights is the cheapest way to read: no dearer than its class's.
+        priced, ceiling = torch.ones(terms, kinds, 1), torch.full((terms, kinds, 1), torch.inf)
+        priced[:-1, list(config.unmoved)] = 0
+        ceiling[_MOVED, config.streamed] = 0
+        self.register_buffer("priced", priced, persistent=False)
+        self.register_buffer("ceiling", ceiling, persistent=False)
+        self.device = nn.Parameter(torch.tensor(_START)[:, None, None].repeat(1, 1, outputs) / _STEP)
+        self.by_class = nn.Parameter(torch.zeros(terms, max(config.class_of) + 1, outputs))
+        self.by_kind = nn.Parameter(torch.zeros(terms, kinds, outputs))
+
+    def prices(self) -> Tensor:
+        """Milliseconds a unit of work, (terms, kinds, outputs)."""
+        differs = torch.minimum(self.by_class[:, self.class_of] + self.by_kind, self.ceiling)
+        return self.priced * torch.exp(_STEP * (self.device + differs))
+
+    def penalty(self) -> Tensor:
+        """What differing prices cost: nearly the sum of |ln|, but free for the call of inputs, a network's constant."""
+        total = self.device.new_zeros(())
+        for each in (self.by_class, self.by_kind):
+            size = torch.sqrt((_STEP * each[:, 1:]).square() + 0.01) - 0.1
+            total = total + (size.sum(dim=1).mean(dim=1) * size.new_tensor(_PENALTIES)).sum()
+        return total
+
+    def forward(self, numbers: Tensor, kind: Tensor) -> Tensor:
+        """Work in ln (T, 3), kind one-hot (T, kinds) -> (T, outputs). A token without a kind takes no time."""
+        work = torch.expm1(20 * numbers.clamp(0.0, 2.0))  # up to e⁴⁰ MACs or bytes
+        macs, moved, weights, calls = self.prices().unbind(0)
+        return (
+            work[:, :1] * (kind @ macs) + work[:, 1:2] * (kind @ moved) + work[:, 2:] * (kind @ weights) + kind @ calls
+        )
+
+
 class Tally(nn.Module):
     """Latency in ms on each device, positive; arguments as every model of whole networks takes them."""
 
@@ -56,44 +114,36 @@ class Tally(nn.Module):
     def __init__(self, config: TallyConfig) -> None:
         super().__init__()
         self.config = config
+        self.roofline = Roofline(config)
         self.embedding = nn.Linear(config.token_width, config.hidden)
-        # What training never shows (a group, a kernel size) must add nothing later, rather than something at random.
-        self.register_buffer("seen", torch.zeros(config.token_width - config.numbers - config.classes))
+        # What training never shows (a kind, a window) must add nothing later, rather than something at random.
+        self.register_buffer("seen", torch.zeros(config.token_width - config.numbers))
         self.rounds = nn.ModuleList(DirectedRound(config.hidden) for _ in range(config.rounds))
         self.norm = nn.LayerNorm(config.hidden)
         self.correction = nn.Linear(config.hidden, config.outputs)
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
-        # ln of ms a MAC, a byte and a call, a column a class of operators and device. Starts: 10 GMAC/s, 5 GB/s, 1 µs.
-        start = torch.log(torch.tensor([1e-7, 2e-7, 1e-3]))
-        self.roofline = nn.Parameter(start[:, None, None].repeat(1, config.classes, config.outputs))
+
+    def penalty(self) -> Tensor:
+        """Added to the loss in training."""
+        return self.roofline.penalty()
 
     def node_vectors(self, features: Tensor, edges: Tensor) -> Tensor:
         """What is known of each token in its place, (T, hidden)."""
-        first = self.config.numbers + self.config.classes
-        numbers, told = features[:, :first], features[:, first:]
+        numbers, told = features[:, : self.config.numbers], features[:, self.config.numbers :]
         if self.training:
             self.seen = torch.maximum(self.seen, told.amax(dim=0))
-            hidden = torch.rand(len(features), 1, device=features.device) < self.config.group_dropout
-            group = told[:, : self.config.groups].masked_fill(hidden, 0.0)
-            features = torch.cat([numbers, group, told[:, self.config.groups :]], dim=1)
+            hidden = torch.rand(len(features), 1, device=features.device) < self.config.kind_dropout
+            kinds = len(self.config.class_of)
+            told = torch.cat([told[:, :kinds].masked_fill(hidden, 0.0), told[:, kinds:]], dim=1)
         else:
-            features = torch.cat([numbers, told * self.seen], dim=1)
+            told = told * self.seen
         sources = 1 / degree(edges, features.shape[0], features.dtype).clamp_min(1).sqrt().unsqueeze(1)
         readers = 1 / degree(edges.flip(0), features.shape[0], features.dtype).clamp_min(1).sqrt().unsqueeze(1)
-        x = self.embedding(features)
+        x = self.embedding(torch.cat([numbers, told], dim=1))
         for each in self.rounds:
             x = each(x, edges, sources, readers)
         return self.norm(x)
-
-    def node_latency(self, features: Tensor, vectors: Tensor) -> Tensor:
-        """Milliseconds of each token on each device, (T, outputs)."""
-        work = torch.expm1(20 * features[:, :2].clamp(0.0, 2.0))  # up to e⁴⁰ MACs or bytes
-        kind = features[:, self.config.numbers : self.config.numbers + self.config.classes]
-        per_mac, per_byte, per_call = (kind @ torch.exp(r) for r in self.roofline.unbind(0))
-        physical = work[:, :1] * per_mac + work[:, 1:] * per_byte + per_call
-        # An empty token, which fills a batch up, has no class, and so takes no time.
-        return physical * torch.exp(6 * torch.tanh(self.correction(vectors) / 6))
 
     def parts(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
         """What `embed` returns, and the milliseconds of each token that it sums, (T, outputs)."""
@@ -101,13 +151,21 @@ class Tally(nn.Module):
         vectors = self.node_vectors(features, edges)
         with full_precision(vectors):
             wide = vectors.float()
-            each = self.node_latency(features, wide)
+            first = self.config.numbers
+            kind = features[:, first : first + len(self.config.class_of)]
+            correction = torch.exp(_BOUND * torch.tanh(self.correction(wide) / _BOUND))
+            each = self.roofline(features[:, :3], kind) * correction
             total = pool_sum(each, graph, networks).clamp_min(1e-9)
-            count = pool_sum(torch.ones_like(features[:, :1]), graph, networks).clamp_min(1)
-            return torch.cat([torch.log(total), pool_sum(wide, graph, networks) / count], dim=1), each
+            there = kind.sum(dim=1, keepdim=True)
+            mean = pool_sum(wide * there, graph, networks) / pool_sum(there, graph, networks).clamp_min(1)
+            return torch.cat([torch.log(total), mean], dim=1), each
 
     def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        """ln of the latencies, then the mean of the node vectors: (B, outputs + hidden)."""
+        """ln of the latencies, then the mean of the kernels' vectors: (B, outputs + hidden)."""
+        if self.training:  # tokens within another's kernel are empty: half the work, for the same answer
+            kept = features.any(dim=1).nonzero().squeeze(1)
+            place = torch.cumsum(features.any(dim=1), 0) - 1
+            features, edges, graph = features[kept], place[edges], graph[kept]
         return self.parts(features, edges, graph, static)[0]
 
     def from_embedding(self, vector: Tensor) -> Tensor:

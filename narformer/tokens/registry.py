@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from narformer.graph import Graph
-from narformer.tokens import narformer_v2, nnlp, physical
+from narformer.tokens import kernels, narformer_v2, nnlp, physical
 from narformer.tokens.packing import Tokens
 
 TOKENIZERS: Mapping[str, Callable[[Graph], Tokens]] = {
     "narformer_v2": narformer_v2.tokenize,
     "nnlp": nnlp.tokenize,
     "physical": physical.tokenize,
+    "kernels": kernels.tokenize,
 }

@@ -22,6 +22,7 @@ from torch import nn
 
 from narformer.evaluation.metrics import mape
 from narformer.models.layers import Dropout
+from narformer.models.tally import Tally
 from narformer.training.batching import Indices, TokenSource, predict_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig
@@ -87,6 +88,8 @@ def train(
             with mixed_precision(device.type, config.precision):
                 prediction = model(*to_tensors(source.batch(rows), device))[: len(rows)]
             loss = LOSSES[config.loss](prediction, wanted[rows].to(device))
+            if isinstance(model, Tally):
+                loss = loss + model.penalty()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -1,4 +1,4 @@
-"""Tally and its tokens: known answers, and sums."""
+"""Tally: a roofline whose prices are tied, a correction, and sums."""
 
 from __future__ import annotations
 
@@ -8,50 +8,84 @@ import numpy as np
 import torch
 
 from narformer.frontends.onnx import read_onnx
-from narformer.models.tally import Tally, TallyConfig
-from narformer.tokens import physical
+from narformer.models.tally import Roofline, Tally, TallyConfig
+from narformer.tokens import kernels
 from narformer.tokens.packing import pack
 from narformer.training.batching import to_tensors
 
 
 def test_the_configuration_is_that_of_the_tokens() -> None:
     config = TallyConfig()
-    assert (config.token_width, config.static_width) == (physical.WIDTH, physical.STATIC_WIDTH)
-    assert (config.numbers, config.classes, config.groups) == (
-        physical.NUMBERS,
-        len(physical.CLASSES),
-        physical.COMMON,
-    )
-
-
-def test_tokens_of_the_first_convolution_of_resnet18(resnet18: Path) -> None:
-    tokens = physical.tokenize(read_onnx(resnet18))
-    row = tokens.features[1]  # after the input: 7×7, 3 -> 64 channels, stride 2, 224 -> 112
-    macs, parameters = 112 * 112 * 64 * 3 * 49, 64 * 3 * 49
-    traffic = 4 * (3 * 224 * 224 + 64 * 112 * 112 + parameters)
-    np.testing.assert_allclose(np.expm1(20 * row[:2].astype(float)), [macs, traffic], rtol=2e-2)
-    groups = list(physical.GROUPS)
-    first = physical.NUMBERS
-    assert row[first : first + 6].tolist() == [0, 1, 0, 0, 0, 0]
-    one_hot = row[first + 6 : first + 6 + physical.COMMON]
-    assert np.flatnonzero(one_hot).tolist() == [groups.index("convolution")]
-    assert row[-5:].tolist() == [0, 0, 0, 1, 0]  # kernel 1, 3, 5, 7, other
+    assert (config.token_width, config.static_width) == (kernels.WIDTH, kernels.STATIC_WIDTH)
+    assert (config.numbers, config.class_of) == (kernels.NUMBERS, tuple(kernels.CLASS_OF.values()))
+    assert [kernels.KINDS[k] for k in (*config.unmoved, config.streamed)] == ["input", "view", "fully connected"]
 
 
 def test_an_untrained_tally_is_a_roofline_and_its_parts_sum(resnet18: Path) -> None:
-    tokens = physical.tokenize(read_onnx(resnet18))
+    tokens = kernels.tokenize(read_onnx(resnet18))
     model = Tally(TallyConfig(outputs=2)).eval()
     features, edges, graph, static = to_tensors(pack([tokens, tokens]), torch.device("cpu"))
     with torch.no_grad():
         latency = model(features, edges, graph, static)
         _, each = model.parts(features, edges, graph, static)
-    work = np.expm1(20 * tokens.features[:, :2].astype(float))
-    expected = (work[:, 0] * 1e-7 + work[:, 1] * 2e-7 + 1e-3).sum()
+    work = np.expm1(20 * tokens.features[:, :3].astype(float))
+    kinds = tokens.features[:, kernels.NUMBERS : kernels.NUMBERS + len(kernels.KINDS)]
+    moves = 1 - kinds[:, [kernels.KINDS.index("input"), kernels.KINDS.index("view")]].sum(axis=1)
+    expected = ((work @ np.exp([-17.3, -15.4, -15.4])) * moves).sum() + np.exp(-4.6) * kinds.sum()
     np.testing.assert_allclose(latency[:2].numpy(), expected, rtol=1e-3)
     np.testing.assert_allclose(each[: len(tokens.features)].sum(0).numpy(), latency[0].numpy(), rtol=1e-5)
 
 
-def test_an_operator_never_seen_has_a_class_and_no_group() -> None:
-    assert set(physical._CLASS_OF) == set(physical.GROUPS)
-    assert physical._GROUP["HardSwish"] >= physical.COMMON
-    assert physical._CLASS[physical._OTHER] == physical.CLASSES.index("element-wise")
+def test_a_node_within_anothers_kernel_takes_no_time_of_its_own(resnet18: Path) -> None:
+    graph = read_onnx(resnet18)
+    tokens = kernels.tokenize(graph)
+    model = Tally(TallyConfig()).eval()
+    with torch.no_grad():
+        model.correction.bias.fill_(0.5)
+        _, each = model.parts(*to_tensors(pack([tokens]), torch.device("cpu")))
+    rectifiers = [k + 1 for k, node in enumerate(graph.nodes) if node.op == "Relu"]
+    convolutions = [k + 1 for k, node in enumerate(graph.nodes) if node.op == "Conv"]
+    assert (each[rectifiers] == 0).all()
+    assert (each[convolutions] > 0).all()
+
+
+def test_a_kind_never_seen_has_the_prices_of_its_class() -> None:
+    roofline = Roofline(TallyConfig())
+    add, other = kernels.KINDS.index("add"), kernels.KINDS.index("other")
+    with torch.no_grad():
+        roofline.by_class[:, kernels.ELEMENT_WISE] += 0.1
+        roofline.by_kind[1, add] += 0.05
+    price = roofline.prices()[..., 0]
+    assert price[1, add] > price[1, other]
+    torch.testing.assert_close(price[[0, 2, 3], add], price[[0, 2, 3], other])
+
+
+def test_prices_that_differ_cost_and_the_constant_of_a_network_is_free() -> None:
+    roofline = Roofline(TallyConfig())
+    assert roofline.penalty().item() < 1e-9
+    with torch.no_grad():
+        roofline.by_kind[3, kernels.KINDS.index("input")] = 1.0
+    assert roofline.penalty().item() < 1e-9
+    with torch.no_grad():
+        roofline.by_kind[1, kernels.KINDS.index("add")] = 1 / 20  # a factor e
+    assert 1.5e-3 < roofline.penalty().item() < 2e-3
+
+
+def test_a_streamed_byte_costs_no_more_than_one_of_its_class() -> None:
+    roofline = Roofline(TallyConfig())
+    connected, dense = kernels.KINDS.index("fully connected"), kernels.KINDS.index("convolution")
+    with torch.no_grad():
+        roofline.by_kind[1, connected] = 0.2
+    prices = roofline.prices()[1, :, 0]
+    assert prices[connected] == prices[dense]
+
+
+def test_training_leaves_empty_tokens_out_without_changing_the_answer(resnet18: Path) -> None:
+    torch.manual_seed(0)
+    batch = to_tensors(pack([kernels.tokenize(read_onnx(resnet18))]), torch.device("cpu"))
+    model = Tally(TallyConfig(outputs=2, kind_dropout=0.0))
+    with torch.no_grad():
+        for parameter in (model.correction.weight, model.correction.bias):
+            parameter.normal_(std=0.3)
+        learning = model.train()(*batch)[:1]
+        torch.testing.assert_close(model.eval()(*batch)[:1], learning)

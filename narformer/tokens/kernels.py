@@ -1,0 +1,182 @@
+"""Tokens of kernels: what a runtime runs at once is one token, told by its kind, its work and its shapes.
+
+Runtimes run several nodes as one kernel: a rectifier within the convolution before it, a hard swish (four nodes in
+ONNX) on its own. `fused` finds these. The token of the node that takes others in stands for all; theirs are empty.
+
+Sizes enter as logarithms, so that twice as wide is the same step everywhere. A kernel has a kind, and a kind a class
+(products of matrices, element-wise, movement of data, pools, views); one never seen in training borrows its class's.
+
+A token is WIDTH wide; its first three columns are ln of MACs, of bytes moved and of bytes of weights that serve many
+positions, each from 1 up, over 20; ln 1 = 0 where there are none. The static features are those of tokens/physical.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.graph import Graph
+from narformer.tokens import physical
+from narformer.tokens.narformer_v2 import static_numbers
+from narformer.tokens.packing import FloatArray, Tokens
+from narformer.tokens.raw import CODE, RawNodes, raw_nodes
+
+BYTES = physical.BYTES
+CLASSES = ("input", "matrix", "element-wise", "movement", "pool", "view")
+INPUT, MATRIX, ELEMENT_WISE, MOVEMENT, POOL, VIEW = range(len(CLASSES))
+CLASS_OF = {
+    "input": INPUT,
+    "convolution": MATRIX,
+    "pointwise": MATRIX,
+    "depthwise": MATRIX,
+    "fully connected": MATRIX,
+    "transposed convolution": MATRIX,
+    "rectifier": ELEMENT_WISE,
+    "clip": ELEMENT_WISE,
+    "add": ELEMENT_WISE,
+    "multiply": ELEMENT_WISE,
+    "normalization": ELEMENT_WISE,
+    "smooth activation": ELEMENT_WISE,
+    "other": ELEMENT_WISE,
+    "concatenate": MOVEMENT,
+    "split": MOVEMENT,
+    "transpose": MOVEMENT,
+    "move": MOVEMENT,
+    "pool": POOL,
+    "global pool": POOL,
+    "view": VIEW,
+}
+KINDS = tuple(CLASS_OF)
+_OTHER_NAMES = {"divide": "multiply", "max pool": "pool", "average pool": "pool", "reshape": "view"}
+_KIND_OF_GROUP = np.array([KINDS.index(_OTHER_NAMES.get(group, group)) for group in physical.GROUPS])
+_CLASS = np.array(list(CLASS_OF.values()))
+_CONVOLUTION, _POINTWISE, _DEPTHWISE, _CONNECTED = (KINDS.index(n) for n in KINDS[1:5])
+_RECTIFIER, _CLIP = KINDS.index("rectifier"), KINDS.index("clip")
+_MULTIPLY, _NORMALIZATION, _SMOOTH = (KINDS.index(n) for n in ("multiply", "normalization", "smooth activation"))
+_WINDOWS = (1, 3, 5, 7)
+_WINDOWED = [CODE[name] for name in ("Conv", "ConvTranspose", "MaxPool", "AveragePool")]
+_SCALE = np.array([20, 20, 20, 20, 20, 10, 3, 8, 5, 5, 8, 6, 1, 3, 1, 1, 1, 1], dtype=np.float64)
+NUMBERS = len(_SCALE)
+# After the numbers: the kind, the size of the window (1, 3, 5, 7, other), and which rectifiers run within the kernel.
+WIDTH = NUMBERS + len(KINDS) + len(_WINDOWS) + 1 + 2
+STATIC_WIDTH = physical.STATIC_WIDTH
+
+
+def fused(raw: RawNodes) -> RawNodes:
+    """The same tokens with edges from kernel to kernel, and as `work` (N, 4): kind, MACs, parameters, place.
+
+    The place of the kernel's token is relative: 0 for a node that has one, −1 for one within the kernel of the token
+    before. raw: of one network or of a batch, with the work of physical.node_work. Raises ValueError without.
+    """
+    if raw.work is None:
+        raise ValueError("tokens of kernels need the work of each node: raw_nodes alone does not have it")
+    count = len(raw)
+    kind = _KIND_OF_GROUP[raw.work[:, 0].astype(np.int64)]
+    window, groups = raw.attributes[:, 0], raw.attributes[:, 4]
+    one = raw.shapes[:, 2:].prod(axis=1) <= 1
+    is_conv = raw.operation == CODE["Conv"]
+    kind[is_conv] = np.select([groups > 1, window > 1, ~one], [_DEPTHWISE, _CONVOLUTION, _POINTWISE], _CONNECTED)[
+        is_conv
+    ]
+    kind[raw.operation == CODE["Clip"]] = _CLIP
+    kind[raw.operation == CODE["BatchNormalization"]] = _NORMALIZATION
+    kinds = kind.tolist()
+    place = np.array(_kernels(kinds, raw.edges, count), dtype=np.int64)
+    ends = place[raw.edges]
+    pairs = np.unique(ends[0] * count + ends[1])
+    edges = np.stack([pairs // max(count, 1), pairs % max(count, 1)])
+    work = np.column_stack([kinds, raw.work[:, 1:3], place - np.arange(count)])
+    return replace(raw, edges=edges[:, edges[0] != edges[1]].astype(np.int32), work=work)
+
+
+def _kernels(kinds: list[int], edges: npt.NDArray[np.int32], count: int) -> list[int]:
+    """For each token that of the kernel it runs in; sets the kind of smooth activations found in `kinds`.
+
+    A rectifier runs with the product of matrices it follows, any element-wise node of one operand with the element-wise
+    node it follows, if nothing else reads that; and x · f(x) is one kernel if f is.
+    """
+    classes = _CLASS[kinds].tolist()
+    readers = np.bincount(edges[0], minlength=count).tolist()
+    sources: list[list[int]] = [[] for _ in range(count)]
+    for producer, consumer in edges.T.tolist():
+        if classes[consumer] == ELEMENT_WISE:
+            sources[consumer].append(producer)
+    place = list(range(count))
+    for index, several in enumerate(sources):
+        if len(several) == 1 and readers[several[0]] == 1:
+            into = place[several[0]]
+            if classes[into] == ELEMENT_WISE:
+                place[index] = into
+                if len(sources[into]) == 1 and kinds[into] != _NORMALIZATION:
+                    kinds[into] = _SMOOTH
+            elif classes[into] == MATRIX and kinds[index] in (_RECTIFIER, _CLIP):
+                place[index] = into
+        elif len(several) == 2 and kinds[index] == _MULTIPLY:
+            for x, y in (several, several[::-1]):
+                first = place[y]
+                if readers[y] == 1 and classes[first] == ELEMENT_WISE and sources[first] == [x]:
+                    place[first : index + 1] = [index if p == first else p for p in place[first : index + 1]]
+                    kinds[index] = _SMOOTH
+                    break
+    return place
+
+
+def features(raw: RawNodes) -> FloatArray:
+    """Features of every token, (N, WIDTH), from what `fused` returns."""
+    assert raw.work is not None
+    count = len(raw)
+    kind, place = raw.work[:, 0].astype(np.int64), raw.work[:, 3].astype(np.int64)
+    macs, parameters = raw.work[:, 1], raw.work[:, 2]
+    shapes = np.maximum(raw.shapes, 1).astype(np.float64)
+    elements = shapes.prod(axis=1)
+    producer, consumer = raw.edges
+    read = np.bincount(consumer, elements[producer], count)
+    widest = np.zeros(count)
+    np.maximum.at(widest, consumer, shapes[producer, 1])
+    readers, sources = np.bincount(producer, minlength=count), np.bincount(consumer, minlength=count)
+    window = np.where(np.isin(raw.operation, _WINDOWED), raw.attributes[:, 0], 0)
+    stride = np.where(window > 0, raw.attributes[:, 1], 1)
+    groups = np.where(raw.operation == CODE["Conv"], np.maximum(raw.attributes[:, 4], 1), 1)
+    # Weights that serve one position each are read in a stream, as activations are.
+    streamed = kind == _CONNECTED
+    moved = BYTES * (read + elements + streamed * parameters)
+    weights = BYTES * parameters * ~streamed
+    columns = [
+        np.log1p(macs),
+        np.log1p(moved),
+        np.log1p(weights),
+        np.log1p(BYTES * read),
+        np.log1p(BYTES * elements),
+        np.log1p(macs) - np.log1p(moved + weights),
+        *np.log(shapes).T,
+        np.log1p(widest),
+        np.log(groups),
+        (groups > 1) & (groups >= shapes[:, 1]),
+        np.log1p(window),
+        np.log(np.maximum(stride, 1)),
+        shapes[:, 1] % 4 == 0,
+        readers > 1,
+        sources > 1,
+    ]
+    out = np.zeros((count, WIDTH), dtype=np.float32)
+    out[:, :NUMBERS] = np.stack(columns, axis=1) / _SCALE
+    token = np.arange(count)
+    out[token, NUMBERS + kind] = 1
+    size = np.select([window == w for w in _WINDOWS], range(len(_WINDOWS)), len(_WINDOWS))
+    windowed = window > 0
+    out[token[windowed], NUMBERS + len(KINDS) + size[windowed]] = 1
+    within = place != 0
+    out[within] = 0
+    for column, rectifier in ((-2, _RECTIFIER), (-1, _CLIP)):
+        out[(token + place)[within & (kind == rectifier)], column] = 1
+    return out
+
+
+def tokenize(graph: Graph) -> Tokens:
+    """Tokens of a Graph: one for each input, then one for each node in topological order."""
+    raw = raw_nodes(graph)
+    raw = fused(RawNodes(raw.operation, raw.attributes, raw.shapes, raw.edges, physical.node_work(graph)))
+    numbers = np.array([static_numbers(graph)], dtype=np.float64)
+    return Tokens(features(raw), raw.edges, physical.static_features(numbers)[0])
