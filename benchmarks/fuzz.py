@@ -4,7 +4,7 @@ python benchmarks/fuzz.py [--inputs 200000] [--seed 0] [--json]
 
 A child process reads one mutated model after another, costs and tokenises what can be read; the parent watches it. An
 input is a failure if the child dies on it, takes over five seconds of processor time, raises anything but a
-NarformerError, or asks for more than 500 MB beyond what the imports take (the child's address space is limited to that).
+NarformerError, or asks for more than 500 MB beyond what the imports take (the child's address space is limited so).
 Input k of a seed is always the same: --first K --inputs 1 repeats it.
 """
 

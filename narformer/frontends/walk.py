@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 RULES: Mapping[str, Rule] = {**COMPUTE_RULES, **LAYOUT_RULES}
 STANDARD = ("", "ai.onnx")
+# Operators whose rule reads attributes that are tensors.
+READ_WHOLE = frozenset({"ConstantOfShape"})
 # Nodes and iterations within bodies: beyond this a file is a bomb, or no network whose latency can be predicted.
 MOST_IN_BODIES = 10_000
 
@@ -102,6 +104,9 @@ class Walk:
     computed: dict[tuple[int, int], Value] = field(default_factory=dict)
     _seen: dict[tuple[Shape, int], Tensor] = field(default_factory=dict)
     _bodies: dict[int, tuple[onnx.GraphProto, list[Step]]] = field(default_factory=dict)
+    _remembered: dict[tuple[object, ...], tuple[list[Tensor | None], Sequence[Tensor]]] = field(default_factory=dict)
+    _interned: dict[Tensor, Tensor] = field(default_factory=dict)  # equal Tensors, one of each
+    _asked: bool = False  # whether the last rule looked at what an operand holds
     _spent: int = 0
 
     def weight(self, tensor: onnx.TensorProto, name: str) -> Operand:
@@ -209,10 +214,21 @@ class Walk:
         call = None
         tensors: Sequence[Tensor] | None = None if prefix else self._believed(writes)
         if tensors is None:
-            call = self._call(node, items, attributes)
-            tensors = self._shapes(call, scope, writes, prefix)
-            for name, tensor in zip(writes, tensors, strict=False):
-                checked(tensor, name, self.label)
+            # Networks repeat their blocks: the same operator on the same tensors gives what it gave before. (Tensors
+            # are told by identity, and kept alive by what remembers them.)
+            read = [None if item is None else item.tensor for item in items]
+            key = (op, domain, len(writes), *map(id, read), *attributes.items())
+            remembered = self._remembered.get(key)
+            if remembered is not None:
+                tensors = remembered[1]
+            else:
+                call = self._call(node, items, attributes)
+                self._asked = False
+                tensors = [self._interned.setdefault(t, t) for t in self._shapes(call, scope, writes, prefix)]
+                for name, tensor in zip(writes, tensors, strict=False):
+                    checked(tensor, name, self.label)
+                if not self._asked and self.batch is None and op not in READ_WHOLE:
+                    self._remembered[key] = (read, tensors)
         if op == "Reshape" and items and items[0] is not None and items[0].tensor.elements != tensors[0].elements:
             raise ShapeError(
                 f"{self.label}: node {_name(node)!r} reshapes {_spell(items[0].tensor.shape)} to "
@@ -274,6 +290,7 @@ class Walk:
 
     def _call(self, node: onnx.NodeProto, items: list[Operand | None], attributes: Mapping[str, Attribute]) -> Call:
         def value(position: int) -> Value | None:
+            self._asked = True
             return self.contents(items[position]) if position < len(items) else None
 
         domain = "" if node.domain in STANDARD else node.domain
@@ -299,6 +316,7 @@ class Walk:
                 stated = self.stated.get(outputs[0]) if outputs and not prefix else None
                 if stated is None:
                     raise
+                self._asked = True  # what is stated of this value holds for no other
                 return [stated]
         except (UnknownShape, ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError) as error:
             reason = str(error) if isinstance(error, UnknownShape) else "it is malformed"
