@@ -184,6 +184,18 @@ def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return found
 
 
+def _free(body: onnx.GraphProto) -> dict[str, None]:
+    """Names that a body, or a body within it, reads and does not define itself."""
+    read = dict.fromkeys(o.name for o in body.output)
+    defined = {i.name for i in body.input} | {t.name for t in body.initializer}
+    for node in body.node:
+        read.update(dict.fromkeys(node.input))
+        for inner in _bodies(node):
+            read.update(_free(inner))
+        defined.update(node.output)
+    return {name: None for name in read if name not in defined}
+
+
 class _Reader:
     """One model on its way to a Graph."""
 
@@ -309,15 +321,7 @@ class _Reader:
 
     def _captured(self, node: onnx.NodeProto) -> list[str]:
         """Values of this graph that the bodies of If, Loop and Scan read."""
-        bodies = _bodies(node)
-        read: dict[str, None] = {}
-        while bodies:
-            body = bodies.pop()
-            for inner in body.node:
-                read.update(dict.fromkeys(inner.input))
-                bodies += _bodies(inner)
-            read.update(dict.fromkeys(o.name for o in body.output))
-        return [v for v in read if v in self.producer]
+        return [v for body in _bodies(node) for v in _free(body) if v in self.producer]
 
     def _live_in_order(self) -> list[int]:
         """Nodes that some output of the graph needs, each after those it reads; the file's order where it can stay.
