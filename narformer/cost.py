@@ -119,6 +119,7 @@ def parameter_operands(node: Node) -> list[Operand]:
         for position, o in enumerate(node.operands)
         if o.source is None
         and o.tensor.shape
+        and (op not in _ELEMENTWISE or o.tensor.elements > 1)
         and (position < settings_from if listed is None else position in listed)
         and o.tensor.dtype not in _INDICES
     ]
@@ -126,6 +127,8 @@ def parameter_operands(node: Node) -> list[Operand]:
 
 # int32 stays: quantised models keep their biases in it.
 _INDICES = frozenset({"int64", "bool", "string"})
+# A constant of one element is a number in the formula here, such as the root of an attention's width.
+_ELEMENTWISE = frozenset({"Div", "Expand", "Max", "Min", "Mul", "Sub"})
 _RECURRENT = frozenset({"LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"})
 _PACKED_BIAS = frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat"})
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from narformer.cost import graph_cost, node_cost, node_costs
+from narformer.errors import ModelError
 from narformer.families.registry import FAMILIES, build
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph, Node, Operand, Tensor
@@ -35,6 +36,13 @@ def node(
         (node("MatMul", [(2, 5, 6)], [(6, 3)], (2, 5, 3)), 180, 18),
         (node("Einsum", [(2, 5, 6), (2, 6, 3)], [], (2, 5, 3), equation="bij,bjk->bik"), 180, 0),
         (node("LSTM", [(7, 2, 4)], [(1, 12, 4), (1, 12, 3)], (7, 1, 2, 3)), 7 * 2 * (48 + 36), 84),
+        (node("Einsum", [(2, 3), (3, 4), (4, 5)], [], (2, 5), equation="ij,jk,kl->il"), 2 * 3 * 4 + 2 * 4 * 5, 0),
+        (node("Einsum", [(6, 2, 3), (6, 3, 4)], [], (6, 2, 4), equation="...ij,...jk"), 6 * 24, 0),
+        (node("ConvTranspose", [(1, 4, 5)], [(4, 3, 2)], (1, 6, 10), group=2), 20 * 6, 24),
+        (node("FusedMatMul", [(2, 5, 3), (2, 4, 5)], [], (2, 3, 4), transA=1, transB=1), 2 * 12 * 5, 0),
+        (node("MatMulNBits", [(2, 32)], [(4, 1, 16), (4,)], (2, 4), K=32, N=4), 2 * 32 * 4, 128),
+        (node("Attention", [(2, 3, 5, 8), (2, 3, 7, 8), (2, 3, 7, 4)], [], (2, 3, 5, 4)), 2 * 3 * 35 * 12, 0),
+        (node("MultiHeadAttention", [(2, 5, 8), (2, 7, 8), (2, 7, 8)], [], (2, 5, 8), num_heads=2), 2 * 35 * 16, 0),
         (node("BatchNormalization", [(1, 8, 2, 2)], [(8,)] * 4, (1, 8, 2, 2)), 0, 16),
         (node("Relu", [(1, 8)], [], (1, 8)), 0, 0),
     ],
@@ -43,6 +51,34 @@ def node(
 def test_hand_counted_operators(case: Node, macs: int, parameters: int) -> None:
     cost = node_cost(case)
     assert (cost.macs, cost.flops, cost.parameters) == (macs, 2 * macs, parameters)
+
+
+def test_attention_with_its_projection_inside() -> None:
+    """com.microsoft's Attention: X (2, 5, 8) times W (8, 24), then scores and values of every pair of steps."""
+    plain = node("Attention", [(2, 5, 8)], [(8, 24), (24,)], (2, 5, 8), num_heads=2)
+    fused = Node("n", "Attention", plain.operands, plain.outputs, plain.attributes, "com.microsoft")
+    assert node_cost(fused).macs == 2 * 5 * 8 * 24 + 2 * 5 * 5 * 16
+    assert node_cost(fused).parameters == 8 * 24 + 24
+
+
+def test_scales_and_zero_points_are_no_parameters() -> None:
+    x, w = Operand(Tensor((1, 3, 4, 4), "uint8"), ~0), Operand(Tensor((8, 3, 1, 1), "int8"), name="w")
+    scale, zero = Operand(Tensor((8,)), name="s"), Operand(Tensor((8,), "int8"), name="z")
+    bias = Operand(Tensor((8,), "int32"), name="b")
+    conv = Node(
+        "c", "QLinearConv", (x, scale, zero, w, scale, zero, scale, zero, bias), (Tensor((1, 8, 4, 4), "uint8"),)
+    )
+    assert node_cost(conv).parameters == 24 + 8
+    assert node_cost(conv).macs == 16 * 24
+    states = tuple(Operand(Tensor((1, 2, 3)), name=n) for n in "hc")
+    weights = (Operand(Tensor((1, 12, 4)), name="W"), Operand(Tensor((1, 12, 3)), name="R"))
+    lstm = Node("l", "LSTM", (Operand(Tensor((7, 2, 4)), ~0), *weights, *states), (Tensor((7, 1, 2, 3)),))
+    assert node_cost(lstm).parameters == 84, "initial states are none"
+
+
+def test_operands_that_do_not_fit_are_told() -> None:
+    with pytest.raises(ModelError, match=r"node 'n': operands of shapes \[1, 3\] do not fit Conv"):
+        node_cost(node("Conv", [(1, 3)], [], (1, 3)))
 
 
 def test_bytes_are_counted_by_type() -> None:
