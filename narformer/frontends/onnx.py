@@ -228,6 +228,8 @@ class _Reader:
         self.inputs = [i for i in graph.input if i.name not in self.weights]
         if not all(isinstance(i.name, str) for i in self.inputs) or not isinstance(label, str):
             raise ModelError(f"{label!r}: an input has a name that is no text")
+        if len({i.name for i in self.inputs}) < len(self.inputs):
+            raise ModelError(f"{label}: two inputs have the same name; every value needs one producer")
         self._take_weights_from_inputs()
 
     def _take_weights_from_inputs(self) -> None:

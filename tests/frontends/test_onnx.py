@@ -246,6 +246,10 @@ def _twice() -> onnx.ModelProto:
     return model(nodes, [value("x", 1, 3)], [value("y", 1, 3)])
 
 
+def _same_inputs() -> onnx.ModelProto:
+    return model([helper.make_node("Relu", ["x"], ["y"])], [value("x", 1, 3)] * 2, [value("y", 1, 3)])
+
+
 def _negative() -> onnx.ModelProto:
     net = conv_net()
     net.graph.initializer[0].dims[0] = -4
@@ -267,6 +271,7 @@ BAD_MODELS: dict[Callable[[], onnx.ModelProto], str] = {
     _undeclared_domain: "imports no opset for domain com.example",
     _empty_graph: "no nodes",
     _twice: "two nodes compute 'y'",
+    _same_inputs: "two inputs have the same name",
     _negative: "negative size",
     _overflow: "cannot have the shape",
     _no_output: "no output of the graph is computed",
