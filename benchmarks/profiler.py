@@ -102,7 +102,7 @@ def main() -> None:
     predictor = Predictor.load(arguments.predictor)
     column = predictor.devices.index(DEVICE)
     measured = set(load_onnxruntime_cpu().ids)
-    rows = [row for row in planned() if row.split == "test" and row.id in measured][: arguments.count]
+    rows = [row for row in planned() if row.split == "test" and f"cpu_{row.id}" in measured][: arguments.count]
     correlations, overlaps, first = [], [], []
     for row in rows:
         source = row.source

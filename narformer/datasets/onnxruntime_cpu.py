@@ -59,7 +59,7 @@ def load_onnxruntime_cpu(path: Path = TABLE) -> Dataset:
     rows = read_table(path, ("id", "family", "version", "config", "input_size", "split", "latency_ms"))
     return Dataset(
         name="onnxruntime-cpu",
-        ids=tuple(r["id"] for r in rows),
+        ids=tuple(f"cpu_{r['id']}" for r in rows),  # nn-Meter's networks have the same names
         sources=tuple(
             FamilySource(r["family"], r["config"], r["version"], int(r["input_size"]) if r["input_size"] else None)
             for r in rows
