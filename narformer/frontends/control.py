@@ -151,9 +151,13 @@ def scan(walk: Walk, node: onnx.NodeProto, scope: Scope, prefix: str) -> None:
     body = _graph(walk, node, "body")
     attributes = {a.name: a for a in node.attribute}
     count = attributes["num_scan_inputs"].i if "num_scan_inputs" in attributes else 0
+    if not 0 < count <= len(items):
+        raise ModelError(
+            f"{walk.label}: node {node.name or node.op_type!r} (Scan) scans {count} of {len(items)} inputs"
+        )
     states, scanned = items[: len(items) - count], items[len(items) - count :]
-    if not scanned or not all(isinstance(i, Operand) for i in [*states, *scanned]):
-        raise ModelError(f"{walk.label}: node {node.name or node.op_type!r} (Scan) scans nothing")
+    if not all(isinstance(i, Operand) for i in items):
+        raise ModelError(f"{walk.label}: node {node.name or node.op_type!r} (Scan) reads what is no tensor")
     leading = int(opset < 9)  # then every tensor had the batch in front
     axes = list(attributes["scan_input_axes"].ints) if "scan_input_axes" in attributes else []
     axes = [axes[k] if k < len(axes) else leading for k in range(count)]
