@@ -23,6 +23,7 @@ bench: $(VENV)/.installed-dev  ## Speed against named rivals, as ratios.
 	$(BIN)/python benchmarks/token_cache.py
 	$(BIN)/python benchmarks/cells.py
 	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/frontend.py
 
 docs: $(VENV)/.installed-dev  ## The manual as a site in build/site; a broken link or an unknown name is an error.
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[docs]'
