@@ -25,6 +25,7 @@ _MOVED = 1
 _PENALTIES = (1e-3, 2e-3, 1e-3, 7e-4)
 _STEP = 20.0  # prices are learned so many times faster than weights
 _BOUND = 3.0  # of the correction, in ln
+_CORRECTION_PENALTY = 0.1  # so that the roofline explains what it can, and stands where a network is unlike any seen
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,11 @@ class Tally(nn.Module):
         self.correction = nn.Linear(config.hidden, config.outputs)
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
+        self.corrected = torch.zeros(())  # mean squared correction of the last batch in training
 
     def penalty(self) -> Tensor:
-        """Added to the loss in training."""
-        return self.roofline.penalty()
+        """Added to the loss of a batch in training: for differing prices, and for its mean squared correction."""
+        return self.roofline.penalty() + _CORRECTION_PENALTY * self.corrected
 
     def node_vectors(self, features: Tensor, edges: Tensor) -> Tensor:
         """What is known of each token in its place, (T, hidden)."""
@@ -153,10 +155,12 @@ class Tally(nn.Module):
             wide = vectors.float()
             first = self.config.numbers
             kind = features[:, first : first + len(self.config.class_of)]
-            correction = torch.exp(_BOUND * torch.tanh(self.correction(wide) / _BOUND))
-            each = self.roofline(features[:, :3], kind) * correction
+            correction = _BOUND * torch.tanh(self.correction(wide) / _BOUND)
+            each = self.roofline(features[:, :3], kind) * torch.exp(correction)
             total = pool_sum(each, graph, networks).clamp_min(1e-9)
             there = kind.sum(dim=1, keepdim=True)
+            if self.training:
+                self.corrected = (correction.square() * there).sum() / there.sum() / self.config.outputs
             mean = pool_sum(wide * there, graph, networks) / pool_sum(there, graph, networks).clamp_min(1)
             return torch.cat([torch.log(total), mean], dim=1), each
 

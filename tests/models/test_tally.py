@@ -89,3 +89,16 @@ def test_training_leaves_empty_tokens_out_without_changing_the_answer(resnet18: 
             parameter.normal_(std=0.3)
         learning = model.train()(*batch)[:1]
         torch.testing.assert_close(model.eval()(*batch)[:1], learning)
+
+
+def test_corrections_cost() -> None:
+    model = Tally(TallyConfig())
+    features = torch.zeros(3, model.config.token_width)
+    features[:2, model.config.numbers + 1] = 1  # two convolutions, and a token without a kernel
+    batch = (features, torch.zeros(2, 0, dtype=torch.long), torch.zeros(3, dtype=torch.long), torch.zeros(1, 4))
+    model.train()(*batch)
+    free = model.penalty().item()
+    with torch.no_grad():
+        model.correction.bias.fill_(0.1)
+    model(*batch)
+    np.testing.assert_allclose(model.penalty().item() - free, 0.1 * 0.1**2, rtol=1e-2)
