@@ -23,7 +23,7 @@ import numpy.typing as npt
 from narformer.datasets.cache import build_cache
 from narformer.evaluation.protocols import protocol
 from narformer.training.batching import split_rows
-from narformer.training.export import LEVEL, REFERENCES_PER_FAMILY, novelty_measure
+from narformer.training.export import LEVEL, REFERENCES_PER_FAMILY, novelty_measure, novelty_threshold
 
 
 def roc_auc(positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64]) -> float:
@@ -58,16 +58,17 @@ def main() -> None:
         held, rest = split_rows([dataset.ids[r] for r in task.fit], (0.05,))
         others = sorted(set(families) - {task.name})
         chosen_rows = [r for f in others for r in task.fit[rest][families[task.fit[rest]] == f][:REFERENCES_PER_FAMILY]]
-        measure = novelty_measure(statistics[chosen_rows], statistics[task.fit[held]])
-        here = measure.distance(statistics[task.test])
-        there = measure.distance(statistics[dataset.rows("test", others)])
-        flagged = here > measure.threshold
+        measure = novelty_measure(statistics[chosen_rows])
+        threshold = novelty_threshold(measure, np.ones(len(chosen_rows), dtype=bool), statistics[task.fit[held]])
+        here = measure.distances(statistics[task.test]).min(axis=1)
+        there = measure.distances(statistics[dataset.rows("test", others)]).min(axis=1)
+        flagged = here > threshold
         width = np.nanquantile(np.concatenate([errors[f] for f in others]), LEVEL, axis=0)
         usual = np.nanquantile(known, LEVEL, axis=0)
         half = np.where(flagged[:, None], np.maximum(width, usual), usual)
         inside = np.where(np.isfinite(errors[task.name]), errors[task.name] <= half, np.nan)
         covered = 100 * _mean(inside)
-        total.append([roc_auc(here, there), flagged.mean(), (there > measure.threshold).mean(), *covered])
+        total.append([roc_auc(here, there), flagged.mean(), (there > threshold).mean(), *covered])
         _line(task.name, total[-1])
     _line("mean", np.nanmean(np.array(total), axis=0).tolist())
 

@@ -207,7 +207,9 @@ class PredictorWithAdapted(Predictor):
         predicted = super().predict(graphs, own) if own else []
         columns = {device: predicted[k :: len(own)] for k, device in enumerate(own)}
         profiles = profile(graphs, self)
-        warnings, far = self._warnings([self._as_trained(graph) for graph in graphs])
+        # One known device that has seen the like of a network is enough to trust its profile.
+        trust = [min(row) for row in self.trust([self._as_trained(graph) for graph in graphs])]
+        far = [row[0] for row in trust]
         novel = float(np.mean([output.quantiles["novel"] for output in self.card.outputs]))
         for device in mine:
             value, deviation = self.adapted[device].process.predict(profiles)
@@ -223,7 +225,7 @@ class PredictorWithAdapted(Predictor):
                     source="adapted",
                     level=LEVEL,
                     held_out_mape=self.adapted[device].validation.get("mape"),
-                    warnings=warnings[row],
+                    warnings=trust[row][1],
                 )
                 for row, graph in enumerate(graphs)
             ]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT = "tally-nnmeter"
-CARD_FORMAT = 1
+CARD_FORMAT = 2
 # Tokens in one run of the model: bounds memory, and keeps arrays within a core's cache.
 TOKENS_PER_RUN = 4096
 
@@ -59,28 +59,33 @@ class Output:
 
     quantiles: half width of the interval in ln(ms), for networks like those trained on (`known`) and others (`novel`).
     held_out: measured on test rows never trained on: `mape` and `acc_10` in percent, `rows`.
+    operators, batch_sizes: those of the training networks that were measured on this device; what only others were
+        measured on is as good as never seen. references: a character for each of the card's reference networks, "1"
+        where it was measured on this device. threshold: a network further than this from all of them is novel.
     """
 
     device: str
     description: str
     quantiles: Mapping[str, float]
     held_out: Mapping[str, float]
+    operators: tuple[str, ...]
+    batch_sizes: tuple[int, ...]
+    references: str
+    threshold: float
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """Distance from the nearest training network in standardised graph statistics; far beyond `threshold`."""
+    """Distance from training networks in standardised graph statistics; `references` (R, S) are standardised."""
 
     center: npt.NDArray[np.float64]
     scale: npt.NDArray[np.float64]
     references: npt.NDArray[np.float64]
-    threshold: float
 
-    def distance(self, statistics: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """(B, S) -> (B,); root mean square over the statistics, in standard deviations of the training networks."""
+    def distances(self, statistics: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(B, S) -> (B, R); root mean square over the statistics, in standard deviations of the training networks."""
         points = (statistics - self.center) / self.scale
-        squares = ((points[:, None, :] - self.references[None]) ** 2).mean(axis=2)
-        return np.asarray(np.sqrt(squares.min(axis=1)))
+        return np.asarray(np.sqrt(((points[:, None, :] - self.references[None]) ** 2).mean(axis=2)))
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,6 @@ class Card:
     model: str
     tokenizer: str
     outputs: tuple[Output, ...]
-    operators: tuple[str, ...]
-    batch_sizes: tuple[int, ...]
     novelty: Novelty
     level: float = 0.9
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -101,7 +104,6 @@ class Card:
 
     def to_json(self) -> str:
         novelty = {
-            "threshold": self.novelty.threshold,
             "center": _line(self.novelty.center, 4),
             "scale": _line(self.novelty.scale, 4),
             "references": [_line(row, 2) for row in self.novelty.references],
@@ -117,14 +119,17 @@ class Card:
             if data.pop("format") != CARD_FORMAT:
                 raise DataError(f"{path}: a card of another format; install the narformer version that wrote it")
             novelty = data.pop("novelty")
-            outputs = tuple(Output(**output) for output in data.pop("outputs"))
-            operators, batch_sizes = tuple(data.pop("operators")), tuple(data.pop("batch_sizes"))
+            outputs = tuple(
+                Output(**{**o, "operators": tuple(o["operators"]), "batch_sizes": tuple(o["batch_sizes"])})
+                for o in data.pop("outputs")
+            )
             center, scale, *references = (
                 np.array(line.split(), dtype=np.float64)
                 for line in (novelty["center"], novelty["scale"], *novelty["references"])
             )
-            measure = Novelty(center, scale, np.stack(references), novelty["threshold"])
-            return cls(outputs=outputs, novelty=measure, operators=operators, batch_sizes=batch_sizes, **data)
+            if any(len(output.references) != len(references) for output in outputs):
+                raise ValueError("references of an output are not those of the card")
+            return cls(outputs=outputs, novelty=Novelty(center, scale, np.stack(references)), **data)
         except OSError as error:
             raise DataError(
                 f"{path}: cannot be read ({error.strerror}); a predictor is NAME.onnx beside NAME.json"
@@ -187,12 +192,13 @@ class Predictor:
             return []
         read = [self._as_trained(graph) for graph in graphs]
         values = self._run_all(read, "latency", len(self.card.outputs))
-        warnings, far = self._warnings(read)
+        trust = self.trust(read)
         estimates = []
         for row, graph in enumerate(graphs):
             for column in columns:
                 output, value = self.card.outputs[column], float(values[row, column])
-                factor = math.exp(far[row] * output.quantiles["novel"] if far[row] else output.quantiles["known"])
+                far, warnings = trust[row][column]
+                factor = math.exp(far * output.quantiles["novel"] if far else output.quantiles["known"])
                 estimates.append(
                     Estimate(
                         model=graph.name,
@@ -202,7 +208,7 @@ class Predictor:
                         high_ms=value * factor,
                         level=self.card.level,
                         held_out_mape=output.held_out.get("mape"),
-                        warnings=warnings[row],
+                        warnings=warnings,
                     )
                 )
         return estimates
@@ -272,31 +278,34 @@ class Predictor:
             )
         return [self.devices.index(d) for d in devices]
 
-    def _warnings(self, graphs: Sequence[Graph]) -> tuple[list[tuple[str, ...]], list[int]]:
-        """What not to trust of each Graph, and how wide its interval is in terms of the novel one: 0, 1, or 2.
+    def trust(self, graphs: Sequence[Graph]) -> list[list[tuple[int, tuple[str, ...]]]]:
+        """For each Graph and output: how wide the interval is in terms of the novel one (0, 1 or 2), and why.
 
         2, where operators were never seen: families left out of training, which set the novel interval, have none.
         """
         from narformer.tokens.statistics import statistics
 
-        distances = self.card.novelty.distance(np.stack([statistics(g) for g in graphs]))
-        known = set(self.card.operators)
-        all_warnings, far = [], []
-        for graph, distance in zip(graphs, distances, strict=True):
-            warnings = []
-            unknown = sorted({node.op for node in graph.nodes} - known)
-            if unknown:
-                warnings.append(f"never seen in training: operator {', '.join(unknown)}")
-            if graph.batch_size not in self.card.batch_sizes:
-                warnings.append(
-                    f"batch size {graph.batch_size} was never seen in training "
-                    f"(only {', '.join(map(str, self.card.batch_sizes))}): the figure is an extrapolation"
-                )
-            if distance > self.card.novelty.threshold:
-                warnings.append("far from every network trained on: the interval is that of unknown families")
-            all_warnings.append(tuple(warnings))
-            far.append(2 if unknown else int(bool(warnings)))
-        return all_warnings, far
+        distances = self.card.novelty.distances(np.stack([statistics(g) for g in graphs]))
+        columns = []
+        for output in self.card.outputs:
+            near = distances[:, np.array(list(output.references)) == "1"].min(axis=1) <= output.threshold
+            columns.append([_doubts(graph, output, bool(n)) for graph, n in zip(graphs, near, strict=True)])
+        return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _doubts(graph: Graph, output: Output, near: bool) -> tuple[int, tuple[str, ...]]:
+    warnings = []
+    unknown = sorted({node.op for node in graph.nodes}.difference(output.operators))
+    if unknown:
+        warnings.append(f"never seen in training: operator {', '.join(unknown)}")
+    if graph.batch_size not in output.batch_sizes:
+        warnings.append(
+            f"batch size {graph.batch_size} was never seen in training "
+            f"(only {', '.join(map(str, output.batch_sizes))}): the figure is an extrapolation"
+        )
+    if not near:
+        warnings.append("far from every network trained on: the interval is that of unknown families")
+    return (2 if unknown else int(bool(warnings))), tuple(warnings)
 
 
 def default_predictor(path: str | None = None) -> Predictor:

@@ -52,10 +52,10 @@ def write_dummy(directory: Path, devices: tuple[str, ...] = ("p", "q")) -> Path:
         name="dummy",
         model="narformer_v2",
         tokenizer="narformer_v2",
-        outputs=tuple(Output(d, "", {"known": 0.1, "novel": 1.0}, {"mape": 3.0}) for d in devices),
-        operators=("Relu",),
-        batch_sizes=(1,),
-        novelty=Novelty(known, np.ones(len(NAMES)), np.zeros((1, len(NAMES))), 0.5),
+        outputs=tuple(
+            Output(d, "", {"known": 0.1, "novel": 1.0}, {"mape": 3.0}, ("Relu",), (1,), "1", 0.5) for d in devices
+        ),
+        novelty=Novelty(known, np.ones(len(NAMES)), np.zeros((1, len(NAMES)))),
     )
     path.with_suffix(".json").write_text(card.to_json())
     return path

@@ -91,17 +91,29 @@ def conformal_quantile(
     return float(residuals[min(rank, len(residuals)) - 1])
 
 
-def novelty_measure(reference: npt.NDArray[np.float64], held_out: npt.NDArray[np.float64]) -> Novelty:
-    """Nearest-reference distance, its threshold set so that half a percent of held-out known networks would pass it.
-
-    reference, held_out: graph statistics (rows, S) of networks trained on, and of others from the same families.
-    """
+def novelty_measure(reference: npt.NDArray[np.float64]) -> Novelty:
+    """Distances from these networks, by their graph statistics (R, S)."""
     center = reference.mean(axis=0)
     # A statistic that hardly varies (no network has a Softmax) still has to notice one that does: hence the floor.
     scale = np.maximum(reference.std(axis=0), 0.1)
-    measure = Novelty(center, scale, np.round((reference - center) / scale, 2), 0.0)
-    threshold = float(np.quantile(measure.distance(held_out), 0.995))
-    return Novelty(measure.center, measure.scale, measure.references, threshold)
+    return Novelty(center, scale, np.round((reference - center) / scale, 2))
+
+
+def novelty_threshold(measure: Novelty, seen: npt.NDArray[np.bool_], held_out: npt.NDArray[np.float64]) -> float:
+    """So far from the nearest reference that half a percent of held-out known networks (rows, S) would be further.
+
+    seen (R,): the references that count.
+    """
+    return float(np.quantile(measure.distances(held_out)[:, seen].min(axis=1), 0.995))
+
+
+def _references(families: npt.NDArray[np.str_], measured: npt.NDArray[np.bool_], fit: Indices) -> npt.NDArray[np.int64]:
+    """Rows to fit on that stand for all: of each family and device the first that were measured there."""
+    chosen: set[int] = set()
+    for family in np.unique(families[fit]):
+        for device in measured.T:
+            chosen.update(fit[(families[fit] == family) & device[fit]][:REFERENCES_PER_FAMILY].tolist())
+    return np.array(sorted(chosen), dtype=np.int64)
 
 
 def export_predictor(
@@ -124,6 +136,11 @@ def export_predictor(
     novel_quantiles: half width of the interval, in ln(ms), for networks far from those trained on; by device, from
     families left out of training (see `narformer evaluate`); a device without one gets four times its own.
     """
+    families = np.asarray(dataset.family)
+    measured = np.isfinite(dataset.targets)
+    chosen = _references(families, measured, fit)
+    seen = [dataset.sources[row].graph() for row in chosen]
+    measure = novelty_measure(source.statistics[chosen])
     prediction, target = predict_rows(model, source, calibration), dataset.targets[calibration]
     tests = dataset.rows("test")
     test_prediction = predict_rows(model, source, tests)
@@ -132,27 +149,33 @@ def export_predictor(
         rows = np.isfinite(target[:, column])
         known = conformal_quantile(prediction[rows, column], target[rows, column])
         truth = dataset.targets[tests, column]
-        measured = np.isfinite(truth)
-        held_out: dict[str, float] = {"rows": int(measured.sum())}
-        if measured.any():
-            predicted, truth = test_prediction[measured, column], truth[measured]
+        held_out: dict[str, float] = {"rows": int(measured[tests, column].sum())}
+        if held_out["rows"]:
+            predicted, truth = test_prediction[measured[tests, column], column], truth[measured[tests, column]]
             held_out["mape"] = round(mape(predicted, truth), 3)
             held_out["acc_10"] = round(100 * acc(predicted, truth, 0.1), 2)
             held_out["coverage"] = round(100 * float(np.mean(np.abs(np.log(predicted / truth)) <= known)), 2)
-        quantiles = {"known": known, "novel": max(novel_quantiles.get(device, 4 * known), known)}
-        outputs.append(Output(device, descriptions.get(device, ""), quantiles, held_out))
+        here = measured[chosen, column]
+        graphs = [graph for graph, there in zip(seen, here, strict=True) if there]
+        outputs.append(
+            Output(
+                device,
+                descriptions.get(device, ""),
+                {"known": known, "novel": max(novel_quantiles.get(device, 4 * known), known)},
+                held_out,
+                operators=tuple(sorted({node.op for graph in graphs for node in graph.nodes})),
+                batch_sizes=tuple(sorted({graph.batch_size for graph in graphs})),
+                references="".join("1" if there else "0" for there in here),
+                threshold=novelty_threshold(measure, here, source.statistics[calibration[rows]]),
+            )
+        )
 
-    families = np.asarray(dataset.family)
-    chosen = [row for f in sorted(set(families[fit])) for row in fit[families[fit] == f][:REFERENCES_PER_FAMILY]]
-    seen = [dataset.sources[row].graph() for row in chosen]
     card = Card(
         name=name,
         model=model_name,
         tokenizer=tokenizer,
         outputs=tuple(outputs),
-        operators=tuple(sorted({node.op for graph in seen for node in graph.nodes})),
-        batch_sizes=tuple(sorted({graph.batch_size for graph in seen})),
-        novelty=novelty_measure(source.statistics[chosen], source.statistics[calibration]),
+        novelty=measure,
         level=LEVEL,
         training=training,
         folds_batch_norm=not any(foldable(graph) for graph in seen),

@@ -173,7 +173,7 @@ def test_the_exported_predictor_equals_the_model(tmp_path: Path, dataset: Datase
         model.head.output.bias.fill_(-400.0)  # type: ignore[union-attr]
     assert card.outputs[1].quantiles["novel"] == 9.0
     assert card.outputs[0].quantiles["novel"] == pytest.approx(4 * card.outputs[0].quantiles["known"])
-    assert card.operators == ("Concat", "Conv", "Flatten", "Gemm", "GlobalAveragePool", "MaxPool", "Relu")
+    assert card.outputs[0].operators == ("Concat", "Conv", "Flatten", "Gemm", "GlobalAveragePool", "MaxPool", "Relu")
     assert card.outputs[0].held_out["rows"] == 6
 
 
