@@ -80,9 +80,10 @@ def steps_of(nodes: Iterable[onnx.NodeProto], label: str) -> list[Step]:
     steps = []
     for node in nodes:
         op, domain, name = node.op_type, node.domain, node.name
-        if not type(op) is type(domain) is type(name) is str:
+        writes = list(node.output)
+        if not type(op) is type(domain) is type(name) is str or not all([type(w) is str for w in writes]):
             raise ModelError(f"{label}: node {name!r} ({op!r}) has a name that is no text")
-        steps.append(Step(node, op, "" if domain == "ai.onnx" else domain, name, list(node.input), list(node.output)))
+        steps.append(Step(node, op, "" if domain == "ai.onnx" else domain, name, list(node.input), writes))
     return steps
 
 

@@ -155,6 +155,9 @@ def test_names_that_are_no_text_are_refused_in_one_line() -> None:
     data = model([NODE("Relu", ["x"], ["y"], name="NAMEOFNODE")], {}).SerializeToString()
     with pytest.raises(ModelError, match="a name that is no text"):
         read_onnx(data.replace(b"NAMEOFNODE", b"NAME\xff\xfeNODE"))
+    data = model([NODE("Relu", ["x"], ["VALUE"]), NODE("Neg", ["VALUE"], ["y"])], {}).SerializeToString()
+    with pytest.raises(ModelError, match="a name that is no text"):
+        read_onnx(data.replace(b"VALUE", b"\xff\xfeLUE"))
     with pytest.raises(ModelError) as caught:
         read_onnx(model([NODE("Relu", ["gh\nost"], ["y"], name="a\nb")], {}))
     assert "\n" not in str(caught.value)
