@@ -36,9 +36,9 @@ class TallyConfig:
     position each. kind_dropout: how often training hides a kernel's kind from the correction.
     """
 
-    token_width: int = 45
+    token_width: int = 47
     static_width: int = 4
-    numbers: int = 18
+    numbers: int = 20
     class_of: tuple[int, ...] = (0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5)
     unmoved: tuple[int, ...] = (0, 19)
     streamed: int = 4

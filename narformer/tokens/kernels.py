@@ -57,7 +57,7 @@ _RECTIFIER, _CLIP = KINDS.index("rectifier"), KINDS.index("clip")
 _MULTIPLY, _NORMALIZATION, _SMOOTH = (KINDS.index(n) for n in ("multiply", "normalization", "smooth activation"))
 _WINDOWS = (1, 3, 5, 7)
 _WINDOWED = [CODE[name] for name in ("Conv", "ConvTranspose", "MaxPool", "AveragePool")]
-_SCALE = np.array([20, 20, 20, 20, 20, 10, 3, 8, 5, 5, 8, 6, 1, 3, 1, 1, 1, 1], dtype=np.float64)
+_SCALE = np.array([20, 20, 20, 20, 20, 10, 3, 8, 5, 5, 8, 6, 1, 3, 1, 1, 1, 1, 1, 1], dtype=np.float64)
 NUMBERS = len(_SCALE)
 # After the numbers: the kind, the size of the window (1, 3, 5, 7, other), and which rectifiers run within the kernel.
 WIDTH = NUMBERS + len(KINDS) + len(_WINDOWS) + 1 + 2
@@ -159,6 +159,9 @@ def features(raw: RawNodes) -> FloatArray:
         shapes[:, 1] % 4 == 0,
         readers > 1,
         sources > 1,
+        # Vector units take eight at once; depthwise convolutions of other widths run on other code, twice as long.
+        shapes[:, 1] % 8 == 0,
+        widest % 8 == 0,
     ]
     out = np.zeros((count, WIDTH), dtype=np.float32)
     out[:, :NUMBERS] = np.stack(columns, axis=1) / _SCALE
