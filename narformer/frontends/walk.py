@@ -81,7 +81,7 @@ def steps_of(nodes: Iterable[onnx.NodeProto], label: str) -> list[Step]:
     for node in nodes:
         op, domain, name = node.op_type, node.domain, node.name
         writes = list(node.output)
-        if not type(op) is type(domain) is type(name) is str or not all([type(w) is str for w in writes]):
+        if not type(op) is type(domain) is type(name) is str or not all(type(w) is str for w in writes):
             raise ModelError(f"{label}: node {name!r} ({op!r}) has a name that is no text")
         steps.append(Step(node, op, "" if domain == "ai.onnx" else domain, name, list(node.input), writes))
     return steps
