@@ -17,7 +17,7 @@ ROUNDS = 60
 
 
 def main() -> None:
-    predictors = {name: Predictor.load(name) for name in ("tally-nnmeter", "narformer-v2-nnmeter")}
+    predictors = {name: Predictor.load(name) for name in ("tally", "narformer-v2-nnmeter")}
     parse: list[float] = []
     predict: dict[str, list[float]] = {name: [] for name in predictors}
     for _ in range(ROUNDS):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from narformer.tokens.packing import PackedTokens, Tokens
 
 PRETRAINED = Path(__file__).parent / "pretrained"
-DEFAULT = "tally-nnmeter"
+DEFAULT = "tally"
 CARD_FORMAT = 2
 # Tokens in one run of the model: bounds memory, and keeps arrays within a core's cache.
 TOKENS_PER_RUN = 4096

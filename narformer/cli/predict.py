@@ -102,7 +102,7 @@ def _print_table(named: list[tuple[str, Estimate]], max_ms: float | None) -> Non
         table.add_column("device", overflow="fold")
         table.add_column("latency", justify="right")
         table.add_column(f"{estimates[0].level:.0%} interval", justify="right")
-        table.add_column("error on held-out networks", justify="right")
+        table.add_column("held-out error", justify="right")
         if max_ms is not None:
             table.add_column(f"limit {max_ms:g} ms")
         for e in estimates:
@@ -114,7 +114,9 @@ def _print_table(named: list[tuple[str, Estimate]], max_ms: float | None) -> Non
             table.add_row(*row)
         console.print(table)
         for warning in dict.fromkeys(w for e in estimates for w in e.warnings):
-            console.print(f"  [yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
+            warned = [e.device for e in estimates if warning in e.warnings]
+            where = "" if len(warned) == len(estimates) else f" ({', '.join(warned)})"
+            console.print(f"  [yellow]warning:[/yellow] {warning}{where}", highlight=False, soft_wrap=True)
         console.print()
 
 
