@@ -115,9 +115,9 @@ def describe() -> None:
     latency = dataset.targets[:, 0]
     print(f"{len(dataset)} networks, {latency.min():.2f} to {latency.max():.0f} ms, median {np.median(latency):.1f} ms")
     print(
-        f"second process against the first, {found['networks']:.0f} networks: mean difference {found['mean']:.1f} %, "
-        f"median {found['median']:.1f} %, 90th percentile {found['p90']:.1f} %, 99th {found['p99']:.1f} %, "
-        f"bias {found['bias']:+.1f} %"
+        f"second process against the first, {found['networks']:.0f} networks, beyond a common factor of "
+        f"{found['factor']:.3f}: mean difference {found['mean']:.1f} %, median {found['median']:.1f} %, "
+        f"90th percentile {found['p90']:.1f} %, 99th {found['p99']:.1f} %"
     )
 
 

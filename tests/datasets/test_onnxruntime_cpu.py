@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 
@@ -31,15 +30,19 @@ def test_the_plan_covers_every_family_and_named_architectures_once() -> None:
 
 def test_the_latency_is_the_first_processs_and_the_second_tells_of_its_noise(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(HEADER + f"a,{ALEXNET},96,train,8,18,0.1,50\nb,{ALEXNET},,test,5,,0.1,50\n")
+    path.write_text(
+        HEADER + f"a,{ALEXNET},96,train,8,16,.1,5\nb,{ALEXNET},,test,5,,.1,5\n"
+        f"c,{ALEXNET},64,test,1,2.2,.1,5\nd,{ALEXNET},128,test,1,1.8,.1,5\n"
+    )
     dataset = load_onnxruntime_cpu(path)
-    assert dataset.targets.tolist() == [[8.0], [5.0]]
+    assert dataset.targets.tolist() == [[8.0], [5.0], [1.0], [1.0]]
     assert dataset.devices == (DEVICE,)
-    assert [s.graph().inputs[0].shape[2] for s in dataset.sources] == [96, 224]
-    found = repeatability(path)
-    assert found["networks"] == 1
-    assert found["median"] == pytest.approx(125)
-    assert found["bias"] == pytest.approx(125)
+    assert [s.graph().inputs[0].shape[2] for s in dataset.sources][:2] == [96, 224]
+    found = repeatability(path)  # twice as slow as the first, then 10 % more and 10 % less
+    assert found["networks"] == 3
+    assert found["factor"] == pytest.approx(2)
+    assert found["mean"] == pytest.approx(20 / 3)
+    assert found["median"] == pytest.approx(10)
 
 
 def test_what_is_not_a_measurement_is_told(tmp_path: Path) -> None:
@@ -57,6 +60,5 @@ def test_the_shipped_table_is_whole() -> None:
     ).items()
     assert (dataset.targets > 0).all()
     found = repeatability()
-    assert found["networks"] >= 300
-    assert found["median"] < 5
-    assert math.fabs(found["bias"]) < 5
+    assert found["networks"] > 250
+    assert found["median"] < 6

@@ -26,6 +26,15 @@ def _binaries() -> Path | None:
     return directory if directory and (directory / "postgres").is_file() else None
 
 
+@pytest.fixture(autouse=True)
+def denormals() -> Iterator[None]:
+    """Loaded runtimes count numbers too small to be normal as zero, in the whole thread; other tests want them back."""
+    yield
+    import torch
+
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Callable[[], str]]:
     """Empties the database and returns its URL. Skips where PostgreSQL or its driver is not installed."""
