@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 
 def _binaries() -> Path | None:
@@ -30,8 +31,6 @@ def _binaries() -> Path | None:
 def denormals() -> Iterator[None]:
     """Loaded runtimes count numbers too small to be normal as zero, in the whole thread; other tests want them back."""
     yield
-    import torch
-
     torch.set_flush_denormal(False)
 
 
