@@ -180,7 +180,7 @@ def export_predictor(
         level=LEVEL,
         training=training,
         # One in a hundred may have a BatchNormalization behind a convolution by chance (a cell that ends in one).
-        folds_batch_norm=float(np.mean([foldable(graph) for graph in seen])) < FEW,
+        folds_batch_norm=float(np.mean([bool(foldable(graph)) for graph in seen])) < FEW,
     )
     example = source.batch(tests[:1] if len(tests) else fit[:1])
     export_onnx(model, example.features.shape[1], example.static.shape[1], path)
