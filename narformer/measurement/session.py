@@ -138,6 +138,8 @@ class _Session:
         setup = Setup(settings.runtime, settings.processor, settings.threads, cores, settings.plan)
         self.supervisor = Supervisor(setup, settings.timeout_s)
         self.baseline_ms: float | None = None
+        self.described: set[str] = set()
+        self.runtime_version = runtime(settings.runtime).version()
 
     def __enter__(self) -> _Session:
         return self
@@ -203,9 +205,17 @@ class _Session:
         self._write(measurement, graph)
         return Outcome(network.name, "failed" if measurement.failure else "measured", measurement)
 
+    def _describe(self, device: str) -> None:
+        """Say in the store what the device's id leaves out, unless someone has said more."""
+        self.described.add(device)
+        if not any(known.id == device and known.description for known in self.store.devices()):
+            self.store.describe(device, f"{devices.machine()}, {self.base.runtime} {self.runtime_version}")
+
     def _write(self, measurement: Measurement, graph: Graph | None) -> None:
         try:
             self.store.add(measurement, graph)
+            if measurement.device not in self.described:
+                self._describe(measurement.device)
         except StoreError as error:
             raise StoreError(
                 f"{error}. Mend it and give the same command again: it goes on where it stopped"

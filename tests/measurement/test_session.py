@@ -135,6 +135,16 @@ def test_drift_is_reckoned_from_the_first_reference_on_the_device(worker: type[F
     assert [m.latency_ms for m in store.find(graph=reference.hash)] == [4.0]
 
 
+def test_the_store_says_what_the_device_is_unless_told_before(worker: type[FakeSupervisor], store: Store) -> None:
+    measure([Network("a", cell(0))], store=store, settings=SETTINGS)
+    (described,) = store.devices()
+    assert "GiB" in described.description or "cores" in described.description
+    assert described.description.endswith("onnxruntime 1.32.0")
+    store.describe(described.id, "the one under the desk")
+    measure([Network("b", cell(1))], store=store, settings=SETTINGS)
+    assert [d.description for d in store.devices()] == ["the one under the desk"]
+
+
 def test_networks_are_made_when_their_turn_has_come(worker: type[FakeSupervisor], store: Store) -> None:
     made: list[str] = []
 
