@@ -22,6 +22,7 @@ import numpy as np
 
 from narformer.datasets.onnxruntime_cpu import TABLE, Planned, load_onnxruntime_cpu, planned, repeatability
 from narformer.families.registry import build
+from narformer.measurement.measurement import Measurement
 from narformer.measurement.session import Network, Outcome, Settings, measure, pinned, summary
 from narformer.measurement.store import Store
 from narformer.measurement.timing import Plan
@@ -77,15 +78,15 @@ def _build(row: Planned) -> bytes:
 
 
 def write_table(first: Path, second: Sequence[Path], table: Path) -> None:
-    """A row a network that the first run measured; networks that the second one lacks have no second latency."""
+    """A row a network that the first run measured; networks that the second one lacks have no second latency.
+
+    A store's latencies are at the speed of the machine in its first moment. The table's are at each run's usual speed.
+    """
     columns = ("id", "family", "version", "config", "input_size", "split")
     figures = ("latency_ms", "again_ms", "spread_ms", "peak_memory_mb")
-    after: dict[str, float | None] = {}
-    with Store.open(first) as store:
-        before = {m.model: m for m in store.find(failed=False)}
-    for path in second:
-        with Store.open(path) as store:
-            after = {m.model: m.latency_ms for m in store.find(failed=False)}
+    before = _run(first)
+    after = _run(second[0]) if second else {}
+    usual, usual_after = (statistics.median([m.drift for m in run.values()] or [1.0]) for run in (before, after))
     with table.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*columns, *figures])
@@ -93,21 +94,28 @@ def write_table(first: Path, second: Sequence[Path], table: Path) -> None:
             found = before.get(row.id)
             if found is None or found.latency_ms is None:
                 continue
-            again = after.get(row.id)
+            second_time = after.get(row.id)
+            latency, spread = found.latency_ms * usual, (found.spread_ms or 0) * usual
+            again = None if second_time is None else (second_time.latency_ms or 0) * usual_after
             memory = "" if found.peak_memory_bytes is None else f"{found.peak_memory_bytes / 2**20:.1f}"
             source = row.source
             writer.writerow(
                 [
                     *(row.id, source.family, source.version, source.config, source.input_size or "", row.split),
-                    f"{found.latency_ms:.4g}" if found.latency_ms < 1 else f"{found.latency_ms:.5g}",
+                    f"{latency:.4g}" if latency < 1 else f"{latency:.5g}",
                     "" if again is None else f"{again:.5g}",
-                    f"{found.spread_ms or 0:.2g}",
+                    f"{spread:.2g}",
                     memory,
                 ]
             )
     drifts = [m.drift for m in before.values()]
     print(f"{len(before)} networks; drift of the reference {min(drifts):.3f} to {max(drifts):.3f}, ", end="")
     print(f"median {statistics.median(drifts):.3f}")
+
+
+def _run(path: Path) -> dict[str, Measurement]:
+    with Store.open(path) as store:
+        return {m.model: m for m in store.find(failed=False)}
 
 
 def describe() -> None:
