@@ -6,6 +6,7 @@ import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -28,6 +29,8 @@ DEFAULT = "tally"
 CARD_FORMAT = 2
 # Tokens in one run of the model: bounds memory, and keeps arrays within a core's cache.
 TOKENS_PER_RUN = 4096
+# Graphs in memory at a time, where files are predicted: a list may be of any length.
+NETWORKS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,10 @@ class Novelty:
     def distances(self, statistics: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """(B, S) -> (B, R); root mean square over the statistics, in standard deviations of the training networks."""
         points = (statistics - self.center) / self.scale
-        return np.asarray(np.sqrt(((points[:, None, :] - self.references[None]) ** 2).mean(axis=2)))
+        # |p - r|² = p² - 2pr + r²: no array of B x R x S numbers, however many networks are asked for.
+        squares = (points**2).sum(axis=1)[:, None] + (self.references**2).sum(axis=1)
+        squares -= 2 * points @ self.references.T
+        return np.asarray(np.sqrt(np.maximum(squares, 0) / points.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -354,21 +360,23 @@ def predict(
 
         models = read_torch(cast("torch.nn.Module", models), example_inputs)
     several = [models] if isinstance(models, str | Path | Graph) else list(cast("Sequence[str | Path | Graph]", models))
-    graphs = [
-        m if isinstance(m, Graph) else read_onnx(m, batch_size=batch_size, input_shapes=input_shapes) for m in several
-    ]
     wanted = [devices] if isinstance(devices, str) else devices
     loaded = default_predictor(predictor)
-    opened = existing_store(store) if measured else None
-    if opened is None:
-        return loaded.predict(graphs, wanted)
-    with opened:
-        answers = answer(graphs, loaded, wanted, opened)
-    for graph, found in zip(graphs, answers, strict=True):
-        missing = set(wanted or ()) - {estimate.device for estimate in found}
-        if missing:
-            raise UnknownDeviceError(
-                f"{graph.name}: not measured on {', '.join(sorted(missing))}; the predictor knows "
-                f"{', '.join(loaded.devices)}"
-            )
-    return [estimate for found in answers for estimate in found]
+    estimates: list[Estimate] = []
+    with (existing_store(store) if measured else None) or nullcontext() as opened:
+        if opened is None:
+            loaded.predict([], wanted)  # an unknown device is told before anything is read
+        for start in range(0, len(several), NETWORKS_AT_ONCE):
+            graphs = [
+                m if isinstance(m, Graph) else read_onnx(m, batch_size=batch_size, input_shapes=input_shapes)
+                for m in several[start : start + NETWORKS_AT_ONCE]
+            ]
+            for graph, found in zip(graphs, answer(graphs, loaded, wanted, opened), strict=True):
+                missing = set(wanted or ()) - {estimate.device for estimate in found}
+                if missing:
+                    raise UnknownDeviceError(
+                        f"{graph.name}: not measured on {', '.join(sorted(missing))}; the predictor knows "
+                        f"{', '.join(loaded.devices)}"
+                    )
+                estimates += found
+    return estimates

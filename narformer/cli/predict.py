@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import nullcontext
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from narformer.errors import ConfigError, NarformerError
+from narformer.errors import ConfigError
 
 if TYPE_CHECKING:
+    from narformer.cli.many import Answer
     from narformer.predictor import Estimate
 
 EXIT_LIMIT = 3
+MANY = 20  # files, from which on there is a progress bar
 
 
 def predict(
@@ -36,88 +40,93 @@ def predict(
         None, "--store", help="Measurements to answer from: path or URL. Default: $NARFORMER_STORE, else the user's."
     ),
     no_store: bool = typer.Option(False, "--no-store", help="Predict also what was measured."),
+    jobs: int | None = typer.Option(None, "--jobs", "-j", min=1, help="Processes for many files. Default: all cores."),
 ) -> None:
     """Predict latency, with a 90 % interval, without running the networks. What was measured comes from the store.
 
     Exit codes: 0, 2 for a file that cannot be read, 3 where an estimate exceeds --max-ms.
     """
     from narformer.cli.inputs import parse_input_shapes
-    from narformer.frontends.onnx import read_onnx
-    from narformer.measurement.answers import answer, existing_store
+    from narformer.cli.many import Question, answers, cores
+    from narformer.measurement.answers import existing_store
     from narformer.predictor import default_predictor
 
     if store and no_store:
         raise ConfigError("--store and --no-store exclude each other")
     shapes = parse_input_shapes(input_shape)
-    loaded = default_predictor(predictor)
-    with nullcontext() if no_store else (existing_store(store) or nullcontext()) as opened:
-        measured = {d.id for d in opened.devices()} if opened and device else set()
+    question = Question(tuple(device) or None, batch_size, shapes, predictor, store, not no_store)
+    if device:
         # An unknown device is told before a thousand files are read.
-        loaded.predict([], [d for d in device if d not in measured] or None)
-        graphs, failed = [], 0
-        for path in _progress(models):
-            try:
-                graph = read_onnx(path, batch_size=batch_size, input_shapes=shapes)
-            except NarformerError as error:
-                failed += 1
+        with nullcontext() if no_store else (existing_store(store) or nullcontext()) as opened:
+            measured = {d.id for d in opened.devices()} if opened else set()
+        default_predictor(predictor).predict([], [d for d in device if d not in measured])
+    failed = exceeded = False
+    shown = 0
+    with closing(answers(models, question, jobs or cores())) as each:
+        for answer in _progress(each, len(models)):
+            for error in answer.errors:
+                failed = True
                 print(f"narformer: {error}", file=sys.stderr)
-                continue
-            graphs.append((str(path), graph))
-        answers = answer([graph for _, graph in graphs], loaded, device or None, opened)
-    named = [(name, estimate) for (name, _), found in zip(graphs, answers, strict=True) for estimate in found]
-    for (name, _), found in zip(graphs, answers, strict=True):
-        for missing in sorted(set(device) - {estimate.device for estimate in found}):
-            failed += 1
-            print(f"narformer: {name}: not measured on {missing}, and the predictor does not know it", file=sys.stderr)
+            if as_json:
+                for estimate in answer.estimates:
+                    print(("[\n" if not shown else ",\n") + _object(estimate, answer.path), end="")
+                    shown += 1
+            elif answer.estimates:
+                _print_table(answer.path, answer.estimates, max_ms)
+            exceeded |= max_ms is not None and any(not e.latency_ms <= max_ms for e in answer.estimates)
     if as_json:
-        print(json.dumps([{**estimate.to_dict(), "model": path} for path, estimate in named], indent=2))
-    elif named:
-        _print_table(named, max_ms)
+        print("\n]" if shown else "[]")
     if failed:
         raise typer.Exit(2)
-    if max_ms is not None and any(not estimate.latency_ms <= max_ms for _, estimate in named):
+    if exceeded:
         raise typer.Exit(EXIT_LIMIT)
 
 
-def _progress(models: list[Path]) -> list[Path]:
-    """A progress bar over many files, on a terminal; nothing otherwise."""
-    if len(models) < 50 or not sys.stderr.isatty():
-        return models
+def _object(estimate: Estimate, path: str) -> str:
+    return textwrap.indent(json.dumps({**estimate.to_dict(), "model": path}, indent=2), "  ")
+
+
+def _progress(answers: Iterator[Answer], total: int) -> Iterator[Answer]:
+    """A progress bar over many files, on a terminal; none where the answers themselves scroll by on it."""
+    if total < MANY or not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from answers
+        return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    return track(models, "reading", console=Console(stderr=True), transient=True)  # type: ignore[return-value]
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        yield from bar.track(answers, total, description="predicting")
 
 
-def _print_table(named: list[tuple[str, Estimate]], max_ms: float | None) -> None:
+def _print_table(path: str, estimates: Sequence[Estimate], max_ms: float | None) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
-    by_model: dict[str, list[Estimate]] = {}
-    for path, estimate in named:
-        by_model.setdefault(path, []).append(estimate)
-    for path, estimates in by_model.items():
-        table = Table(title=path, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2))
-        table.add_column("device", overflow="fold")
-        table.add_column("latency", justify="right")
-        table.add_column(f"{estimates[0].level:.0%} interval", justify="right")
-        table.add_column("held-out error", justify="right")
+    console = Console(highlight=False)
+    console.print(Text(path, style="bold"), soft_wrap=True)  # a path is neither folded nor read as markup
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("device", overflow="fold")
+    table.add_column("latency", justify="right")
+    table.add_column(f"{estimates[0].level:.0%} interval", justify="right")
+    table.add_column("held-out\nerror", justify="right")
+    if max_ms is not None:
+        table.add_column(f"limit\n{max_ms:g} ms")
+    for e in estimates:
+        without = "unknown" if e.source == "predicted" else e.source
+        error = without if e.held_out_mape is None else f"{e.held_out_mape:.1f} %"
+        row = [e.device, f"{_ms(e.latency_ms)} ms", f"{_ms(e.low_ms)} – {_ms(e.high_ms)} ms", error]
         if max_ms is not None:
-            table.add_column(f"limit {max_ms:g} ms")
-        for e in estimates:
-            without = "unknown" if e.source == "predicted" else e.source
-            error = without if e.held_out_mape is None else f"{e.held_out_mape:.1f} %"
-            row = [e.device, f"{_ms(e.latency_ms)} ms", f"{_ms(e.low_ms)} – {_ms(e.high_ms)} ms", error]
-            if max_ms is not None:
-                row.append(_verdict(e, max_ms))
-            table.add_row(*row)
-        console.print(table)
-        for warning in dict.fromkeys(w for e in estimates for w in e.warnings):
-            warned = [e.device for e in estimates if warning in e.warnings]
-            where = "" if len(warned) == len(estimates) else f" ({', '.join(warned)})"
-            console.print(f"  [yellow]warning:[/yellow] {warning}{where}", highlight=False, soft_wrap=True)
-        console.print()
+            row.append(_verdict(e, max_ms))
+        table.add_row(*row)
+    console.print(table)
+    for warning in dict.fromkeys(w for e in estimates for w in e.warnings):
+        warned = [e.device for e in estimates if warning in e.warnings]
+        where = "" if len(warned) == len(estimates) else f" ({', '.join(warned)})"
+        console.print(
+            "  ", Text("warning:", style="yellow"), f" {warning}{where}", sep="", markup=False, soft_wrap=True
+        )
+    console.print()
 
 
 def _verdict(estimate: Estimate, max_ms: float) -> str:

@@ -42,16 +42,18 @@ def answer(
     devices: by default the predictor's, and after them those on which the store has the Graph. A device that the
     predictor does not know, and on which the Graph was not measured, is left out.
     """
-    measured: dict[str, dict[str, Measurement]] = {graph.hash: {} for graph in graphs}
+    # A hash takes as long as half a prediction: only a store asks for it.
+    hashes = ["" if store is None else graph.hash for graph in graphs]
+    measured: dict[str, dict[str, Measurement]] = {hash: {} for hash in hashes}
     if store is not None:
         for (hash, device), measurement in sorted(store.latest_of(list(measured), devices).items()):
             measured[hash][device] = measurement
     known = [device for device in predictor.devices if devices is None or device in devices]
-    open_graphs = [graph for graph in graphs if not measured[graph.hash].keys() >= set(known)]
+    open_graphs = [graph for graph, hash in zip(graphs, hashes, strict=True) if not measured[hash].keys() >= set(known)]
     predicted = iter(predictor.predict(open_graphs, known))
     answers = []
-    for graph in graphs:
-        here = {device: _estimate(graph, measurement) for device, measurement in measured[graph.hash].items()}
+    for graph, hash in zip(graphs, hashes, strict=True):
+        here = {device: _estimate(graph, measurement) for device, measurement in measured[hash].items()}
         if not here.keys() >= set(known):
             here = {estimate.device: estimate for estimate in (next(predicted) for _ in known)} | here
         order = [*known, *(d for d in here if d not in known)] if devices is None else devices

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
 
-from narformer.cli import main as cli
 from narformer.families.registry import sample
 from narformer.frontends.onnx import read_onnx
 from narformer.predictor import Predictor
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["narformer", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        told = capsys.readouterr()
-        return (code if isinstance(code, int) else 0), told.out, told.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

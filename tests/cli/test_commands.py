@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from narformer.cli import main as cli
 from narformer.datasets.nnlqp import load_nnlqp
 
 spec = importlib.util.spec_from_file_location("dummies", Path(__file__).parents[1] / "test_predictor.py")
@@ -22,31 +21,7 @@ assert spec.loader is not None
 dummies = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(dummies)
 
-
-class Result:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line in this process: exit code, standard output, standard error."""
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def call(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["narformer", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return call
+Run = Callable[..., Any]
 
 
 @pytest.fixture

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from narformer.cli import main as cli
 from narformer.families.registry import build
 from narformer.measurement.device import Device, cpu_hardware
 from narformer.measurement.here import Available
 from narformer.measurement.store import Store
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    monkeypatch.setenv("COLUMNS", "400")
-    monkeypatch.setenv("NARFORMER_STORE", str(tmp_path / "store.db"))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["narformer", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
@@ -64,7 +44,7 @@ def test_measure_then_answer_from_the_store(run: Run, cells: Path, tmp_path: Pat
     assert "2 answered from the store" in err
     for text in ("0.onnx", "stored", "MiB", " ms", "desk-onnxruntime"):
         assert text in out
-    with Store.open(tmp_path / "store.db") as store:
+    with Store.open(tmp_path / "measurements.db") as store:
         assert len(store.find(failed=False)) == 4  # and the reference network
 
 
@@ -76,7 +56,7 @@ def test_one_bad_file_is_a_row_and_the_others_are_measured(run: Run, cells: Path
     assert "0.onnx" in out
     assert "bad.onnx: unreadable: " in err
     assert "1 measured, 1 failed (unreadable)" in err
-    with Store.open(tmp_path / "store.db") as store:
+    with Store.open(tmp_path / "measurements.db") as store:
         assert [m.model for m in store.find(failed=True)] == [str(bad)]
 
 

@@ -1,0 +1,151 @@
+"""Many files in one call: read and answered a chunk at a time, by all cores, in the order they were given."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from narformer.errors import NarformerError, UserError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from narformer.graph import Shape
+    from narformer.predictor import Estimate, Predictor
+
+CHUNK = 16  # files: enough for one run of the model, few enough that results come in steadily
+FEW = 48  # files, below which starting processes takes longer than it saves
+IN_FLIGHT = 4  # chunks a process: bounds the memory of results that wait for an earlier file
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every file; as the options of `narformer predict`."""
+
+    devices: tuple[str, ...] | None
+    batch_size: int | None
+    input_shapes: Mapping[str, Shape]
+    predictor: str | None
+    store: str | None
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said of one file: an Estimate a device, and what went wrong, a line each."""
+
+    path: str
+    estimates: tuple[Estimate, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def answers(paths: Sequence[Path], question: Question, jobs: int) -> Generator[Answer, None, None]:
+    """One Answer a file, in the order of `paths`, as they come; by this process alone where the files are few.
+
+    Raises DataError and StoreError where predictor or store cannot be opened, UserError where a process dies.
+    """
+    from narformer.predictor import default_predictor
+
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    reader = Reader(question, default_predictor(question.predictor))
+    if jobs < 2 or len(paths) < FEW:
+        for chunk in chunks:
+            yield from reader.answers(chunk)
+        return
+    # What cannot be opened has been told by now; a connection is not made to be forked.
+    reader.close()
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    pool = ProcessPoolExecutor(min(jobs, len(chunks)), initializer=_start, initargs=(question,))
+    answered = 0
+    try:
+        waiting: deque[Future[list[Answer]]] = deque()
+        for chunk in chunks:
+            waiting.append(pool.submit(_answers, chunk))
+            if len(waiting) == IN_FLIGHT * jobs:
+                yield from (done := waiting.popleft().result())
+                answered += len(done)
+        while waiting:
+            yield from (done := waiting.popleft().result())
+            answered += len(done)
+    except BaseException as error:
+        # Also Ctrl-C, and a reader of the results that has gone: what is under way is of no use any more.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.kill()
+        if isinstance(error, BrokenProcessPool):
+            raise UserError(
+                f"{paths[answered]} or a file soon after it: the process that read it was killed, perhaps for want of "
+                "memory; --jobs 1 reads one file after another"
+            ) from error
+        raise
+    pool.shutdown()
+
+
+class Reader:
+    """Answers a question about some files, in one process."""
+
+    def __init__(self, question: Question, predictor: Predictor) -> None:
+        from narformer.measurement.answers import existing_store
+
+        self.question = question
+        self.predictor = predictor
+        self.store = existing_store(question.store) if question.measured else None
+
+    def close(self) -> None:
+        if self.store is not None:
+            self.store.close()
+
+    def answers(self, paths: Sequence[Path]) -> list[Answer]:
+        """One Answer a file; the model runs once for all of them."""
+        from narformer.frontends.onnx import read_onnx
+        from narformer.measurement.answers import answer
+
+        asked = self.question
+        errors: dict[int, str] = {}
+        graphs = {}
+        for place, path in enumerate(paths):
+            try:
+                graphs[place] = read_onnx(path, batch_size=asked.batch_size, input_shapes=asked.input_shapes)
+            except NarformerError as error:
+                errors[place] = str(error)
+        estimates = answer(list(graphs.values()), self.predictor, asked.devices, self.store)
+        found = dict(zip(graphs, estimates, strict=True))
+        answered = []
+        for place, path in enumerate(paths):
+            if place in errors:
+                answered.append(Answer(str(path), errors=(errors[place],)))
+                continue
+            missing = sorted(set(asked.devices or ()) - {estimate.device for estimate in found[place]})
+            wrong = [f"{path}: not measured on {device}, and the predictor does not know it" for device in missing]
+            answered.append(Answer(str(path), tuple(found[place]), tuple(wrong)))
+        return answered
+
+
+_reader: list[Reader] = []  # of a process of the pool
+
+
+def _start(question: Question) -> None:
+    import signal
+
+    from narformer.adapted import with_adapted
+    from narformer.predictor import Predictor
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
+    # Loaded anew: a session of ONNX Runtime is not made to be forked.
+    _reader[:] = [Reader(question, with_adapted(Predictor.load(question.predictor)))]
+
+
+def _answers(paths: Sequence[Path]) -> list[Answer]:
+    return _reader[0].answers(paths)
