@@ -80,7 +80,9 @@ def node_cost(node: Node) -> Cost:
 
 def node_costs(graph: Graph) -> tuple[Cost, ...]:
     """Cost of each node, in the Graph's order."""
-    return tuple(node_cost(node) for node in graph.nodes)
+    distinct = graph.distinct
+    costs = distinct.each(node_cost)
+    return tuple([costs[place] for place in distinct.place.tolist()])
 
 
 def graph_cost(graph: Graph) -> Cost:

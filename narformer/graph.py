@@ -11,17 +11,18 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from narformer.errors import ModelError
 
+T = TypeVar("T")
 Shape = tuple[int, ...]
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
 
@@ -55,8 +56,11 @@ DTYPE_BYTES: Mapping[str, float] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+# Tensors, Operands and Nodes are named tuples: as immutable as a frozen dataclass, and made and compared several times
+# faster, which decides how fast a file is read.
+
+
+class Tensor(NamedTuple):
     """Shape and element type of one value. Shapes are concrete: no symbols, no unknowns."""
 
     shape: Shape
@@ -71,8 +75,7 @@ class Tensor:
         return math.ceil(self.elements * DTYPE_BYTES[self.dtype])
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(NamedTuple):
     """One input of a node.
 
     source: index of the node that computes it; `~k` (negative) for the Graph's input `k`;
@@ -91,30 +94,60 @@ class Operand:
         return self.source is None
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One operator: its type as ONNX spells it, attributes, operands in the operator's order, outputs."""
 
     name: str
     op: str
     operands: tuple[Operand, ...]
     outputs: tuple[Tensor, ...]
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = {}
     domain: str = ""
 
     @property
     def sources(self) -> tuple[int, ...]:
         """Producers of the operands that are computed (`~k` for Graph input k), in operand order."""
-        return tuple(o.source for o in self.operands if o.source is not None)
+        return tuple([o.source for o in self.operands if o.source is not None])
 
     @property
     def weights(self) -> tuple[Operand, ...]:
-        return tuple(o for o in self.operands if o.source is None)
+        return tuple([o for o in self.operands if o.source is None])
 
     @property
     def output_shape(self) -> Shape:
         """Shape of the first output: the one that tokens describe."""
         return self.outputs[0].shape if self.outputs else ()
+
+
+class Distinct:
+    """The nodes of a Graph that do different things: networks repeat their blocks, and what repeats is computed once.
+
+    nodes: one of each that differ in operator, attributes, outputs or the tensors they read, weights or not.
+    place (N,): for every node of the Graph the index of that one; an array of the distinct nodes' values, indexed with
+    it, is that of all nodes. times: how many nodes of the Graph each one stands for.
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        found: dict[object, int] = {}
+        kept: list[Node] = []
+        place: list[int] = []
+        for node in nodes:
+            _, op, operands, outputs, attributes, domain = node
+            read = [tensor if source is None else (tensor,) for tensor, source, _, _ in operands]
+            index = found.setdefault((op, domain, outputs, *read, *attributes.items()), len(kept))
+            if index == len(kept):
+                kept.append(node)
+            place.append(index)
+        self.nodes = tuple(kept)
+        self.place: npt.NDArray[np.int64] = np.array(place, dtype=np.int64)
+        self.times: list[int] = np.bincount(self.place, minlength=len(kept)).tolist()
+        self._values: dict[Callable[[Node], Any], list[Any]] = {}
+
+    def each(self, function: Callable[[Node], T]) -> list[T]:
+        """The function's value for each distinct node; asked a second time, it is not computed again."""
+        if function not in self._values:
+            self._values[function] = [function(node) for node in self.nodes]
+        return self._values[function]
 
 
 @dataclass(frozen=True)
@@ -131,29 +164,38 @@ class Graph:
 
     def __post_init__(self) -> None:
         lowest = -len(self.inputs)
-        for index, node in enumerate(self.nodes):
-            for operand in node.operands:
-                source = operand.source
-                if source is not None and not lowest <= source < index:
-                    raise ModelError(
-                        f"{self.name or 'graph'}: node {index} ({node.op} {node.name!r}) reads from {source}, "
-                        "which does not come before it; nodes must be in topological order"
-                    )
+        for source, index in self.reads:
+            if not lowest <= source < index:
+                node = self.nodes[index]
+                raise ModelError(
+                    f"{self.name or 'graph'}: node {index} ({node.op} {node.name!r}) reads from {source}, "
+                    "which does not come before it; nodes must be in topological order"
+                )
 
     def __len__(self) -> int:
         return len(self.nodes)
 
     @cached_property
+    def reads(self) -> tuple[tuple[int, int], ...]:
+        """Who reads from whom: source (`~k` for Graph input k), consumer; each pair once, by consumer."""
+        return tuple(
+            dict.fromkeys([(o[1], i) for i, node in enumerate(self.nodes) for o in node.operands if o[1] is not None])
+        )
+
+    @cached_property
     def edges(self) -> npt.NDArray[np.int64]:
         """Directed edges between nodes, (E, 2): producer, consumer; each pair once, Graph inputs left out."""
-        pairs = [(s, i) for i, node in enumerate(self.nodes) for s in dict.fromkeys(node.sources) if s >= 0]
-        return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+        return np.array([pair for pair in self.reads if pair[0] >= 0], dtype=np.int64).reshape(-1, 2)
 
     @cached_property
     def input_edges(self) -> npt.NDArray[np.int64]:
         """Edges from Graph inputs, (E, 2): input index, consumer node; each pair once."""
-        pairs = [(~s, i) for i, node in enumerate(self.nodes) for s in dict.fromkeys(node.sources) if s < 0]
-        return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+        return np.array([(~s, i) for s, i in self.reads if s < 0], dtype=np.int64).reshape(-1, 2)
+
+    @cached_property
+    def distinct(self) -> Distinct:
+        """The nodes that do different things, with what was computed of them."""
+        return Distinct(self.nodes)
 
     @property
     def batch_size(self) -> int:

@@ -53,7 +53,7 @@ def test_a_node_cannot_read_a_later_one_or_a_missing_input() -> None:
 def test_hash_ignores_names_and_order() -> None:
     a, b, c, _ = diamond().nodes
     swapped = Graph(
-        (a, replace(c, name="p"), replace(b, name="q"), node("r", "Add", 2, 1)), (X,), ("other",), "another name"
+        (a, c._replace(name="p"), b._replace(name="q"), node("r", "Add", 2, 1)), (X,), ("other",), "another name"
     )
     assert diamond(names="wxyz").hash == diamond().hash
     assert swapped.hash == diamond().hash
@@ -139,11 +139,10 @@ def shuffled(graph: Graph, order: Sequence[int], inputs: Sequence[int] = (0, 1))
     """The nodes in another order, which need not be a Graph's; operands follow."""
     place = {old: new for new, old in enumerate(order)} | {~k: ~inputs[k] for k in range(len(inputs))}
     return tuple(
-        replace(
-            graph.nodes[old],
+        graph.nodes[old]._replace(
             name="",
             operands=tuple(
-                o if o.source is None else replace(o, source=place[o.source]) for o in graph.nodes[old].operands
+                o if o.source is None else o._replace(source=place[o.source]) for o in graph.nodes[old].operands
             ),
         )
         for old in order
@@ -173,7 +172,7 @@ def test_same_hash_means_same_network_and_the_reverse(one: Graph, two: Graph, da
     position = data.draw(st.integers(0, len(one.nodes[index].sources) - 1))
     operands = list(changed[index].operands)
     operands[position] = Operand(X, data.draw(st.integers(-2, index - 1)))
-    changed[index] = replace(changed[index], operands=tuple(operands))
+    changed[index] = changed[index]._replace(operands=tuple(operands))
     near = Graph(tuple(changed), one.inputs)
     assert (one.hash == near.hash) == (smallest(one) == smallest(near))
 
@@ -221,3 +220,33 @@ def test_bytes_of_narrow_types() -> None:
     assert Tensor((3,), "int4").bytes == 2
     assert Tensor((2, 3), "float16").bytes == 12
     assert Tensor(()).bytes == 4
+
+
+def test_distinct_nodes_are_one_of_each_and_cover_all() -> None:
+    x, y = Tensor((1, 4)), Tensor((1, 8))
+    nodes = (
+        Node("a", "Relu", (Operand(x, ~0),), (x,)),
+        Node("b", "Relu", (Operand(x, 0),), (x,)),  # as the first, but for its name and what it reads from
+        Node("c", "Add", (Operand(x, 1), Operand(x, 0)), (x,)),
+        Node("d", "Add", (Operand(x, 2), Operand(x, name="w")), (x,)),  # a weight
+        Node("e", "Relu", (Operand(x, 3),), (x,), {"alpha": 1.0}),
+        Node("f", "Relu", (Operand(x, 4),), (x,), {}, "com.example"),
+        Node("g", "Relu", (Operand(x, 5),), (y,)),
+        Node("h", "Add", (Operand(x, 1), Operand(x, 1)), (x,)),
+    )
+    distinct = Graph(nodes, (x,)).distinct
+    assert [node.name for node in distinct.nodes] == ["a", "c", "d", "e", "f", "g"]
+    assert distinct.place.tolist() == [0, 0, 1, 2, 3, 4, 5, 1]
+    assert distinct.times == [2, 2, 1, 1, 1, 1]
+
+
+def test_values_of_distinct_nodes_are_computed_once() -> None:
+    asked: list[str] = []
+
+    def length(node: Node) -> int:
+        asked.append(node.name)
+        return len(node.operands)
+
+    distinct = diamond().distinct
+    assert distinct.each(length) is distinct.each(length)
+    assert len(asked) == len(distinct.nodes)

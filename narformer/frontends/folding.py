@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 from narformer.graph import Graph, Node, Operand, Tensor
 
 
 def foldable(graph: Graph) -> list[int]:
     """Indices of the BatchNormalizations whose input is a convolution that nothing else reads."""
-    readers = Counter(source for node in graph.nodes for source in node.sources)
+    if not any(node.op == "BatchNormalization" for node in graph.nodes):
+        return []
+    readers = Counter([source for node in graph.nodes for source in node.sources])
     found = []
     for index, node in enumerate(graph.nodes):
         source = node.operands[0].source if node.op == "BatchNormalization" and node.operands else None
@@ -35,10 +36,13 @@ def fold_batch_norm(graph: Graph) -> Graph:
             continue
         new[index] = len(nodes)
         operands = tuple(
-            o if o.source is None or o.source < 0 else replace(o, source=new[o.source]) for o in node.operands
+            [
+                o if o.source is None or o.source < 0 else Operand(o.tensor, new[o.source], o.output, o.name)
+                for o in node.operands
+            ]
         )
         if index in into and len(operands) == 2:
             weight = operands[1].tensor
             operands = (*operands, Operand(Tensor(weight.shape[:1], weight.dtype), name=f"{node.name}.folded_bias"))
-        nodes.append(replace(node, operands=operands))
-    return replace(graph, nodes=tuple(nodes))
+        nodes.append(Node(node.name, node.op, operands, node.outputs, node.attributes, node.domain))
+    return Graph(tuple(nodes), graph.inputs, graph.input_names, graph.name)

@@ -21,7 +21,8 @@ def authors_cost(graph: Graph) -> tuple[int, int, int]:
     Raises ModelError for a node without the operands or dims that its operator has.
     """
     flops = parameters = access = 0
-    for node in graph.nodes:
+    distinct = graph.distinct
+    for node, times in zip(distinct.nodes, distinct.times, strict=True):
         try:
             node_flops, node_parameters = _COUNTERS.get(node.op, _nothing)(node)
         except IndexError as error:
@@ -29,9 +30,9 @@ def authors_cost(graph: Graph) -> tuple[int, int, int]:
                 f"{graph.name or 'graph'}: node {node.name!r} lacks operands or dims that every {node.op} has; "
                 "export the network again"
             ) from error
-        flops += node_flops
-        parameters += node_parameters
-        access += sum(output.elements for output in node.outputs) + node_parameters
+        flops += times * node_flops
+        parameters += times * node_parameters
+        access += times * (sum([output.elements for output in node.outputs]) + node_parameters)
     return flops, parameters, access
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from narformer.graph import Graph, Node
+from narformer.graph import Graph, Node, Shape
 
 # Slot of each operation in the one-hot code. "Matmul" is spelt as the authors spell it, so ONNX's MatMul has no code.
 OPERATIONS = (
@@ -80,22 +80,24 @@ class RawNodes:
 
 
 def raw_nodes(graph: Graph) -> RawNodes:
-    """Read the numbers off a Graph, in one pass."""
+    """Read the numbers off a Graph, in one pass over its distinct nodes."""
     inputs = len(graph.inputs)
-    count = inputs + len(graph.nodes)
-    operation = [UNKNOWN] * inputs + [CODE.get(node.op, UNKNOWN) for node in graph.nodes]
-    attributes = np.zeros((count, SLOTS), dtype=np.int64)
-    shapes = [(*t.shape[:4], *(0,) * (4 - len(t.shape))) for t in graph.inputs]
-    for index, node in enumerate(graph.nodes):
-        shape = node.output_shape
-        shapes.append((*shape[:4], *(0,) * (4 - len(shape))))
+    distinct = graph.distinct
+    rows = [[UNKNOWN, *(0,) * SLOTS, *_four(tensor.shape)] for tensor in graph.inputs]
+    for node in distinct.nodes:
         reader = _READERS.get(node.op)
-        if reader is not None:
-            values = reader(node)
-            attributes[inputs + index, : len(values)] = values
+        values = reader(node) if reader is not None else []
+        rows.append([CODE.get(node.op, UNKNOWN), *values, *(0,) * (SLOTS - len(values)), *_four(node.output_shape)])
+    table = np.array(rows, dtype=np.int64).reshape(-1, 1 + SLOTS + 4)
+    table = table[np.concatenate([np.arange(inputs), distinct.place + inputs])]
     from_inputs = graph.input_edges + np.array([0, inputs])
     edges = np.concatenate([from_inputs, graph.edges + inputs]).astype(np.int32).T
-    return RawNodes(np.array(operation), attributes, np.array(shapes, dtype=np.int64).reshape(-1, 4), edges)
+    return RawNodes(table[:, 0], table[:, 1 : 1 + SLOTS], table[:, 1 + SLOTS :], edges)
+
+
+def _four(shape: Shape) -> Shape:
+    """The first four dims, missing ones 0."""
+    return (*shape[:4], *(0,) * (4 - len(shape)))
 
 
 def _listed(node: Node) -> list[int]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from narformer.cost import node_costs
+from narformer.cost import node_cost
 from narformer.graph import Graph
 
 # Operators that are counted apart; every other one is counted together.
@@ -53,31 +53,35 @@ NAMES = (
 
 def statistics(graph: Graph) -> npt.NDArray[np.float64]:
     """The numbers named in NAMES, (S,); `log` is ln(1 + x), sizes in MACs, elements and bytes."""
-    costs = node_costs(graph)
     by_kind = {"conv": 0, "depthwise": 0, "pointwise": 0, "matrix": 0}
     counts = dict.fromkeys(OPERATORS, 0)
-    other = 0
-    depth = [0] * len(graph)
-    for index, (node, cost) in enumerate(zip(graph.nodes, costs, strict=True)):
-        depth[index] = 1 + max((depth[s] for s in node.sources if s >= 0), default=0)
+    macs = parameters = activation_bytes = largest = other = 0
+    distinct = graph.distinct
+    for node, cost, times in zip(distinct.nodes, distinct.each(node_cost), distinct.times, strict=True):
+        macs += times * cost.macs
+        parameters += times * cost.parameters
+        activation_bytes += times * cost.activation_bytes
+        largest = max(largest, cost.macs)
         if node.op in counts:
-            counts[node.op] += 1
+            counts[node.op] += times
         else:
-            other += 1
+            other += times
         if cost.macs:
-            by_kind[_kind(node.op, node.attributes.get("group", 1), node.attributes.get("kernel_shape", ()))] += (
-                cost.macs
-            )
-    sizes = [
-        sum(c.macs for c in costs),
-        sum(c.parameters for c in costs),
-        sum(c.activation_bytes for c in costs),
-        len(graph),
-        max(depth, default=0),
-        sum(t.elements for t in graph.inputs),
-    ]
-    kinds = [*by_kind.values(), max((c.macs for c in costs), default=0), *counts.values(), other]
+            kind = _kind(node.op, node.attributes.get("group", 1), node.attributes.get("kernel_shape", ()))
+            by_kind[kind] += times * cost.macs
+    elements = sum(tensor.elements for tensor in graph.inputs)
+    sizes = [macs, parameters, activation_bytes, len(graph), _depth(graph), elements]
+    kinds = [*by_kind.values(), largest, *counts.values(), other]
     return np.array([*map(math.log1p, sizes), graph.batch_size, *map(math.log1p, kinds)])
+
+
+def _depth(graph: Graph) -> int:
+    """Nodes on the longest path."""
+    depth = [1] * len(graph)
+    for source, consumer in graph.reads:
+        if source >= 0 and depth[source] >= depth[consumer]:
+            depth[consumer] = depth[source] + 1
+    return max(depth, default=0)
 
 
 def _kind(op: str, group: object, kernel: object) -> str:

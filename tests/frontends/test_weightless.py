@@ -52,5 +52,5 @@ def test_what_would_become_another_network_is_refused() -> None:
     graph = Graph((node,), (X,), ("x",), "net")
     with pytest.raises(ModelError, match="net: cannot be written"):
         weightless_onnx(graph)
-    exact = replace(node, attributes={"alpha": 0.125})
+    exact = node._replace(attributes={"alpha": 0.125})
     assert read_onnx(weightless_onnx(replace(graph, nodes=(exact,)))).hash == replace(graph, nodes=(exact,)).hash
