@@ -22,6 +22,7 @@ from narformer.tokens import physical
 from narformer.tokens.narformer_v2 import static_numbers
 from narformer.tokens.packing import FloatArray, Tokens
 from narformer.tokens.raw import CODE, RawNodes, raw_nodes
+from narformer.tokens.surroundings import WINDOWS, surroundings, window_place
 
 BYTES = physical.BYTES
 CLASSES = ("input", "matrix", "element-wise", "movement", "pool", "view")
@@ -55,12 +56,10 @@ _CLASS = np.array(list(CLASS_OF.values()))
 _CONVOLUTION, _POINTWISE, _DEPTHWISE, _CONNECTED = (KINDS.index(n) for n in KINDS[1:5])
 _RECTIFIER, _CLIP = KINDS.index("rectifier"), KINDS.index("clip")
 _MULTIPLY, _NORMALIZATION, _SMOOTH = (KINDS.index(n) for n in ("multiply", "normalization", "smooth activation"))
-_WINDOWS = (1, 3, 5, 7)
-_WINDOWED = [CODE[name] for name in ("Conv", "ConvTranspose", "MaxPool", "AveragePool")]
 _SCALE = np.array([20, 20, 20, 20, 20, 10, 3, 8, 5, 5, 8, 6, 1, 3, 1, 1, 1, 1, 1, 1], dtype=np.float64)
 NUMBERS = len(_SCALE)
 # After the numbers: the kind, the size of the window (1, 3, 5, 7, other), and which rectifiers run within the kernel.
-WIDTH = NUMBERS + len(KINDS) + len(_WINDOWS) + 1 + 2
+WIDTH = NUMBERS + len(KINDS) + len(WINDOWS) + 1 + 2
 STATIC_WIDTH = physical.STATIC_WIDTH
 
 
@@ -104,20 +103,25 @@ def _kernels(kinds: list[int], edges: npt.NDArray[np.int32], count: int) -> list
         if classes[consumer] == ELEMENT_WISE:
             sources[consumer].append(producer)
     place = list(range(count))
+    members = [[index] for index in place]  # of the kernel whose token this is
     for index, several in enumerate(sources):
         if len(several) == 1 and readers[several[0]] == 1:
             into = place[several[0]]
             if classes[into] == ELEMENT_WISE:
                 place[index] = into
+                members[into].append(index)
                 if len(sources[into]) == 1 and kinds[into] != _NORMALIZATION:
                     kinds[into] = _SMOOTH
             elif classes[into] == MATRIX and kinds[index] in (_RECTIFIER, _CLIP):
                 place[index] = into
+                members[into].append(index)
         elif len(several) == 2 and kinds[index] == _MULTIPLY:
             for x, y in (several, several[::-1]):
                 first = place[y]
                 if readers[y] == 1 and classes[first] == ELEMENT_WISE and sources[first] == [x]:
-                    place[first : index + 1] = [index if p == first else p for p in place[first : index + 1]]
+                    for member in members[first]:
+                        place[member] = index
+                    members[index] += members[first]
                     kinds[index] = _SMOOTH
                     break
     return place
@@ -129,47 +133,35 @@ def features(raw: RawNodes) -> FloatArray:
     count = len(raw)
     kind, place = raw.work[:, 0].astype(np.int64), raw.work[:, 3].astype(np.int64)
     macs, parameters = raw.work[:, 1], raw.work[:, 2]
-    shapes = np.maximum(raw.shapes, 1).astype(np.float64)
-    elements = shapes.prod(axis=1)
-    producer, consumer = raw.edges
-    read = np.bincount(consumer, elements[producer], count)
-    widest = np.zeros(count)
-    np.maximum.at(widest, consumer, shapes[producer, 1])
-    readers, sources = np.bincount(producer, minlength=count), np.bincount(consumer, minlength=count)
-    window = np.where(np.isin(raw.operation, _WINDOWED), raw.attributes[:, 0], 0)
-    stride = np.where(window > 0, raw.attributes[:, 1], 1)
-    groups = np.where(raw.operation == CODE["Conv"], np.maximum(raw.attributes[:, 4], 1), 1)
+    of = surroundings(raw)
+    channels = of.shapes[:, 1]
     # Weights that serve one position each are read in a stream, as activations are.
     streamed = kind == _CONNECTED
-    moved = BYTES * (read + elements + streamed * parameters)
+    moved = BYTES * (of.read + of.elements + streamed * parameters)
     weights = BYTES * parameters * ~streamed
+    sizes = np.log1p([macs, moved, weights, BYTES * of.read, BYTES * of.elements, moved + weights])
     columns = [
-        np.log1p(macs),
-        np.log1p(moved),
-        np.log1p(weights),
-        np.log1p(BYTES * read),
-        np.log1p(BYTES * elements),
-        np.log1p(macs) - np.log1p(moved + weights),
-        *np.log(shapes).T,
-        np.log1p(widest),
-        np.log(groups),
-        (groups > 1) & (groups >= shapes[:, 1]),
-        np.log1p(window),
-        np.log(np.maximum(stride, 1)),
-        shapes[:, 1] % 4 == 0,
-        readers > 1,
-        sources > 1,
+        *sizes[:5],
+        sizes[0] - sizes[5],
+        *np.log(of.shapes).T,
+        np.log1p(of.widest),
+        np.log(of.groups),
+        (of.groups > 1) & (of.groups >= channels),
+        np.log1p(of.window),
+        np.log(np.maximum(of.stride, 1)),
+        channels % 4 == 0,
+        of.readers > 1,
+        of.sources > 1,
         # Vector units take eight at once; depthwise convolutions of other widths run on other code, twice as long.
-        shapes[:, 1] % 8 == 0,
-        widest % 8 == 0,
+        channels % 8 == 0,
+        of.widest % 8 == 0,
     ]
     out = np.zeros((count, WIDTH), dtype=np.float32)
-    out[:, :NUMBERS] = np.stack(columns, axis=1) / _SCALE
+    out[:, :NUMBERS] = (np.array(columns) / _SCALE[:, None]).T
     token = np.arange(count)
     out[token, NUMBERS + kind] = 1
-    size = np.select([window == w for w in _WINDOWS], range(len(_WINDOWS)), len(_WINDOWS))
-    windowed = window > 0
-    out[token[windowed], NUMBERS + len(KINDS) + size[windowed]] = 1
+    windowed = np.flatnonzero(of.window > 0)
+    out[windowed, NUMBERS + len(KINDS) + window_place(of.window[windowed])] = 1
     within = place != 0
     out[within] = 0
     for column, rectifier in ((-2, _RECTIFIER), (-1, _CLIP)):

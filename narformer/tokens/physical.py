@@ -15,11 +15,12 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from narformer.cost import node_costs
+from narformer.cost import node_cost
 from narformer.graph import Graph
 from narformer.tokens.narformer_v2 import static_numbers
 from narformer.tokens.packing import FloatArray, Tokens
-from narformer.tokens.raw import CODE, RawNodes, raw_nodes
+from narformer.tokens.raw import RawNodes, raw_nodes
+from narformer.tokens.surroundings import WINDOWS, surroundings, window_place
 
 BYTES = 4  # of a number; predictors so far know float32 alone
 # Groups of operators; the first COMMON of them occur in nn-Meter's families and have a column of their own.
@@ -69,21 +70,21 @@ _CLASS_OF = {
 _GROUP = {op: index for index, ops in enumerate(GROUPS.values()) for op in ops}
 _OTHER = len(GROUPS) - 1
 _CLASS = np.array([_CLASS_OF[group] for group in GROUPS])
-_KERNELS = (1, 3, 5, 7)
 NUMBERS = 18
 DEPTHWISE = 12  # the column that says so
-WIDTH = NUMBERS + len(CLASSES) + COMMON + len(_KERNELS) + 1
+WIDTH = NUMBERS + len(CLASSES) + COMMON + len(WINDOWS) + 1
 STATIC_WIDTH = 4
 
 
 def node_work(graph: Graph) -> npt.NDArray[np.float64]:
     """Group of the operator, MACs and parameters of each token of a Graph: (N, 3), inputs first."""
-    rows = [(0.0, 0.0, 0.0)] * len(graph.inputs)
-    rows += [
-        (float(_GROUP.get(node.op, _OTHER)), float(cost.macs), float(cost.parameters))
-        for node, cost in zip(graph.nodes, node_costs(graph), strict=True)
+    distinct = graph.distinct
+    rows = [
+        (_GROUP.get(node.op, _OTHER), cost.macs, cost.parameters)
+        for node, cost in zip(distinct.nodes, distinct.each(node_cost), strict=True)
     ]
-    return np.array(rows)
+    work = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    return np.concatenate([np.zeros((len(graph.inputs), 3)), work[distinct.place]])
 
 
 def features(raw: RawNodes) -> FloatArray:
@@ -95,35 +96,26 @@ def features(raw: RawNodes) -> FloatArray:
         raise ValueError("physical tokens need the work of each node: raw_nodes alone does not have it")
     count = len(raw)
     group, macs, parameters = raw.work[:, 0].astype(np.int64), raw.work[:, 1], raw.work[:, 2]
-    shapes = np.maximum(raw.shapes, 1).astype(np.float64)
-    elements = shapes.prod(axis=1)
-    producer, consumer = raw.edges
-    read = np.bincount(consumer, elements[producer], count)
-    widest = np.zeros(count)
-    np.maximum.at(widest, consumer, shapes[producer, 1])
-    readers, sources = np.bincount(producer, minlength=count), np.bincount(consumer, minlength=count)
-    kernel = np.where(raw.operation >= 0, raw.attributes[:, 0], 0) * np.isin(raw.operation, _WINDOWED)
-    stride = np.where(kernel > 0, raw.attributes[:, 1], 1)
-    is_conv = raw.operation == CODE["Conv"]
-    channel_groups = np.where(is_conv, np.maximum(raw.attributes[:, 4], 1), 1)
-    traffic = BYTES * (read + elements + parameters)
+    of = surroundings(raw)
+    channels = of.shapes[:, 1]
+    traffic = BYTES * (of.read + of.elements + parameters)
     columns = np.column_stack(
         [
             np.log1p(macs),
             np.log1p(traffic),
             np.log1p(BYTES * parameters),
-            np.log1p(BYTES * read),
-            np.log1p(BYTES * elements),
+            np.log1p(BYTES * of.read),
+            np.log1p(BYTES * of.elements),
             np.log1p(macs) - np.log1p(traffic),
-            np.log(shapes),
-            np.log1p(widest),
-            np.log(channel_groups),
-            (channel_groups > 1) & (channel_groups >= shapes[:, 1]),
-            np.log1p(kernel),
-            np.log(np.maximum(stride, 1)),
-            (shapes[:, 1] % 4 == 0),
-            readers > 1,
-            sources > 1,
+            np.log(of.shapes),
+            np.log1p(of.widest),
+            np.log(of.groups),
+            (of.groups > 1) & (of.groups >= channels),
+            np.log1p(of.window),
+            np.log(np.maximum(of.stride, 1)),
+            (channels % 4 == 0),
+            of.readers > 1,
+            of.sources > 1,
         ]
     )
     scale = np.array([20, 20, 20, 20, 20, 10, 3, 8, 5, 5, 8, 6, 1, 3, 1, 1, 1, 1], dtype=np.float64)
@@ -133,13 +125,9 @@ def features(raw: RawNodes) -> FloatArray:
     out[token, NUMBERS + _CLASS[group]] = 1
     common = group < COMMON
     out[token[common], NUMBERS + len(CLASSES) + group[common]] = 1
-    place = np.select([kernel == k for k in _KERNELS], range(len(_KERNELS)), len(_KERNELS))
-    windowed = kernel > 0
-    out[token[windowed], NUMBERS + len(CLASSES) + COMMON + place[windowed]] = 1
+    windowed = np.flatnonzero(of.window > 0)
+    out[windowed, NUMBERS + len(CLASSES) + COMMON + window_place(of.window[windowed])] = 1
     return out
-
-
-_WINDOWED = [CODE[name] for name in ("Conv", "ConvTranspose", "MaxPool", "AveragePool")]
 
 
 def static_features(numbers: npt.NDArray[np.float64]) -> FloatArray:
