@@ -128,14 +128,14 @@ _KINDS["output_padding"] = _INTS
 def attributes_of(node: onnx.NodeProto) -> dict[str, Attribute]:
     """Numbers and strings of a node; tensors and bodies are left out."""
     values: dict[str, Attribute] = {}
-    for a in node.attribute:
+    for a in node.attribute[:]:
         kind, name = a.type, a.name
         if not isinstance(name, str):  # protobuf gives bytes for what is not UTF-8
             raise UnknownShape("an attribute has a name that is no text")
         if _KINDS.get(name, kind) != kind:
             raise UnknownShape(f"its attribute {name} is of the wrong type")
         if kind == _INTS:
-            values[name] = tuple(a.ints)
+            values[name] = tuple(a.ints[:])
         elif kind == _INT:
             values[name] = a.i
         elif kind == 1:

@@ -208,7 +208,7 @@ class _Reader:
             raise ModelError(f"{label}: the graph has no nodes; there is nothing to predict")
         opsets = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
         self.walk = Walk(label, opsets, {})
-        self.weights: dict[str, Operand] = {t.name: self.walk.weight(t, t.name) for t in graph.initializer}
+        self.weights: dict[str, Operand] = {t.name: self.walk.weight(t, t.name) for t in graph.initializer[:]}
         for sparse in graph.sparse_initializer:
             dtype = DTYPES.get(sparse.values.data_type, "float32")
             self.weights[sparse.values.name] = Operand(Tensor(tuple(sparse.dims), dtype), name=sparse.values.name)
@@ -225,7 +225,7 @@ class _Reader:
                 if output:
                     producer[output] = len(self.steps)
             self.steps.append(step)
-        self.inputs = [i for i in graph.input if i.name not in self.weights]
+        self.inputs = [i for i in graph.input[:] if i.name not in self.weights]
         if not all(isinstance(i.name, str) for i in self.inputs) or not isinstance(label, str):
             raise ModelError(f"{label!r}: an input has a name that is no text")
         if len({i.name for i in self.inputs}) < len(self.inputs):
@@ -335,7 +335,7 @@ class _Reader:
         sources: list[list[int]] = []
         sorted_already = True
         for index, step in enumerate(self.steps):
-            reads = step.reads + self._captured(step.node) if step.op in BODIED else step.reads
+            reads = [*step.reads, *self._captured(step.node)] if step.op in BODIED else step.reads
             found = []
             for value in reads:
                 source = producer.get(value)
@@ -358,9 +358,7 @@ class _Reader:
                 if source not in live:
                     live.add(source)
                     stack.append(source)
-        if sorted_already:
-            return sorted(live)
-        return self._ordered(sorted(live), sources)
+        return sorted(live) if sorted_already else self._ordered(sorted(live), sources)
 
     def _ordered(self, live: Sequence[int], sources: Sequence[Sequence[int]]) -> list[int]:
         """Depth first, without recursion: networks may be ten thousand nodes deep."""

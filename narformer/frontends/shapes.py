@@ -108,7 +108,7 @@ def stated_shapes(graph: onnx.GraphProto) -> dict[str, Tensor]:
     stated: dict[str, Tensor] = {}
     seen: dict[bytes, Tensor | None] = {}  # most values share their type with others
     for infos in (graph.value_info, graph.output):
-        for info in infos:
+        for info in infos[:]:
             key = info.type.SerializeToString()
             if key not in seen:
                 seen[key] = _stated(info.type)

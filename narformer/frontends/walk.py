@@ -5,7 +5,7 @@ Bodies of If, Loop and Scan are walked in place (control.py), so a Graph has no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,19 +71,18 @@ class Step(NamedTuple):
     op: str
     domain: str
     name: str
-    reads: list[str]
-    writes: list[str]
+    reads: Sequence[str]
+    writes: Sequence[str]
 
 
-def steps_of(nodes: Iterable[onnx.NodeProto], label: str) -> list[Step]:
+def steps_of(nodes: Sequence[onnx.NodeProto], label: str) -> list[Step]:
     """The nodes as Steps. Raises ModelError for names that are no text: protobuf gives bytes for what is not UTF-8."""
     steps = []
-    for node in nodes:
-        op, domain, name = node.op_type, node.domain, node.name
-        writes = list(node.output)
-        if not type(op) is type(domain) is type(name) is str or not all(type(w) is str for w in writes):
+    for node in nodes[:]:  # a slice of a protobuf field is a list, made several times faster than by iteration
+        op, domain, name, writes = node.op_type, node.domain, node.name, node.output[:]
+        if not type(op) is type(domain) is type(name) is str or {*map(type, writes)} - {str}:
             raise ModelError(f"{label}: node {name!r} ({op!r}) has a name that is no text")
-        steps.append(Step(node, op, "" if domain == "ai.onnx" else domain, name, list(node.input), writes))
+        steps.append(Step(node, op, "" if domain == "ai.onnx" else domain, name, node.input[:], writes))
     return steps
 
 
@@ -105,8 +104,7 @@ class Walk:
     computed: dict[tuple[int, int], Value] = field(default_factory=dict)
     _seen: dict[tuple[Shape, int], Tensor] = field(default_factory=dict)
     _bodies: dict[int, tuple[onnx.GraphProto, list[Step]]] = field(default_factory=dict)
-    _remembered: dict[tuple[object, ...], tuple[list[Tensor | None], Sequence[Tensor]]] = field(default_factory=dict)
-    _interned: dict[Tensor, Tensor] = field(default_factory=dict)  # equal Tensors, one of each
+    _remembered: dict[tuple[object, ...], Sequence[Tensor]] = field(default_factory=dict)
     _asked: bool = False  # whether the last rule looked at what an operand holds
     _spent: int = 0
 
@@ -115,7 +113,7 @@ class Walk:
         if not isinstance(name, str):  # protobuf gives bytes for what is not UTF-8
             raise ModelError(f"{self.label}: the constant {name!r} has a name that is no text")
         self._tensors[name] = tensor
-        return Operand(self._tensor(tuple(tensor.dims), tensor.data_type, name), None, 0, name)
+        return Operand(self._tensor(tuple(tensor.dims[:]), tensor.data_type, name), None, 0, name)
 
     def _tensor(self, shape: Shape, kind: int, value: str) -> Tensor:
         """A Tensor, checked once for all values of its shape and type."""
@@ -215,21 +213,18 @@ class Walk:
         call = None
         tensors: Sequence[Tensor] | None = None if prefix else self._believed(writes)
         if tensors is None:
-            # Networks repeat their blocks: the same operator on the same tensors gives what it gave before. (Tensors
-            # are told by identity, and kept alive by what remembers them.)
+            # Networks repeat their blocks: the same operator on the same tensors gives what it gave before.
             read = [None if item is None else item.tensor for item in items]
-            key = (op, domain, len(writes), *map(id, read), *attributes.items())
-            remembered = self._remembered.get(key)
-            if remembered is not None:
-                tensors = remembered[1]
-            else:
+            key = (op, domain, len(writes), *read, *attributes.items())
+            tensors = self._remembered.get(key)
+            if tensors is None:
                 call = self._call(node, items, attributes)
                 self._asked = False
-                tensors = [self._interned.setdefault(t, t) for t in self._shapes(call, scope, writes, prefix)]
+                tensors = self._shapes(call, scope, writes, prefix)
                 for name, tensor in zip(writes, tensors, strict=False):
                     checked(tensor, name, self.label)
                 if not self._asked and self.batch is None and op not in READ_WHOLE:
-                    self._remembered[key] = (read, tensors)
+                    self._remembered[key] = tensors
         if op == "Reshape" and items and items[0] is not None and items[0].tensor.elements != tensors[0].elements:
             raise ShapeError(
                 f"{self.label}: node {_name(node)!r} reshapes {_spell(items[0].tensor.shape)} to "
@@ -278,7 +273,7 @@ class Walk:
         )
         return [Operand(tensor, index, port) for port, tensor in enumerate(outputs)]
 
-    def _believed(self, writes: list[str]) -> list[Tensor] | None:
+    def _believed(self, writes: Sequence[str]) -> list[Tensor] | None:
         """What the file states of a node's outputs; None where it leaves one open."""
         stated = self.stated
         tensors = []
@@ -304,7 +299,7 @@ class Walk:
             len(node.output),
         )
 
-    def _shapes(self, call: Call, scope: Scope, outputs: list[str], prefix: str) -> Sequence[Tensor]:
+    def _shapes(self, call: Call, scope: Scope, outputs: Sequence[str], prefix: str) -> Sequence[Tensor]:
         node = call.node
         rule = rule_of(node)
         try:
