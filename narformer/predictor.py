@@ -76,6 +76,11 @@ class Output:
     references: str
     threshold: float
 
+    @functools.cached_property
+    def measured(self) -> npt.NDArray[np.bool_]:
+        """Which of the card's reference networks were measured on this device, (R,)."""
+        return np.array([letter == "1" for letter in self.references])
+
 
 @dataclass(frozen=True)
 class Novelty:
@@ -292,16 +297,21 @@ class Predictor:
         from narformer.tokens.statistics import statistics
 
         distances = self.card.novelty.distances(np.stack([statistics(g) for g in graphs]))
-        columns = []
-        for output in self.card.outputs:
-            near = distances[:, np.array(list(output.references)) == "1"].min(axis=1) <= output.threshold
-            columns.append([_doubts(graph, output, bool(n)) for graph, n in zip(graphs, near, strict=True)])
-        return [list(row) for row in zip(*columns, strict=True)]
+        rows = []
+        for graph, distance in zip(graphs, distances, strict=True):
+            operators = {node.op for node in graph.distinct.nodes}
+            rows.append(
+                [
+                    _doubts(graph, operators, output, bool(distance[output.measured].min() <= output.threshold))
+                    for output in self.card.outputs
+                ]
+            )
+        return rows
 
 
-def _doubts(graph: Graph, output: Output, near: bool) -> tuple[int, tuple[str, ...]]:
+def _doubts(graph: Graph, operators: set[str], output: Output, near: bool) -> tuple[int, tuple[str, ...]]:
     warnings = []
-    unknown = sorted({node.op for node in graph.nodes}.difference(output.operators))
+    unknown = sorted(operators.difference(output.operators))
     if unknown:
         warnings.append(f"never seen in training: operator {', '.join(unknown)}")
     if graph.batch_size not in output.batch_sizes:
