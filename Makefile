@@ -19,11 +19,7 @@ lint: $(VENV)/.installed-dev  ## Style, types, and which way imports may point.
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev  ## Speed against named rivals, as ratios.
-	$(BIN)/python benchmarks/training_step.py
-	$(BIN)/python benchmarks/token_cache.py
-	$(BIN)/python benchmarks/cells.py
-	$(BIN)/python benchmarks/predict.py
-	$(BIN)/python benchmarks/frontend.py
+	$(BIN)/python benchmarks/all.py
 
 docs: $(VENV)/.installed-dev  ## The manual as a site in build/site; a broken link or an unknown name is an error.
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[docs]'

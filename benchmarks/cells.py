@@ -1,22 +1,19 @@
-"""Cells: training and scoring of NAR-Former V2 in packed batches against a loop over single cells, same model.
+"""Cells: training and scoring in packed batches against a loop over single cells, same model.
 
     python benchmarks/cells.py [--json]
 
 The rival sends each cell through the model alone, in float32, and steps once a batch of 8; both see each cell and its
-re-ordering. Timed in this process, in turn; the ratio of the medians counts. Also printed: enumeration of NAS-Bench-101
-and the shipped predictor's scoring, without a rival.
+re-ordering. The shipped predictor, a Gaussian process, is compared with itself, cell by cell.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import time
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from table import Row, compare, main
 from torch import Tensor
 
 from narformer.cell_predictor import CellPredictor
@@ -26,17 +23,11 @@ from narformer.tokens.cells import reordered
 from narformer.training.cells import CellTraining, cell_loss, cell_tensors, create_cell_model
 from narformer.training.loop import keep_freed_memory, mixed_precision
 
-BATCH, STEPS, ROUNDS, SCORED = 8, 12, 5, 600
+BATCH, STEPS, SCORED = 8, 12, 600
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true")
-    as_json = parser.parse_args().json
+def rows() -> list[Row]:
     keep_freed_memory()
-    started = time.perf_counter()
-    space = enumerate_space("nasbench101")
-    enumerated = time.perf_counter() - started
     table = enumerate_space("nasbench201").rows(np.random.default_rng(0).permutation(15625)[:SCORED])
     twin = reordered(table, np.random.default_rng(1))
     model = create_cell_model("narformer_v2")
@@ -61,52 +52,51 @@ def main() -> None:
         )
         return one, other
 
-    def train(forward: Callable[[slice], tuple[Tensor, Tensor]]) -> float:
+    def train(forward: Callable[[slice], tuple[Tensor, Tensor]]) -> None:
         model.train()
-        begun = time.perf_counter()
         for step in range(STEPS):
             prediction, again = forward(slice(step * BATCH, (step + 1) * BATCH))
             loss = cell_loss(prediction, again, target, pairs, CellTraining())
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-        return STEPS * BATCH / (time.perf_counter() - begun)
 
     @torch.inference_mode()
-    def score(size: int) -> float:
+    def score(size: int) -> None:
         model.eval()
-        begun = time.perf_counter()
         for start in range(0, SCORED, size):
             model(*cell_tensors(table.rows(slice(start, start + size))))
-        return SCORED / (time.perf_counter() - begun)
 
+    predictor = CellPredictor.load("nasbench201")
     Dropout.renew()
-    speed: dict[str, list[float]] = {name: [] for name in ("train", "train looped", "score", "score looped")}
-    for number in range(ROUNDS + 1):
-        taken = [train(packed), train(looped), score(300), score(1)]
-        if number:  # the first round warms up
-            for name, value in zip(speed, taken, strict=True):
-                speed[name].append(value)
-    medians = {name: statistics.median(values) for name, values in speed.items()}
-    ratios = {
-        ours: statistics.median(a / b for a, b in zip(speed[ours], speed[f"{ours} looped"], strict=True))
-        for ours in ("train", "score")
-    }
-    predictor = CellPredictor.load("nasbench101")
-    some = space.rows(slice(0, 20_000))
-    begun = time.perf_counter()
-    predictor.score(some)
-    shipped = len(some) / (time.perf_counter() - begun)
-    if as_json:
-        print(
-            json.dumps({"cells_per_second": medians, "ratio": ratios, "enumeration_s": enumerated, "shipped": shipped})
-        )
-        return
-    for name, value in medians.items():
-        print(f"{name:14s} {value:8.0f} cells/s")
-    print(f"ratios: training {ratios['train']:.1f}, scoring {ratios['score']:.1f} ({torch.get_num_threads()} threads)")
-    print(f"NAS-Bench-101 enumerated in {enumerated:.1f} s; shipped predictor scores {shipped:,.0f} cells/s")
+    threads = f"{torch.get_num_threads()} threads"
+    return [
+        compare(
+            f"training NAR-Former V2 on cells, {threads}",
+            "PyTorch, cell by cell",
+            functools.partial(train, packed),
+            functools.partial(train, looped),
+            items=STEPS * BATCH,
+            unit="cells/s",
+        ),
+        compare(
+            f"scoring cells with NAR-Former V2, {threads}",
+            "PyTorch, cell by cell",
+            functools.partial(score, 300),
+            functools.partial(score, 1),
+            items=SCORED,
+            unit="cells/s",
+        ),
+        compare(
+            "scoring cells with the shipped predictor",
+            "the same, cell by cell",
+            lambda: predictor.score(table),
+            lambda: [predictor.score(table.rows(slice(k, k + 1))) for k in range(SCORED)],
+            items=SCORED,
+            unit="cells/s",
+        ),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, rows)

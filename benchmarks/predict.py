@@ -1,38 +1,71 @@
-"""How long one prediction takes, warm, on one thread: ResNet-18 from its weightless file to all devices.
+"""Predictions: one file, warm, and a thousand files in one call.
 
-python benchmarks/predict.py
+    python benchmarks/predict.py [--json]
+
+The rival of one prediction is what it spares: ONNX Runtime loads the network and runs it once, on one thread. That of a
+thousand files is a loop of single predictions in one process, so neither starts a command for each.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
+import tempfile
 from pathlib import Path
 
-from narformer.frontends.onnx import read_onnx
-from narformer.predictor import Predictor
+import onnx
+import onnxruntime
+from table import Row, compare, main
+
+import narformer
+from narformer.cli.many import Question, answers, cores
+from narformer.families.registry import FAMILIES, sample
+from narformer.measurement.weights import runnable
 
 FILE = Path(__file__).resolve().parents[1] / "examples" / "resnet18.onnx"
-ROUNDS = 60
+FILES = 1000
+PREDICTORS = {"tally": "Tally", "narformer-v2-nnmeter": "NAR-Former V2"}
 
 
-def main() -> None:
-    predictors = {name: Predictor.load(name) for name in ("tally", "narformer-v2-nnmeter")}
-    parse: list[float] = []
-    predict: dict[str, list[float]] = {name: [] for name in predictors}
-    for _ in range(ROUNDS):
-        started = time.perf_counter()
-        graph = read_onnx(FILE)
-        parse.append(time.perf_counter() - started)
-        for name, predictor in predictors.items():
-            started = time.perf_counter()
-            predictor.predict([graph])
-            predict[name].append(time.perf_counter() - started)
-    read = 1000 * statistics.median(parse)
-    for name, times in predict.items():
-        answer = 1000 * statistics.median(times)
-        print(f"{name:22s} {read + answer:5.2f} ms a network: {read:.2f} to read, {answer:.2f} to predict and to warn")
+def one_file(predictor: str, directory: Path) -> Row:
+    weighted = directory / "weighted.onnx"
+    network = runnable(FILE)
+    onnx.save(network.model, weighted)
+    inputs = dict(network.inputs)
+    del network
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+
+    def run() -> None:
+        onnxruntime.InferenceSession(weighted, options, providers=["CPUExecutionProvider"]).run(None, inputs)
+
+    return compare(
+        f"predicting ResNet-18 from its file, warm: {PREDICTORS[predictor]}",
+        "ONNX Runtime loads it and runs it once",
+        lambda: narformer.predict(FILE, predictor=predictor, measured=False),
+        run,
+        repeats=10,
+    )
+
+
+def many_files(directory: Path) -> Row:
+    variants = [v for family in FAMILIES for v in sample(family, FILES // len(FAMILIES) + 1)][:FILES]
+    paths = [directory / f"{number}.onnx" for number in range(FILES)]
+    for path, variant in zip(paths, variants, strict=True):
+        onnx.save(variant.build(), path)
+    question = Question(None, None, {}, None, None, measured=False)
+    return compare(
+        f"{FILES:,} files in one call, {cores()} cores",
+        "a loop of single predictions",
+        lambda: list(answers(paths, question, cores())),
+        lambda: [narformer.predict(path, measured=False) for path in paths],
+        items=FILES,
+        unit="files/s",
+    )
+
+
+def rows() -> list[Row]:
+    with tempfile.TemporaryDirectory() as directory:
+        return [*(one_file(name, Path(directory)) for name in PREDICTORS), many_files(Path(directory))]
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, rows)

@@ -3,21 +3,18 @@
     python benchmarks/training_step.py [--json]
 
 The rival is the straightforward way (and the released one): each network of a batch goes through the blocks alone, with
-a dense adjacency matrix, in float32. Both are timed in this process, in turn; the ratio of the medians is what counts.
+a dense adjacency matrix, in float32; ours are wide layers in bfloat16.
 """
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import json
+import functools
 import math
-import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from table import Row, compare, main
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,7 +28,7 @@ from narformer.training.batching import to_tensors
 from narformer.training.loop import keep_freed_memory, mixed_precision
 from narformer.training.losses import relative_mse
 
-BATCH, ROUNDS, STEPS = 16, 7, 8
+BATCH, STEPS = 16, 8
 
 
 def dense_attention(layer: GraphAidedAttention, x: Tensor, adjacency: Tensor) -> Tensor:
@@ -69,10 +66,7 @@ def packed(model: NarformerV2, networks: list[Tokens]) -> Tensor:
         return model(*to_tensors(pack(networks), torch.device("cpu")))[: len(networks)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true")
-    as_json = parser.parse_args().json
+def rows() -> list[Row]:
     keep_freed_memory()
     networks = [tokenize(read_onnx(v.build())) for family in FAMILIES for v in sample(family, 10)]
     target = torch.rand(BATCH, 4) * 50 + 1
@@ -81,30 +75,25 @@ def main() -> None:
     rng = np.random.default_rng(0)
     batches = [[networks[i] for i in rng.permutation(len(networks))[:BATCH]] for _ in range(STEPS)]
 
-    def seconds(forward: Callable[[NarformerV2, list[Tokens]], Tensor]) -> float:
-        started = time.perf_counter()
+    def train(forward: Callable[[NarformerV2, list[Tokens]], Tensor]) -> None:
         for batch in batches:
             loss = relative_mse(forward(model, batch), target)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-        return time.perf_counter() - started
 
     Dropout.renew()
-    times: dict[str, list[float]] = {"packed": [], "looped": []}
-    for round_number, (name, forward) in itertools.product(range(ROUNDS + 1), (("packed", packed), ("looped", looped))):
-        taken = seconds(forward)
-        if round_number:  # the first round warms up
-            times[name].append(taken)
-    speed = {name: STEPS * BATCH / statistics.median(taken) for name, taken in times.items()}
-    ratio = statistics.median(b / a for a, b in zip(times["packed"], times["looped"], strict=True))
-    if as_json:
-        print(json.dumps({"graphs_per_second": speed, "ratio": ratio, "threads": torch.get_num_threads()}))
-        return
-    print(f"packed, bfloat16: {speed['packed']:6.1f} graphs/s")
-    print(f"looped, float32:  {speed['looped']:6.1f} graphs/s")
-    print(f"ratio:            {ratio:6.2f}   ({torch.get_num_threads()} threads, median of {ROUNDS} rounds in turn)")
+    return [
+        compare(
+            f"training NAR-Former V2, batches of {BATCH}, {torch.get_num_threads()} threads",
+            "PyTorch, a loop over the networks of a batch",
+            functools.partial(train, packed),
+            functools.partial(train, looped),
+            items=STEPS * BATCH,
+            unit="graphs/s",
+        )
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, rows)
