@@ -8,16 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from narformer.frontends.call import Call, Rule, UnknownShape, broadcast
-from narformer.frontends.rules_compute import (
-    convolution,
-    gemm,
-    global_pool,
-    matmul,
-    multiplied,
-    pool_channels_last,
-    reduced,
-    same,
-)
+from narformer.frontends.rules_elementwise import same
+from narformer.frontends.rules_products import gemm, matmul, multiplied
+from narformer.frontends.rules_reductions import reduced
+from narformer.frontends.rules_windows import convolution, global_pool, pool_channels_last
 from narformer.graph import Shape, Tensor
 
 Tensors = Sequence[Tensor]

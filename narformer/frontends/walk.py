@@ -16,9 +16,7 @@ from narformer.errors import ModelError, ShapeError
 from narformer.frontends.arithmetic import COMPUTED, LARGEST, SHAPE_ALONE, computed
 from narformer.frontends.call import Call, Rule, UnknownShape, Value, attributes_of
 from narformer.frontends.rebinding import Rebatched
-from narformer.frontends.rules_compute import RULES as COMPUTE_RULES
-from narformer.frontends.rules_fused import FUSED
-from narformer.frontends.rules_layout import RULES as LAYOUT_RULES
+from narformer.frontends.rules import STANDARD, rule_of
 from narformer.frontends.shapes import checked, inferred
 from narformer.frontends.tensors import DTYPES, contents
 from narformer.graph import Attribute, Node, Operand, Shape, Tensor
@@ -26,8 +24,6 @@ from narformer.graph import Attribute, Node, Operand, Shape, Tensor
 if TYPE_CHECKING:
     from narformer.frontends.control import Handler
 
-RULES: Mapping[str, Rule] = {**COMPUTE_RULES, **LAYOUT_RULES}
-STANDARD = ("", "ai.onnx")
 # Operators whose rule reads attributes that are tensors.
 READ_WHOLE = frozenset({"ConstantOfShape"})
 # Nodes and iterations within bodies: beyond this a file is a bomb, or no network whose latency can be predicted.
@@ -341,15 +337,6 @@ class Walk:
         if node.op_type == "Concat":
             return rule(_spread(call, batch))
         return rule(call)
-
-
-def rule_of(node: onnx.NodeProto) -> Rule | None:
-    """Our rule for an operator; None where onnx has to be asked."""
-    if node.domain in STANDARD:
-        return RULES.get(node.op_type)
-    if node.domain.startswith("com.microsoft"):
-        return FUSED.get(node.op_type) or RULES.get(node.op_type)
-    return None
 
 
 def _with_value(call: Call, position: int, held: Shape) -> Call:

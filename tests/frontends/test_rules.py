@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 from narformer.errors import ShapeError
 from narformer.frontends.call import UnknownShape, broadcast
 from narformer.frontends.onnx import _Reader, read_onnx
-from narformer.frontends.rules_compute import multiplied
 from narformer.frontends.rules_layout import parts, resolved
+from narformer.frontends.rules_products import multiplied
 
 # Modules of onnx's test generators that are quick to make; each makes a few dozen models with inputs and outputs.
 MODULES = (

@@ -1,0 +1,37 @@
+"""Which rule gives an operator's output shapes: one table of all that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+
+from narformer.frontends import (
+    rules_elementwise,
+    rules_generation,
+    rules_layout,
+    rules_products,
+    rules_reductions,
+    rules_windows,
+)
+from narformer.frontends.call import Rule
+from narformer.frontends.rules_fused import FUSED
+
+STANDARD = ("", "ai.onnx")
+RULES: Mapping[str, Rule] = {
+    **rules_elementwise.RULES,
+    **rules_windows.RULES,
+    **rules_products.RULES,
+    **rules_reductions.RULES,
+    **rules_layout.RULES,
+    **rules_generation.RULES,
+}
+
+
+def rule_of(node: onnx.NodeProto) -> Rule | None:
+    """Our rule for an operator; None where onnx has to be asked."""
+    if node.domain in STANDARD:
+        return RULES.get(node.op_type)
+    if node.domain.startswith("com.microsoft"):
+        return FUSED.get(node.op_type) or RULES.get(node.op_type)
+    return None
