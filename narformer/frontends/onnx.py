@@ -17,12 +17,13 @@ from google.protobuf.message import DecodeError
 
 from narformer.errors import ModelError, ShapeError
 from narformer.frontends.call import Value
-from narformer.frontends.control import constant_operand
+from narformer.frontends.constants import constant_operand
 from narformer.frontends.protobuf import strip_weights
 from narformer.frontends.rebinding import Rebatched
+from narformer.frontends.scope import Item, Listed, Scope, Step, steps_of
 from narformer.frontends.shapes import bind_shapes, first_line, is_sequence, stated_shapes
 from narformer.frontends.tensors import DTYPES
-from narformer.frontends.walk import Item, Listed, Scope, Step, Walk, steps_of
+from narformer.frontends.walk import Walk
 from narformer.graph import Graph, Operand, Shape, Tensor
 
 # Files beyond this size are stripped of their weights before they are parsed.

@@ -1,85 +1,37 @@
 """A walk through the nodes of an ONNX graph, in order, that gives each its operands, its output shapes, and a Node.
 
-Bodies of If, Loop and Scan are walked in place (control.py), so a Graph has no other graphs within.
+Bodies of If, Loop and Scan are walked in place (control.py) and sequences kept tensor by tensor (sequences.py), so a
+Graph has no other graphs within.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import onnx
 
 from narformer.errors import ModelError, ShapeError
 from narformer.frontends.arithmetic import COMPUTED, LARGEST, SHAPE_ALONE, computed
+from narformer.frontends.bodies import Handler
 from narformer.frontends.call import Call, Rule, UnknownShape, Value, attributes_of
+from narformer.frontends.constants import constant
+from narformer.frontends.control import CONTROL
 from narformer.frontends.rebinding import Rebatched
 from narformer.frontends.rules import STANDARD, rule_of
+from narformer.frontends.scope import Item, Listed, Scope, Step, steps_of
+from narformer.frontends.sequences import SEQUENCES
 from narformer.frontends.shapes import checked, inferred
 from narformer.frontends.tensors import DTYPES, contents
 from narformer.graph import Attribute, Node, Operand, Shape, Tensor
 
-if TYPE_CHECKING:
-    from narformer.frontends.control import Handler
-
+# Operators that are no Nodes of their own, or several.
+HANDLERS: Mapping[str, Handler] = {**CONTROL, **SEQUENCES, "Constant": constant}
 # Operators whose rule reads attributes that are tensors.
 READ_WHOLE = frozenset({"ConstantOfShape"})
 # Nodes and iterations within bodies: beyond this a file is a bomb, or no network whose latency can be predicted.
 MOST_IN_BODIES = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """The value of a sequence: each of its tensors. held: what a tensor in it is like, where there is none."""
-
-    items: tuple[Operand, ...]
-    held: Tensor = Tensor(())  # noqa: RUF009 - immutable
-
-
-Item = Operand | Listed | None  # None: an optional value that is absent
-
-
-@dataclass(slots=True)
-class Scope:
-    """Names of one graph, and of the graphs around it."""
-
-    names: dict[str, Item]
-    outer: Scope | None = None
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.names or (self.outer is not None and name in self.outer)
-
-    def __getitem__(self, name: str) -> Item:
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.names:
-                return scope.names[name]
-            scope = scope.outer
-        raise KeyError(name)
-
-
-class Step(NamedTuple):
-    """A node and what is asked of it again and again. domain: "" for ONNX's own."""
-
-    node: onnx.NodeProto
-    op: str
-    domain: str
-    name: str
-    reads: Sequence[str]
-    writes: Sequence[str]
-
-
-def steps_of(nodes: Sequence[onnx.NodeProto], label: str) -> list[Step]:
-    """The nodes as Steps. Raises ModelError for names that are no text: protobuf gives bytes for what is not UTF-8."""
-    steps = []
-    for node in nodes[:]:  # a slice of a protobuf field is a list, made several times faster than by iteration
-        op, domain, name, writes = node.op_type, node.domain, node.name, node.output[:]
-        if not type(op) is type(domain) is type(name) is str or {*map(type, writes)} - {str}:
-            raise ModelError(f"{label}: node {name!r} ({op!r}) has a name that is no text")
-        steps.append(Step(node, op, "" if domain == "ai.onnx" else domain, name, node.input[:], writes))
-    return steps
 
 
 @dataclass(slots=True)
@@ -155,12 +107,10 @@ class Walk:
 
     def run(self, steps: Sequence[Step], scope: Scope, prefix: str = "") -> None:
         """Walk nodes that are in topological order; their outputs become names of the scope."""
-        from narformer.frontends.control import CONTROL
-
         names = scope.names
         for step in steps:
             node, op, domain, _, reads, _ = step
-            handler = CONTROL.get(op) if domain == "" else None
+            handler = HANDLERS.get(op) if domain == "" else None
             if prefix:
                 self.spend(1, node)
             if handler is not None:
@@ -176,7 +126,7 @@ class Walk:
                     sequence = True
                 items.append(item)
             if op == "Identity" and items and not isinstance(items[0], Operand):
-                self._control(CONTROL["Optional"], node, scope, prefix)
+                self._control(HANDLERS["Optional"], node, scope, prefix)
                 continue
             if sequence:
                 raise ModelError(f"{self.label}: node {_name(node)!r} ({op}) cannot read a sequence")
