@@ -18,10 +18,12 @@ from google.protobuf.message import DecodeError
 from narformer.errors import ModelError, ShapeError
 from narformer.frontends.call import Value
 from narformer.frontends.constants import constant_operand
+from narformer.frontends.inlining import inlined
+from narformer.frontends.ordering import live_in_order
 from narformer.frontends.protobuf import strip_weights
 from narformer.frontends.rebinding import Rebatched
 from narformer.frontends.scope import Item, Listed, Scope, Step, steps_of
-from narformer.frontends.shapes import bind_shapes, first_line, is_sequence, stated_shapes
+from narformer.frontends.shapes import bind_shapes, is_sequence, stated_shapes
 from narformer.frontends.tensors import DTYPES
 from narformer.frontends.walk import Walk
 from narformer.graph import Graph, Operand, Shape, Tensor
@@ -85,7 +87,7 @@ def _read(
     if not named and not isinstance(source, str | Path):
         label = str(model.graph.name) or label
     if model.functions:
-        model = _inline(model, label)
+        model = inlined(model, label)
     values = {key: np.asarray(value) for key, value in input_values.items()}
     shapes = {**{key: value.shape for key, value in values.items()}, **input_shapes}
     return _Reader(model, label, values).graph(batch_size, shapes)
@@ -130,71 +132,6 @@ def _read_file(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise ModelError(f"{path}: not an ONNX model, or cut short ({error}); export or copy it again") from error
-
-
-BODIED = frozenset({"If", "Loop", "Scan", "SequenceMap"})
-# Nodes that local functions may unfold to.
-MOST_INLINED = 200_000
-
-
-def _inline(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
-    """The model with calls of its local functions replaced by their nodes."""
-    import onnx.inliner
-
-    if _inlined_size(model, label) > MOST_INLINED:
-        raise ModelError(f"{label}: its local functions unfold to more than {MOST_INLINED} nodes")
-    try:
-        return onnx.inliner.inline_local_functions(model)
-    except Exception as error:  # raised by onnx's C++ as classes of its own
-        raise ModelError(f"{label}: its local functions cannot be inlined ({first_line(error)})") from error
-
-
-def _inlined_size(model: onnx.ModelProto, label: str) -> int:
-    """Nodes after inlining. Raises ModelError where a function calls itself."""
-    functions = {(f.domain, f.name): f for f in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
-    open_calls: set[tuple[str, str]] = set()
-
-    def size(nodes: Sequence[onnx.NodeProto]) -> int:
-        total = 0
-        for node in nodes:
-            total += 1 + sum(size(body.node) for body in _bodies(node))
-            key = (node.domain, node.op_type)
-            if key not in functions:
-                continue
-            if key in open_calls or len(open_calls) > 100:
-                raise ModelError(f"{label}: the local function {node.op_type!r} calls itself, or others too deep")
-            if key not in sizes:
-                open_calls.add(key)
-                sizes[key] = size(functions[key].node)
-                open_calls.discard(key)
-            total += sizes[key]
-        return total
-
-    return size(model.graph.node)
-
-
-def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """Graphs within a node: those of If, Loop and Scan."""
-    found: list[onnx.GraphProto] = []
-    for a in node.attribute:
-        if a.type == 5:
-            found.append(a.g)
-        elif a.type == 10:
-            found += a.graphs
-    return found
-
-
-def _free(body: onnx.GraphProto) -> dict[str, None]:
-    """Names that a body, or a body within it, reads and does not define itself."""
-    read = dict.fromkeys(o.name for o in body.output)
-    defined = {i.name for i in body.input} | {t.name for t in body.initializer}
-    for node in body.node:
-        read.update(dict.fromkeys(node.input))
-        for inner in _bodies(node):
-            read.update(_free(inner))
-        defined.update(node.output)
-    return {name: None for name in read if name not in defined}
 
 
 class _Reader:
@@ -260,7 +197,8 @@ class _Reader:
 
     def graph(self, batch_size: int | None, input_shapes: dict[str, Shape]) -> Graph:
         bound, rebound = bind_shapes(self.inputs, batch_size, input_shapes, self.label)
-        order = self._live_in_order()
+        outputs = [o.name for o in self.model.graph.output]
+        order = live_in_order(self.steps, self.producer, self.weights, bound, outputs, self.label)
         walk = self.walk
         walk.batch = self._rebatched(bound, order) if rebound else None
         scope = self._walk(bound, {} if rebound else stated_shapes(self.model.graph), order)
@@ -321,68 +259,3 @@ class _Reader:
                     f"{self.label}: at batch size {batch.new}, {name!r} would have the shape {list(item.tensor.shape)} "
                     f"instead of {list(before)}: sizes are fixed inside the network; export it with that batch size"
                 )
-
-    def _captured(self, node: onnx.NodeProto) -> list[str]:
-        """Values of this graph that the bodies of If, Loop and Scan read."""
-        return [v for body in _bodies(node) for v in _free(body) if v in self.producer]
-
-    def _live_in_order(self) -> list[int]:
-        """Nodes that some output of the graph needs, each after those it reads; the file's order where it can stay.
-
-        Raises ModelError where a node reads what nothing computes, or where nodes read each other in a circle.
-        """
-        weights, producer = self.weights, self.producer
-        inputs = {i.name for i in self.inputs} | {""}
-        sources: list[list[int]] = []
-        sorted_already = True
-        for index, step in enumerate(self.steps):
-            reads = [*step.reads, *self._captured(step.node)] if step.op in BODIED else step.reads
-            found = []
-            for value in reads:
-                source = producer.get(value)
-                if source is not None:
-                    found.append(source)
-                    if source >= index:
-                        sorted_already = False
-                elif value not in weights and value not in inputs:
-                    raise ModelError(
-                        f"{self.label}: node {step.name or step.op!r} reads {value!r}, which nothing computes"
-                    )
-            sources.append(found)
-        outputs = [producer[o.name] for o in self.model.graph.output if o.name in producer]
-        if not outputs:
-            raise ModelError(f"{self.label}: no output of the graph is computed by a node")
-        live = set(outputs)
-        stack = list(live)
-        while stack:
-            for source in sources[stack.pop()]:
-                if source not in live:
-                    live.add(source)
-                    stack.append(source)
-        return sorted(live) if sorted_already else self._ordered(sorted(live), sources)
-
-    def _ordered(self, live: Sequence[int], sources: Sequence[Sequence[int]]) -> list[int]:
-        """Depth first, without recursion: networks may be ten thousand nodes deep."""
-        order: list[int] = []
-        done: set[int] = set()
-        open_nodes: set[int] = set()
-        for first in live:
-            stack = [first]
-            while stack:
-                current = stack[-1]
-                if current in done:
-                    stack.pop()
-                    continue
-                waiting = [s for s in sources[current] if s not in done]
-                if not waiting:
-                    stack.pop()
-                    open_nodes.discard(current)
-                    done.add(current)
-                    order.append(current)
-                elif any(s in open_nodes for s in waiting) or current in waiting:
-                    name = self.steps[current].name or self.steps[current].op
-                    raise ModelError(f"{self.label}: the graph has a cycle through node {name!r}; a network has none")
-                else:
-                    open_nodes.add(current)
-                    stack.append(waiting[0])
-        return order

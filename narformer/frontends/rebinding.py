@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from narformer.graph import Shape
+import numpy as np
+
+from narformer.frontends.call import Call, Rule, Value
+from narformer.graph import Shape, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,39 @@ class Rebatched:
     @property
     def ratio(self) -> Fraction:
         return Fraction(self.new, self.old)
+
+    def tensors(self, call: Call, rule: Rule, constant: bool) -> Sequence[Tensor]:
+        """A node's outputs by its rule, but with the new batch size where the file's constants hold the old one.
+
+        constant: whether the node's second operand is one.
+        """
+        node = call.node
+        if node.op_type == "Reshape" and constant:
+            target = call.needed(1, "a shape")
+            shape = self.reshape(node.input[0], call.shape(0), node.output[0], target)
+            if shape is not None:
+                return (Tensor(shape, call.dtype(0)),)
+        if node.op_type == "Expand" and constant:
+            return rule(_with_value(call, 1, self.expand(call.needed(1, "a shape"))))
+        if node.op_type == "Resize" and call.has(3) and call.known(3) and call.shape(0)[0] == self.new:
+            sizes = call.needed(3, "sizes")
+            if len(sizes) == len(call.shape(0)):
+                return rule(_with_value(call, 3, self.expand(sizes)))
+        if node.op_type == "Concat":
+            return rule(self._spread(call))
+        return rule(call)
+
+    def _spread(self, call: Call) -> Call:
+        """Concat's operands, those that hold the old batch (constants, such as a class token) widened to the new."""
+        axis = call.integer("axis", 1)
+        shapes = [t.shape for t in call.operands if t is not None]
+        if axis == 0 or not any(s and s[0] == self.new for s in shapes):
+            return call
+        operands = [
+            Tensor((self.new, *t.shape[1:]), t.dtype) if t is not None and t.shape and t.shape[0] == self.old else t
+            for t in call.operands
+        ]
+        return replace(call, operands=operands)
 
     def reshape(self, read: str, after: Shape, written: str, target: Sequence[int]) -> Shape | None:
         """Reshape's output with the batch in its place; None where the constant says nothing of the batch."""
@@ -87,3 +123,10 @@ class Rebatched:
     def expand(self, target: Shape) -> Shape:
         """Expand's target: a first size that is the old batch becomes the new one."""
         return (self.new, *target[1:]) if target and target[0] == self.old else target
+
+
+def _with_value(call: Call, position: int, held: Shape) -> Call:
+    def value(k: int) -> Value | None:
+        return np.array(held, np.int64) if k == position else call.values(k)
+
+    return replace(call, values=value)

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import onnx
 
 from narformer.errors import ModelError, ShapeError
 from narformer.frontends.arithmetic import COMPUTED, LARGEST, SHAPE_ALONE, computed
 from narformer.frontends.bodies import Handler
-from narformer.frontends.call import Call, Rule, UnknownShape, Value, attributes_of
+from narformer.frontends.call import Call, UnknownShape, Value, attributes_of
 from narformer.frontends.constants import constant
 from narformer.frontends.control import CONTROL
 from narformer.frontends.rebinding import Rebatched
@@ -253,7 +252,10 @@ class Walk:
                 # onnx is asked only where there is no rule of ours: with some shapes its inference does not end.
                 if rule is None:
                     return inferred(call, self.opsets)
-                return rule(call) if self.batch is None else self._rebatched(call, rule, scope)
+                if self.batch is None:
+                    return rule(call)
+                second = scope[node.input[1]] if len(node.input) > 1 and node.input[1] else None
+                return self.batch.tensors(call, rule, isinstance(second, Operand) and second.is_weight)
             except UnknownShape:
                 stated = self.stated.get(outputs[0]) if outputs and not prefix else None
                 if stated is None:
@@ -266,47 +268,6 @@ class Walk:
                 f"{self.label}: the output shape of node {_name(node)!r} ({node.domain or 'onnx'}.{node.op_type}) "
                 f"cannot be inferred: {reason}; export with fixed shapes, or bind the inputs with --input-shape"
             ) from None
-
-    def _rebatched(self, call: Call, rule: Rule, scope: Scope) -> Sequence[Tensor]:
-        """Shapes by the rule, but with the new batch size where the file's constants hold the old one."""
-        batch, node = self.batch, call.node
-        assert batch is not None
-        second = scope[node.input[1]] if len(node.input) > 1 and node.input[1] else None
-        constant = isinstance(second, Operand) and second.is_weight
-        if node.op_type == "Reshape" and constant:
-            target = call.needed(1, "a shape")
-            shape = batch.reshape(node.input[0], call.shape(0), node.output[0], target)
-            if shape is not None:
-                return (Tensor(shape, call.dtype(0)),)
-        if node.op_type == "Expand" and constant:
-            return rule(_with_value(call, 1, batch.expand(call.needed(1, "a shape"))))
-        if node.op_type == "Resize" and call.has(3) and call.known(3) and call.shape(0)[0] == batch.new:
-            sizes = call.needed(3, "sizes")
-            if len(sizes) == len(call.shape(0)):
-                return rule(_with_value(call, 3, batch.expand(sizes)))
-        if node.op_type == "Concat":
-            return rule(_spread(call, batch))
-        return rule(call)
-
-
-def _with_value(call: Call, position: int, held: Shape) -> Call:
-    def value(k: int) -> Value | None:
-        return np.array(held, np.int64) if k == position else call.values(k)
-
-    return Call(call.node, call.opset, call.attributes, call.operands, value, call.outputs)
-
-
-def _spread(call: Call, batch: Rebatched) -> Call:
-    """Concat's operands, those that hold the old batch size (constants, such as a class token) widened to the new."""
-    axis = call.integer("axis", 1)
-    shapes = [t.shape for t in call.operands if t is not None]
-    if axis == 0 or not any(s and s[0] == batch.new for s in shapes):
-        return call
-    operands = [
-        Tensor((batch.new, *t.shape[1:]), t.dtype) if t is not None and t.shape and t.shape[0] == batch.old else t
-        for t in call.operands
-    ]
-    return Call(call.node, call.opset, call.attributes, operands, call.values, call.outputs)
 
 
 def _name(node: onnx.NodeProto) -> str:
