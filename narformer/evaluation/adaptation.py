@@ -3,8 +3,9 @@
 help/…: HELP's (Lee et al., NeurIPS 2021): 900 networks of a search space measured on each known device, 10 or 20 on an
 unseen one; Spearman's rank correlation on all others. HELP draws the samples at random (here `adapted_random`);
 `adapted` chooses them.
-nnmeter/leave-one-device-out: each device in turn is the new one, with 10, 20 or 50 of its train rows; errors on its
-test rows. What the other devices make of a network is learned from their measurements alone (known_devices.py).
+nnmeter/leave-one-device-out: nn-Meter's devices and ours; each in turn is the new one, with 10, 20 or 50 of its train
+rows; errors on its test rows. What the other devices make of a network is learned from their measurements alone
+(known_devices.py).
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ SPACES: Mapping[str, SpaceProtocol] = {
     )
 }
 LEAVE_ONE_DEVICE_OUT: Mapping[str, DevicesProtocol] = {
-    p.name: p for p in (DevicesProtocol("nnmeter/leave-one-device-out", ("nnmeter",)),)
+    p.name: p for p in (DevicesProtocol("nnmeter/leave-one-device-out", ("nnmeter", "onnxruntime-cpu")),)
 }
 
 
