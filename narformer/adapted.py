@@ -23,10 +23,10 @@ from narformer.graph import Graph
 from narformer.places import user_data
 from narformer.predictor import Estimate, Predictor
 
-FORMAT = 1
+FORMAT = 2
 FEWEST = 3  # measurements, below which nothing is said of a device
 _CLIP = 4.0
-_FIELDS = ("name", "predictor", "measured_on", "networks", "hashes", "latencies")
+_FIELDS = ("name", "predictor", "fingerprint", "measured_on", "networks", "hashes", "latencies")
 _ARRAYS = ("parts", "macs", "statistics")
 
 
@@ -34,13 +34,14 @@ _ARRAYS = ("parts", "macs", "statistics")
 class AdaptedDevice:
     """A device as some measured networks show it.
 
-    predictor: name of the one that made the profiles. measured_on: id of the device, or where the latencies are from.
-    networks, hashes, latencies (ms): what was measured, one entry each. validation: errors on other networks, if any
-    were measured since: `networks`, `mape` and `covers` in percent.
+    predictor, fingerprint: name of the one that made the profiles, and which training of it. measured_on: id of the
+    device, or where the latencies are from. networks, hashes, latencies (ms): what was measured, one entry each.
+    validation: errors on other networks, if any were measured since: `networks`, `mape` and `covers` in percent.
     """
 
     name: str
     predictor: str
+    fingerprint: str
     measured_on: str
     networks: tuple[str, ...]
     hashes: tuple[str, ...]
@@ -167,6 +168,7 @@ def adapt(
     return AdaptedDevice(
         name,
         predictor.card.name,
+        predictor.card.fingerprint,
         measured_on,
         tuple(graph.name for graph in graphs),
         tuple(graph.hash for graph in graphs),
@@ -178,11 +180,11 @@ def adapt(
 def with_adapted(predictor: Predictor) -> Predictor:
     """The predictor together with the devices adapted by it; itself where there are none. Raises DataError."""
     adapted = adapted_devices(predictor.card.name)
-    width = len(predictor.card.outputs)
     for device in adapted:
-        if device.profiles.parts.shape[2] != width:
+        if device.fingerprint != predictor.card.fingerprint:
             raise DataError(
-                f"{device.name}: adapted with another {predictor.card.name}; adapt again with `narformer adapt`"
+                f"{device.name}: adapted with another version of {predictor.card.name}; adapt again (the store has its "
+                f"measurements): narformer adapt --device {device.name}; or remove it from {devices_directory()}"
             )
     return PredictorWithAdapted(predictor, adapted) if adapted else predictor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -121,6 +122,12 @@ class Card:
         }
         data = {**asdict(self), "format": CARD_FORMAT, "novelty": novelty}
         return json.dumps(data, indent=1)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells trainings apart: another where what was trained, or how well it did, differs."""
+        told = [[o.device, dict(o.quantiles), dict(o.held_out)] for o in self.outputs]
+        return hashlib.sha256(json.dumps([self.name, told, dict(self.training)], default=str).encode()).hexdigest()[:12]
 
     @classmethod
     def read(cls, path: Path) -> Card:
