@@ -139,9 +139,11 @@ def validate(
 
 
 def _settings(runtime: str, processor: str, threads: int, budget: float, timeout: float) -> Settings:
+    from narformer.cli.measure import check_threads
     from narformer.measurement.session import Settings
     from narformer.measurement.timing import Plan
 
+    check_threads(threads)
     return Settings(runtime, processor, threads, timeout_s=timeout, plan=Plan(budget_s=budget))
 
 
@@ -272,19 +274,21 @@ def _print(device: str, comparisons: list[Comparison], told: dict[str, float]) -
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    table.add_column("network", max_width=60, no_wrap=True)
+    console = Console()
+    interval_and_figures = 58  # columns; what a terminal has beyond them is the names'
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("network", max_width=min(60, max(20, console.width - interval_and_figures)), no_wrap=True)
     for title in ("predicted", "90 % interval", "measured", "error"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for c in sorted(comparisons, key=lambda c: abs(c.error)):
         interval = f"{c.low:.3g} – {c.high:.3g} ms"
         table.add_row(c.model, f"{c.predicted:.3g} ms", interval, f"{c.measured:.3g} ms", f"{c.error:+.1f} %")
-    console = Console()
     console.print(table, highlight=False)
     console.print(
         f"\n{device}: MAPE {told['mape']:.1f} % on {told['networks']} networks, {told['acc_10']:.0f} % of them within "
         f"10 %; the 90 % intervals cover {told['covers']:.0f} %.",
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -35,16 +35,20 @@ def devices(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for column, justify in (("device", "left"), ("what it is", "left"), ("MAPE", "right"), ("within 10 %", "right")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("device", no_wrap=True)  # an id is there to be copied
+    table.add_column("what it is", overflow="fold")
+    table.add_column("MAPE", justify="right", no_wrap=True)
+    table.add_column("within\n10 %", justify="right", no_wrap=True)
     for row in rows:
         figures = [f"{row['held_out'][key]:.1f} %" if key in row["held_out"] else "" for key in ("mape", "acc_10")]
         table.add_row(row["device"], row["description"], *figures)
     console = Console()
     console.print(table)
     console.print(
-        f"\nMAPE and share of networks within 10 %, on held-out networks; predictor {card.name}.", highlight=False
+        f"\nMAPE and share of networks within 10 %, on held-out networks; predictor {card.name}.",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

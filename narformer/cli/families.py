@@ -6,7 +6,6 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import typer
@@ -60,6 +59,8 @@ def check(table: Path = typer.Argument(..., help="CSV with id, family, version, 
     rows = read_table(table, ("id", "family", "version", "config", "macs"))
     jobs = [(r["id"], r["family"], r["version"], r["config"], int(r["macs"])) for r in rows]
     total, wrong = Counter[str](), []
+    from concurrent.futures import ProcessPoolExecutor  # slow to import, and every command imports this file
+
     with ProcessPoolExecutor() as pool:
         results = _progress(pool.map(_rebuilt_macs, jobs, chunksize=64), len(jobs))
         for (name, family, _, _, macs), got in zip(jobs, results, strict=True):

@@ -84,21 +84,23 @@ def _print(
 ) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     names = graph.input_names or tuple(str(k) for k in range(len(graph.inputs)))
     inputs = ", ".join(f"{n} {'x'.join(map(str, t.shape))}" for n, t in zip(names, graph.inputs, strict=True))
-    console.print(f"[bold]{graph.name}[/bold]   {len(graph)} nodes, input {inputs}")
+    console.print(Text(graph.name, style="bold"), f"  {len(graph)} nodes, input {inputs}", markup=False, soft_wrap=True)
     console.print(
         f"{_count(total.macs)}MACs ({_count(total.flops)}FLOPs), {_count(total.parameters)}parameters "
-        f"({_count(total.weight_bytes)}B), {_count(total.activation_bytes)}B of activations read and written\n"
+        f"({_count(total.weight_bytes)}B), {_count(total.activation_bytes)}B of activations read and written\n",
+        soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     for name in ("operator", "count", "MACs", "share", "parameters", "activations"):
         table.add_column(name, justify="left" if name == "operator" else "right")
     for op, cost in sorted(by_operator.items(), key=lambda item: (-sum(c.macs for c in item[1]), item[0])):
         s = _summed(cost)
-        share = f"{s['macs'] / total.macs:.1%}" if total.macs else ""
+        share = f"{100 * s['macs'] / total.macs:.1f} %" if total.macs else ""
         row = [_count(s["macs"]), share, _count(s["parameters"]), _count(s["activation_bytes"]) + "B"]
         table.add_row(op, str(s["count"]), *row)
     console.print(table)
@@ -107,7 +109,7 @@ def _print(
         for name in ("node", "operator", "output", "MACs", "share"):
             nodes.add_column(name, justify="right" if name in ("MACs", "share") else "left", overflow="ellipsis")
         for i in heaviest:
-            share = f"{costs[i].macs / total.macs:.1%}" if total.macs else ""
+            share = f"{100 * costs[i].macs / total.macs:.1f} %" if total.macs else ""
             node = graph.nodes[i]
             nodes.add_row(node.name, node.op, "x".join(map(str, node.output_shape)), _count(costs[i].macs), share)
         console.print()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ def measure(
     settings = session.Settings(runtime, processor, threads, hardware, timeout_s=timeout, plan=Plan(budget_s=budget))
     if device is not None:
         settings, batch_size = _from_id(device, settings, batch_size)
+    check_threads(settings.threads)
     if pin is not None:
         from dataclasses import replace
 
@@ -73,6 +75,15 @@ def measure(
                 _print(outcomes)
     if any(outcome.source == "failed" for outcome in outcomes):
         raise typer.Exit(2)
+
+
+def check_threads(threads: int) -> None:
+    """Raises ConfigError for more threads than cores: they would wait for each other, and nothing would be measured."""
+    from narformer.errors import ConfigError
+
+    cores = os.cpu_count() or threads
+    if threads > cores:
+        raise ConfigError(f"{threads} threads: this machine has {cores} cores")
 
 
 def _from_id(text: str, settings: Settings, batch_size: int | None) -> tuple[Settings, int | None]:
@@ -106,6 +117,8 @@ def _networks(models: list[Path], batch_size: int | None) -> list[Network]:
         networks.setdefault((path, batch), Network(str(path), path, batch))
 
     for model in models:
+        if not model.exists():
+            raise DataError(f"{model}: no such file")
         if not model.is_dir():
             add(model, batch_size)
         elif any((model / name).is_file() for name in ("gt.txt", "gt_stage.txt")):

@@ -33,7 +33,7 @@ def predict(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON array, an object per model and device."),
     max_ms: float | None = typer.Option(
-        None, "--max-ms", help="Exit with code 3 if an estimate is above this many ms."
+        None, "--max-ms", min=0, help="Exit with code 3 if an estimate is above this many ms."
     ),
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
     store: str | None = typer.Option(
@@ -130,11 +130,11 @@ def _print_table(path: str, estimates: Sequence[Estimate], max_ms: float | None)
 
 
 def _verdict(estimate: Estimate, max_ms: float) -> str:
-    if estimate.latency_ms > max_ms:
+    if not estimate.latency_ms <= max_ms:
         return "[red]exceeded[/red]"
     return "[green]within[/green]" if estimate.high_ms <= max_ms else "[yellow]within, not surely[/yellow]"
 
 
 def _ms(value: float) -> str:
     """Three significant digits, without an exponent."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

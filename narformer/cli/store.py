@@ -89,8 +89,10 @@ def devices(location: str | None = LOCATION, as_json: bool = JSON) -> None:
     if as_json:
         print(json.dumps([device.to_dict() for device in found], indent=2))
         return
-    rows = [(d.id, f"{d.networks}", f"{d.measured}", f"{d.failed}", d.description) for d in found]
-    _print_table(("device", "networks", "measurements", "failed", "what it is"), rows, right=(1, 2, 3))
+    for d in found:
+        failed = f", {d.failed} failed" if d.failed else ""
+        about = f"; {d.description}" if d.description else ""
+        print(f"{d.id}\n  {d.networks} networks, {d.measured} measurements{failed}{about}")
 
 
 @app.command("import")
@@ -162,26 +164,27 @@ def export_from(
 
 
 def _print_measurements(rows: list[Measurement]) -> None:
-    def cells(row: Measurement) -> tuple[str, ...]:
-        spread = "" if row.spread_ms is None else f" ± {row.spread_ms:.3f}"
-        latency = row.failure if row.latency_ms is None else f"{row.latency_ms:.3f}{spread} ms"
-        return (row.graph[:12], row.model, row.device, latency, row.measured_at[:10])
-
-    _print_table(("network", "model", "device", "latency", "on"), [cells(row) for row in rows])
-
-
-def _print_table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
-    """A table whose cells are never cut short: ids are there to be copied."""
+    """A table a device; names give way where the terminal is narrow, ids and latencies do not."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for index, title in enumerate(titles):
-        table.add_column(title, justify="right" if index in right else "left", overflow="fold")
+    console = Console(highlight=False)
+    by_device: dict[str, list[Measurement]] = {}
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+        by_device.setdefault(row.device, []).append(row)
+    for device, shown in by_device.items():
+        console.print(Text(device, style="bold"), soft_wrap=True)
+        table = Table(box=None, pad_edge=False, padding=(0, 1))
+        table.add_column("network", no_wrap=True)
+        table.add_column("model", no_wrap=True, max_width=max(16, console.width - 52))
+        table.add_column("latency")
+        table.add_column("on", no_wrap=True)
+        for m in shown:
+            spread = "" if m.spread_ms is None else f" ± {m.spread_ms:.3f}"
+            latency = m.failure if m.latency_ms is None else f"{m.latency_ms:.3f}{spread} ms"
+            table.add_row(m.graph[:12], Text(m.model), Text(latency), m.measured_at[:10])
+        console.print(table)
 
 
 def _print_reasons(reasons: Iterable[str]) -> None:

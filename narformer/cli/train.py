@@ -38,7 +38,8 @@ def train(
     directory = out or Path("runs") / config.stem
     directory.mkdir(parents=True, exist_ok=True)
     saved = directory / "config.yaml"
-    if saved.exists() and load_config(saved) != settings:
+    # A run that stopped before its first epoch, over a misspelt name perhaps, may be given again with other settings.
+    if saved.exists() and (directory / "last.pt").exists() and load_config(saved) != settings:
         raise ConfigError(f"{directory} holds a run with other settings; choose another --out, or remove it")
     save_config(settings, saved)
     card = run(settings, name or config.stem, directory, cache, data, _show(settings.epochs))

@@ -144,6 +144,7 @@ def test_training_needs_a_configuration_it_can_read(run: Run, tmp_path: Path) ->
     out = tmp_path / "run"
     out.mkdir()
     (out / "config.yaml").write_text("epochs: 2\n")
+    (out / "last.pt").touch()
     result = run("train", tmp_path / "c.yaml", "--out", out)
     assert result.code == 2
     assert "holds a run with other settings" in result.err
