@@ -5,9 +5,11 @@ The road: file → message without weights → names resolved, dead nodes droppe
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,13 +68,26 @@ def read_onnx(
     """
     label = name or (str(source) if isinstance(source, str | Path) else "model")
     try:
-        return _read(source, label, name is not None, batch_size, input_shapes or {}, input_values or {})
+        with _uncollected():
+            return _read(source, label, name is not None, batch_size, input_shapes or {}, input_values or {})
     except ModelError as error:
         told = str(error)
         if told.isprintable():
             raise
         # Names in a file may hold anything; a message is one line.
         raise type(error)("".join(c if c.isprintable() else "?" for c in told)) from error
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for cyclic garbage meanwhile: reading makes objects by the thousand, and none is in a cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _read(

@@ -87,6 +87,21 @@ def fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int, int, in
         position += size
 
 
+def strings(data: bytes, tag: int, position: int) -> tuple[list[str], int]:
+    """The texts of one field, from where it would begin, and where they end; `data` goes on behind them.
+
+    tag: number and wire type of a field below 16. Raises UnicodeDecodeError for what is no text.
+    """
+    found = []
+    while data[position] == tag:
+        size, position = data[position + 1], position + 2
+        if size > 0x7F:
+            size, position = _read_varint(data, position - 1, len(data))
+        found.append(data[position : position + size].decode())
+        position += size
+    return found, position
+
+
 def _read_varint(data: Buffer, position: int, end: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):

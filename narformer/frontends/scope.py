@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import onnx
 
 from narformer.errors import ModelError
-from narformer.graph import Operand, Tensor
+from narformer.frontends.call import UnknownShape, attributes_of
+from narformer.frontends.protobuf import LENGTH, strings
+from narformer.graph import Attribute, Operand, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +46,58 @@ class Scope:
 
 
 class Step(NamedTuple):
-    """A node and what is asked of it again and again. domain: "" for ONNX's own."""
+    """A node and what is asked of it again and again.
+
+    domain: "" for ONNX's own. attributes: None where they are malformed; one object for nodes that have the same.
+    """
 
     node: onnx.NodeProto
     op: str
     domain: str
+    attributes: Mapping[str, Attribute] | None
     name: str
-    reads: Sequence[str]
-    writes: Sequence[str]
+    reads: list[str]
+    writes: list[str]
+
+
+# Tags of NodeProto's first fields, all of them texts: number and wire type.
+_INPUT, _OUTPUT, _NAME = (number << 3 | LENGTH for number in (1, 2, 3))
 
 
 def steps_of(nodes: Sequence[onnx.NodeProto], label: str) -> list[Step]:
-    """The nodes as Steps. Raises ModelError for names that are no text: protobuf gives bytes for what is not UTF-8."""
-    steps = []
+    """The nodes as Steps. Raises ModelError for names that are no text."""
+    steps: list[Step] = []
     for node in nodes[:]:  # a slice of a protobuf field is a list, made several times faster than by iteration
-        op, domain, name, writes = node.op_type, node.domain, node.name, node.output[:]
-        if not type(op) is type(domain) is type(name) is str or {*map(type, writes)} - {str}:
-            raise ModelError(f"{label}: node {name!r} ({op!r}) has a name that is no text")
-        steps.append(Step(node, op, "" if domain == "ai.onnx" else domain, name, node.input[:], writes))
+        # As bytes a node has its fields in the order of their numbers, and is taken apart in half the time that asking
+        # protobuf for each takes: what follows the names, operator and attributes, is the same for many nodes.
+        data = node.SerializeToString() + b"\0"
+        try:
+            reads, place = strings(data, _INPUT, 0)
+            writes, place = strings(data, _OUTPUT, place)
+            names, place = strings(data, _NAME, place)
+            rest = data[place:-1]
+            op, domain, attributes = _kind(rest) if len(rest) <= _REMEMBERED else _kind.__wrapped__(rest)
+        except UnicodeError:
+            raise ModelError(f"{label}: node {node.name!r} ({node.op_type!r}) has a name that is no text") from None
+        steps.append(Step(node, op, domain, attributes, names[0] if names else "", reads, writes))
     return steps
+
+
+_REMEMBERED = 512  # bytes: more than that is a tensor, a body or a comment
+
+
+@functools.lru_cache(maxsize=4096)
+def _kind(rest: bytes) -> tuple[str, str, Mapping[str, Attribute] | None]:
+    """Operator, domain and attributes of a node from its bytes without names; files repeat them, and each other's.
+
+    Raises UnicodeError where operator or domain are no text.
+    """
+    node = onnx.NodeProto.FromString(rest)
+    op, domain = node.op_type, node.domain
+    if type(op) is not str or type(domain) is not str:  # protobuf gives bytes for what is not UTF-8
+        raise UnicodeError(op)
+    try:
+        attributes = attributes_of(node)
+    except UnknownShape:
+        return op, domain, None
+    return op, "" if domain == "ai.onnx" else domain, attributes

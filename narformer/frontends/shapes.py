@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -106,16 +107,18 @@ def is_sequence(kind: onnx.TypeProto) -> bool:
 def stated_shapes(graph: onnx.GraphProto) -> dict[str, Tensor]:
     """Values whose whole shape the file states."""
     stated: dict[str, Tensor] = {}
-    seen: dict[bytes, Tensor | None] = {}  # most values share their type with others
     for infos in (graph.value_info, graph.output):
         for info in infos[:]:
-            key = info.type.SerializeToString()
-            if key not in seen:
-                seen[key] = _stated(info.type)
-            tensor = seen[key]
+            tensor = _held_in(info.type.SerializeToString())
             if tensor is not None:
                 stated[info.name] = tensor
     return stated
+
+
+@functools.lru_cache(maxsize=4096)
+def _held_in(kind: bytes) -> Tensor | None:
+    """The tensor of a type, from its bytes: most values share their type with others, in this file and the next."""
+    return _stated(onnx.TypeProto.FromString(kind))
 
 
 def _stated(kind: onnx.TypeProto) -> Tensor | None:

@@ -46,7 +46,7 @@ class Walk:
     stated: Mapping[str, Tensor]
     batch: Rebatched | None = None
     nodes: list[Node] = field(default_factory=list)
-    _tensors: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    _constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
     _held: dict[str, Value | None] = field(default_factory=dict)
     computed: dict[tuple[int, int], Value] = field(default_factory=dict)
     _seen: dict[tuple[Shape, int], Tensor] = field(default_factory=dict)
@@ -59,17 +59,12 @@ class Walk:
         """A constant of the file, under the name by which nodes share it."""
         if not isinstance(name, str):  # protobuf gives bytes for what is not UTF-8
             raise ModelError(f"{self.label}: the constant {name!r} has a name that is no text")
-        self._tensors[name] = tensor
-        return Operand(self._tensor(tuple(tensor.dims[:]), tensor.data_type, name), None, 0, name)
-
-    def _tensor(self, shape: Shape, kind: int, value: str) -> Tensor:
-        """A Tensor, checked once for all values of its shape and type."""
-        key = (shape, kind)
-        tensor = self._seen.get(key)
-        if tensor is None:
-            tensor = checked(Tensor(shape, DTYPES.get(kind, "float32")), value, self.label)
-            self._seen[key] = tensor
-        return tensor
+        self._constants[name] = tensor
+        key = (tuple(tensor.dims[:]), tensor.data_type)
+        seen = self._seen.get(key)  # checked once for all constants of this shape and type
+        if seen is None:
+            seen = self._seen[key] = checked(Tensor(key[0], DTYPES.get(key[1], "float32")), name, self.label)
+        return Operand(seen, None, 0, name)
 
     def constant(self, value: Value, name: str) -> Operand:
         """A constant whose value is known."""
@@ -85,7 +80,7 @@ class Walk:
             return self.computed.get((item.source, item.output))
         name = item.name
         if name not in self._held:
-            tensor = self._tensors.get(name)
+            tensor = self._constants.get(name)
             self._held[name] = None if tensor is None else contents(tensor, LARGEST)
         return self._held[name]
 
@@ -108,7 +103,7 @@ class Walk:
         """Walk nodes that are in topological order; their outputs become names of the scope."""
         names = scope.names
         for step in steps:
-            node, op, domain, _, reads, _ = step
+            node, op, domain, _, _, reads, _ = step
             handler = HANDLERS.get(op) if domain == "" else None
             if prefix:
                 self.spend(1, node)
@@ -149,18 +144,16 @@ class Walk:
             ) from None
 
     def _append(self, step: Step, items: list[Operand | None], scope: Scope, prefix: str) -> None:
-        node, op, domain, given, _, writes = step
+        node, op, domain, attributes, given, _, writes = step
         names = scope.names
-        try:
-            attributes = attributes_of(node)
-        except UnknownShape as error:
-            raise ModelError(f"{self.label}: node {_name(node)!r} ({op}): {error}") from None
+        if attributes is None:
+            attributes = self._attributes(node)
         call = None
         tensors: Sequence[Tensor] | None = None if prefix else self._believed(writes)
         if tensors is None:
-            # Networks repeat their blocks: the same operator on the same tensors gives what it gave before.
-            read = [None if item is None else item.tensor for item in items]
-            key = (op, domain, len(writes), *read, *attributes.items())
+            # Networks repeat their blocks: the same operator on the same tensors gives what it gave before. (One object
+            # stands for an operator and its attributes, and lives as long as the steps do.)
+            key = (id(attributes), len(writes), *[None if item is None else item.tensor for item in items])
             tensors = self._remembered.get(key)
             if tensors is None:
                 call = self._call(node, items, attributes)
@@ -194,6 +187,13 @@ class Walk:
                 values = computed(call or self._call(node, items, attributes), tensors)
                 for port, value in enumerate(values or ()):
                     self.computed[index, port] = value
+
+    def _attributes(self, node: onnx.NodeProto) -> dict[str, Attribute]:
+        """Attributes of a node. Raises ModelError where they are malformed."""
+        try:
+            return attributes_of(node)
+        except UnknownShape as error:
+            raise ModelError(f"{self.label}: node {_name(node)!r} ({node.op_type}): {error}") from None
 
     def emit(
         self, node: onnx.NodeProto, items: Sequence[Item], outputs: Sequence[Tensor], prefix: str
