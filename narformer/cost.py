@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from narformer.errors import ModelError
 from narformer.graph import Graph, Node, Operand, Tensor
@@ -38,8 +38,7 @@ _QUANTISED: Mapping[str, tuple[int, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """macs; parameters (elements of weights); bytes read as activations, written as outputs, and read as weights."""
 
     macs: int = 0

@@ -75,10 +75,8 @@ def fused(raw: RawNodes) -> RawNodes:
     kind = _KIND_OF_GROUP[raw.work[:, 0].astype(np.int64)]
     window, groups = raw.attributes[:, 0], raw.attributes[:, 4]
     one = raw.shapes[:, 2:].prod(axis=1) <= 1
-    is_conv = raw.operation == CODE["Conv"]
-    kind[is_conv] = np.select([groups > 1, window > 1, ~one], [_DEPTHWISE, _CONVOLUTION, _POINTWISE], _CONNECTED)[
-        is_conv
-    ]
+    plain = np.where(window > 1, _CONVOLUTION, np.where(one, _CONNECTED, _POINTWISE))
+    kind = np.where(raw.operation == CODE["Conv"], np.where(groups > 1, _DEPTHWISE, plain), kind)
     kind[raw.operation == CODE["Clip"]] = _CLIP
     kind[raw.operation == CODE["BatchNormalization"]] = _NORMALIZATION
     kinds = kind.tolist()
