@@ -1,30 +1,27 @@
 """From the bytes of a file to tokens, against a straightforward loop over onnx's shape inference and dictionaries.
 
-python benchmarks/frontend.py [--rounds 9] [--plot FILE.svg] [--json]
+    python benchmarks/frontend.py [--json]
 
-Both run in this process, in turns, on one thread; times are processor time, medians. The rival infers the shapes of the
+Tokens are those of the default predictor. Times are processor time. The rival infers the shapes of the
 whole model, keeps them in a dictionary, and writes a row of features for each node: what one writes first.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
 import math
-import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx.shape_inference
 from onnx import TensorProto, helper
+from table import Row, compare, main
 
 from narformer.families.registry import FAMILIES, build
 from narformer.frontends.onnx import read_onnx
-from narformer.tokens.physical import tokenize
+from narformer.tokens.kernels import tokenize
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -96,66 +93,26 @@ def deep(nodes: int) -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
-def interleaved(functions: list[Callable[[bytes], object]], data: bytes, rounds: int) -> list[float]:
-    """Median milliseconds of processor time of each, in turns."""
-    times: list[list[float]] = [[] for _ in functions]
-    for function in functions:
-        function(data)
-    for _ in range(rounds):
-        for function, spent in zip(functions, times, strict=True):
-            started = time.process_time()
-            function(data)
-            spent.append(1000 * (time.process_time() - started))
-    return [statistics.median(spent) for spent in times]
-
-
-def plot(path: str, sizes: list[int], milliseconds: list[float]) -> None:
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(5, 3.2))
-    axes.loglog(sizes, milliseconds, "o-")
-    axes.loglog(sizes, [milliseconds[-1] * s / sizes[-1] for s in sizes], ":", color="grey", label="linear")
-    axes.set(xlabel="nodes", ylabel="ms, bytes to tokens")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--plot", metavar="FILE.svg", help="nodes against milliseconds")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def rows() -> list[Row]:
     networks = {
-        "ResNet-18, weightless": (EXAMPLES / "resnet18.onnx").read_bytes(),
-        "ResNet-50, 102 MB": resnet50(),
-        "2,000 nodes": deep(2_000),
-        "10,000 nodes": deep(10_000),
+        "ResNet-18, weightless": ((EXAMPLES / "resnet18.onnx").read_bytes(), 20),
+        "ResNet-50, 102 MB": (resnet50(), 1),
+        "2,000 nodes": (deep(2_000), 1),
+        "10,000 nodes": (deep(10_000), 1),
     }
-    rows = []
-    for name, data in networks.items():
-        rounds = options.rounds * 10 if len(data) < 100_000 else options.rounds
-        mine, other = interleaved([ours, rival], data, rounds)
-        rows.append(
-            {"network": name, "ms": round(mine, 3), "rival_ms": round(other, 3), "ratio": round(other / mine, 2)}
+    return [
+        compare(
+            f"bytes to tokens: {name}",
+            "onnx.shape_inference and a loop",
+            functools.partial(ours, data),
+            functools.partial(rival, data),
+            rounds=9,
+            repeats=repeats,
+            clock=time.process_time,
         )
-    sizes = [500, 1_000, 2_000, 5_000, 10_000]
-    growth = [interleaved([ours], deep(size), options.rounds)[0] for size in sizes]
-    if options.plot:
-        plot(options.plot, sizes, growth)
-    if options.json:
-        print(json.dumps({"networks": rows, "growth": dict(zip(sizes, growth, strict=True))}, indent=1))
-        return
-    print(f"{'bytes to tokens':24s} {'ours, ms':>10s} {'rival, ms':>10s} {'ratio':>7s}")
-    for row in rows:
-        print(f"{row['network']:24s} {row['ms']:10.2f} {row['rival_ms']:10.2f} {row['ratio']:7.2f}")
-    for size, milliseconds in zip(sizes, growth, strict=True):
-        print(f"{size:6d} nodes: {1000 * milliseconds / size:6.2f} µs a node")
+        for name, (data, repeats) in networks.items()
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, rows)
