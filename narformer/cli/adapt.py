@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from narformer.cli.progress import track
+
 if TYPE_CHECKING:
     from narformer.adapted import AdaptedDevice
     from narformer.graph import Graph
@@ -248,17 +250,7 @@ def _one_of(devices: Sequence[str], wanted: str | None, where: str) -> str:
 
 
 def _track(what: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
-    """A progress bar on a terminal; nothing otherwise."""
-
-    def track(items: Sequence[Item]) -> Iterable[Item]:
-        if not sys.stderr.isatty():
-            return items
-        from rich.console import Console
-        from rich.progress import track as bar
-
-        return bar(items, what, console=Console(stderr=True), transient=True)
-
-    return track
+    return lambda items: track(items, what, len(items))
 
 
 @contextmanager

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
+from narformer.cli.progress import bar, busy
 from narformer.errors import ConfigError, DataError, NarformerError
 
 SPACES = "nasbench101 or nasbench201"
-
-
-@contextmanager
-def _bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, to be called with done and all; nothing where that is not a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _done, _all: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(text)
-        yield lambda done, all_: progress.update(task, completed=done, total=all_)
 
 
 def predict_cell(
@@ -110,7 +95,7 @@ def rank(
         raise ConfigError(f"unknown objective {objective!r}; known is accuracy")
     if device is None and (max_ms is not None or plot is not None):
         raise ConfigError("--max-ms and --plot are about latency: give --device too")
-    with _bar(f"scoring {space}") as show:
+    with bar(f"scoring {space}") as show:
         ranking = rank_space(_space(space), device, candidates, show)
     chosen = ranking.best(top, max_ms)
     front = ranking.pareto() if device else []
@@ -147,7 +132,8 @@ def fit_cells(
 
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: must end in .npz")
-    predictor = fit_cell_predictor(load_cells(_space(space), data, file), train)
+    with busy(f"fitting {space}"):
+        predictor = fit_cell_predictor(load_cells(_space(space), data, file), train)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         predictor.save(out)
@@ -172,7 +158,7 @@ def search(
     from narformer.evaluation.search import compare_searches, plot_searches
 
     dataset = load_cells(_space(space), data)
-    with _bar(f"searching {space}") as show:
+    with bar(f"searching {space}") as show:
         result = compare_searches(dataset, seeds, queries, show)
     out.mkdir(parents=True, exist_ok=True)
     directory = out / "search"

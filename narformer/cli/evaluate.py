@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from narformer.cli.progress import busy
 from narformer.errors import ConfigError, MissingExtraError
 
 EPOCHS = {"full": 24, "quick": 15}
@@ -69,20 +70,23 @@ def evaluate(
         chosen = protocol(name)
         dataset = chosen.load(form, data, nnlqp, device)
         if predictor is not None:
-            print(save_result(evaluate_predictor(chosen, dataset, predictor, out), out))
+            with busy(f"{name}: predicting {len(dataset.rows('test')):,} networks"):
+                result = evaluate_predictor(chosen, dataset, predictor, out)
+            print(save_result(result, out))
             continue
         for each in wanted:
-            result = run_protocol(
-                chosen,
-                dataset,
-                each,
-                form=form,
-                seeds=tuple(range(seeds)),
-                epochs=epochs or EPOCHS[form],
-                cache=cache,
-                runs=runs,
-                show=lambda line: print(line, file=sys.stderr, flush=True),
-            )
+            with busy(f"{name} ({form}), {each}"):
+                result = run_protocol(
+                    chosen,
+                    dataset,
+                    each,
+                    form=form,
+                    seeds=tuple(range(seeds)),
+                    epochs=epochs or EPOCHS[form],
+                    cache=cache,
+                    runs=runs,
+                    show=_line,
+                )
             print(save_result(result, out))
 
 
@@ -102,16 +106,17 @@ def _cells(
     protocol = CELL_PROTOCOLS[name]
     dataset = protocol.load(data)
     for each in [*FITTED, *TRAINED] if models == ["all"] else models:
-        result = run_cell_protocol(
-            protocol,
-            dataset,
-            each,
-            seeds=tuple(range(seeds)),
-            epochs=epochs,
-            runs=runs,
-            sizes=tuple(sizes),
-            show=lambda line: print(line, file=sys.stderr, flush=True),
-        )
+        with busy(f"{name}, {each}"):
+            result = run_cell_protocol(
+                protocol,
+                dataset,
+                each,
+                seeds=tuple(range(seeds)),
+                epochs=epochs,
+                runs=runs,
+                sizes=tuple(sizes),
+                show=_line,
+            )
         print(save_cell_result(result, out))
 
 
@@ -119,15 +124,18 @@ def _adaptation(name: str, models: list[str], form: str, draws: int, data: Path 
     from narformer.evaluation.adaptation import LEAVE_ONE_DEVICE_OUT, MODELS, SPACES, run_devices, run_space
     from narformer.evaluation.report import save_adaptation
 
-    def show(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     wanted = [m for m in MODELS if name in SPACES or m != "trees_and_ridge"] if models == ["all"] else models
     for model in wanted:
-        if name in SPACES:
-            result = run_space(SPACES[name], model, draws=draws, root=data, show=show)
-        else:
-            result = run_devices(
-                LEAVE_ONE_DEVICE_OUT[name], model, form=form, draws=draws, root=data, cache=cache, show=show
-            )
+        with busy(f"{name}, {model}"):
+            if name in SPACES:
+                result = run_space(SPACES[name], model, draws=draws, root=data, show=_line)
+            else:
+                result = run_devices(
+                    LEAVE_ONE_DEVICE_OUT[name], model, form=form, draws=draws, root=data, cache=cache, show=_line
+                )
         print(save_adaptation(result, out))
+
+
+def _line(text: str) -> None:
+    """What is finished, on standard error; above the progress where there is one."""
+    print(text, file=sys.stderr, flush=True)

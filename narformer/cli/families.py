@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import typer
+
+from narformer.cli.progress import track
 
 app = typer.Typer(no_args_is_help=True, help="Network families: list, sample new variants, check rebuilt ones.")
 
@@ -62,7 +63,7 @@ def check(table: Path = typer.Argument(..., help="CSV with id, family, version, 
     from concurrent.futures import ProcessPoolExecutor  # slow to import, and every command imports this file
 
     with ProcessPoolExecutor() as pool:
-        results = _progress(pool.map(_rebuilt_macs, jobs, chunksize=64), len(jobs))
+        results = track(pool.map(_rebuilt_macs, jobs, chunksize=64), "rebuilding", len(jobs))
         for (name, family, _, _, macs), got in zip(jobs, results, strict=True):
             total[family] += 1
             if got != macs:
@@ -84,12 +85,3 @@ def _rebuilt_macs(job: tuple[str, str, str, str, int]) -> int:
 
     _, family, version, config, _ = job
     return graph_cost(read_onnx(build(family, config, version))).macs
-
-
-def _progress(results: Iterator[int], total: int) -> Iterator[int]:
-    if not sys.stderr.isatty():
-        return results
-    from rich.console import Console
-    from rich.progress import track
-
-    return iter(track(results, "rebuilding", total=total, console=Console(stderr=True), transient=True))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # More results than this are a number of lines that nobody reads.
 TABLE_ROWS = 40
+NAME_WIDTH = 24  # of a network beside the bar: configurations are long
 
 
 def measure(
@@ -150,7 +151,7 @@ def _progress(total: int) -> Iterator[Callable[[Outcome], None]]:
         def advance(outcome: Outcome) -> None:
             latency = outcome.measurement.latency_ms
             told = "failed" if latency is None else f"{latency:.2f} ms"
-            bar.update(task, advance=1, description=f"{Path(outcome.name).name}: {told}")
+            bar.update(task, advance=1, description=f"{Path(outcome.name).name[:NAME_WIDTH]}: {told}")
 
         yield advance
 

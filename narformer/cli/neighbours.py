@@ -21,6 +21,7 @@ def neighbours(
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
 ) -> None:
     """Find the nearest known networks with their measured latencies."""
+    from narformer.cli.progress import bar
     from narformer.datasets.registry import load_dataset
     from narformer.evaluation.neighbours import embeddings, nearest
     from narformer.frontends.onnx import read_onnx
@@ -28,7 +29,8 @@ def neighbours(
 
     graphs = [read_onnx(path) for path in models]
     known = load_dataset(dataset, data)
-    vectors = embeddings(known, predictor, cache)
+    with bar(f"embedding the networks of {known.name}, once") as show:
+        vectors = embeddings(known, predictor, cache, show)
     found = [nearest(vector, vectors, known, count) for vector in default_predictor(predictor).embed(graphs)]
     if as_json:
         rows = [

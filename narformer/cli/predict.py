@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ import typer
 from narformer.errors import ConfigError
 
 if TYPE_CHECKING:
-    from narformer.cli.many import Answer
     from narformer.predictor import Estimate
 
 EXIT_LIMIT = 3
@@ -48,6 +47,7 @@ def predict(
     """
     from narformer.cli.inputs import parse_input_shapes
     from narformer.cli.many import Question, answers, cores
+    from narformer.cli.progress import track
     from narformer.measurement.answers import existing_store
     from narformer.predictor import default_predictor
 
@@ -63,7 +63,9 @@ def predict(
     failed = exceeded = False
     shown = 0
     with closing(answers(models, question, jobs or cores())) as each:
-        for answer in _progress(each, len(models)):
+        # Where the answers scroll by on a terminal, they are the progress.
+        bar_from = len(models) + 1 if sys.stdout.isatty() else MANY
+        for answer in track(each, "predicting", len(models), least=bar_from):
             for error in answer.errors:
                 failed = True
                 print(f"narformer: {error}", file=sys.stderr)
@@ -84,18 +86,6 @@ def predict(
 
 def _object(estimate: Estimate, path: str) -> str:
     return textwrap.indent(json.dumps({**estimate.to_dict(), "model": path}, indent=2), "  ")
-
-
-def _progress(answers: Iterator[Answer], total: int) -> Iterator[Answer]:
-    """A progress bar over many files, on a terminal; none where the answers themselves scroll by on it."""
-    if total < MANY or not sys.stderr.isatty() or sys.stdout.isatty():
-        yield from answers
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        yield from bar.track(answers, total, description="predicting")
 
 
 def _print_table(path: str, estimates: Sequence[Estimate], max_ms: float | None) -> None:

@@ -6,16 +6,15 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.progress import track
 from narformer.errors import DataError, NarformerError
 
 if TYPE_CHECKING:
     from narformer.measurement.measurement import Measurement
-
-Item = TypeVar("Item")
 
 app = typer.Typer(no_args_is_help=True, help="The store of measurements: list, show, devices, import, export.")
 
@@ -115,7 +114,7 @@ def import_into(
         for source in sources:
             try:
                 total, items = entries(source, store)
-                result = add(store, _progress(items, total, "importing"))
+                result = add(store, track(items, "importing", total, least=50))
             except NarformerError as error:
                 print(f"narformer: {error}", file=sys.stderr)
                 results.append({"source": source, "added": 0, "present": 0, "skipped": [str(error)]})
@@ -155,7 +154,7 @@ def export_from(
             print(f"{len(rows)} measurements in {out}")
             return
         networks = len({row.graph for row in rows if row.latency_ms is not None})
-        steps = list(_progress(export_nnlqp(rows, store, out), networks, "exporting"))
+        steps = list(track(export_nnlqp(rows, store, out), "exporting", networks, least=50))
     reasons = [reason for reason in steps if reason is not None]
     _print_reasons(reasons)
     print(f"{len(steps) - len(reasons)} networks below {out / 'onnx'}, listed in {out / 'gt.txt'}")
@@ -193,13 +192,3 @@ def _print_reasons(reasons: Iterable[str]) -> None:
         print(f"narformer: {reason}", file=sys.stderr)
     if len(every) > REASONS:
         print(f"narformer: {len(every) - REASONS} more were left out", file=sys.stderr)
-
-
-def _progress(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
-    """A progress bar over many items, on a terminal; nothing otherwise."""
-    if total < 50 or not sys.stderr.isatty():
-        return items
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, what, total=total, console=Console(stderr=True), transient=True)

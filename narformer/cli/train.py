@@ -71,9 +71,9 @@ def _show(epochs: int) -> Any:
         transient=True,
     )
     task = bar.add_task("training", total=None)
-    bar.start()
 
     def show(p: Any) -> None:
+        bar.start()  # not before: the token cache has a bar of its own
         text = f"epoch {p.epoch + 1}/{epochs}  loss {p.loss:.4f}"
         bar.update(task, total=epochs * p.batches, completed=p.epoch * p.batches + p.batch, description=text)
         if p.validation_mape is not None:

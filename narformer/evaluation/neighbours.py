@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ class Neighbour:
     measured_ms: dict[str, float]
 
 
-def embeddings(dataset: Dataset, predictor: str | None, cache: Path) -> Vectors:
+def embeddings(
+    dataset: Dataset, predictor: str | None, cache: Path, show: Callable[[int, int], None] = lambda _done, _all: None
+) -> Vectors:
     """The vector of every row, (rows, width), computed once by all cores and kept below `cache`."""
     key = hashlib.sha256(repr((predictor, Predictor.load(predictor).card.to_json(), dataset.sources)).encode())
     path = cache / "embeddings" / f"{dataset.name}-{key.hexdigest()[:16]}.npy"
@@ -36,7 +39,11 @@ def embeddings(dataset: Dataset, predictor: str | None, cache: Path) -> Vectors:
         return np.asarray(np.load(path))
     parts = [dataset.sources[start : start + 64] for start in range(0, len(dataset), 64)]
     with ProcessPoolExecutor(os.cpu_count(), initializer=_load, initargs=(predictor,)) as pool:
-        vectors = np.concatenate(list(pool.map(_embed, parts))).astype(np.float32)
+        found = []
+        for vectors_of_part in pool.map(_embed, parts):
+            found.append(vectors_of_part)
+            show(len(found), len(parts))
+    vectors = np.concatenate(found).astype(np.float32)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
