@@ -190,6 +190,8 @@ class Predictor:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # Sizes differ from network to network: a plan of memory for the last one's would double the peak, for nothing.
+        options.enable_mem_pattern = False
         try:
             session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises classes of its own for each way to be broken
