@@ -6,6 +6,7 @@ message passing learn. The sum extrapolates with depth, the roofline with width,
 
 A kind's prices start from its class's, those from the device's own, and differing costs (`penalty`): so few networks
 that hold a kind cannot give it a price that no other would bear out, and a kind never seen has the price of its class.
+Kernels that read a number of channels that vectors do not divide run on other code: a factor by kind and device.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _START = (-17.3, -15.4, -15.4, -4.6)
 _MOVED = 1
 # What it costs, in mean |ln| error, that a price differs by a factor e: bytes vary least between kinds, calls most.
 _PENALTIES = (1e-3, 2e-3, 1e-3, 7e-4)
+_ODD_PENALTY = 1e-3
 _STEP = 20.0  # prices are learned so many times faster than weights
 _BOUND = 3.0  # of the correction, in ln
 _CORRECTION_PENALTY = 0.1  # so that the roofline explains what it can, and stands where a network is unlike any seen
@@ -32,8 +34,9 @@ _CORRECTION_PENALTY = 0.1  # so that the roofline explains what it can, and stan
 class TallyConfig:
     """Sizes of the model, and of its tokens: `numbers` columns, then one a kind, then others (tokens/kernels.py).
 
-    class_of: the class of each kind. unmoved: kinds that have calls alone. streamed: the kind whose weights serve one
-    position each. kind_dropout: how often training hides a kernel's kind from the correction.
+    The last number says whether a kernel reads an odd number of channels. class_of: the class of each kind. unmoved:
+    kinds that have calls alone. streamed: the kind whose weights serve one position each. kind_dropout: how often
+    training hides a kernel's kind from the correction.
     """
 
     token_width: int = 47
@@ -84,6 +87,7 @@ class Roofline(nn.Module):
         self.device = nn.Parameter(torch.tensor(_START)[:, None, None].repeat(1, 1, outputs) / _STEP)
         self.by_class = nn.Parameter(torch.zeros(terms, max(config.class_of) + 1, outputs))
         self.by_kind = nn.Parameter(torch.zeros(terms, kinds, outputs))
+        self.by_oddity = nn.Parameter(torch.zeros(kinds, outputs))
 
     def prices(self) -> Tensor:
         """Milliseconds a unit of work, (terms, kinds, outputs)."""
@@ -92,19 +96,28 @@ class Roofline(nn.Module):
 
     def penalty(self) -> Tensor:
         """What differing prices cost: nearly the sum of |ln|, but free for the call of inputs, a network's constant."""
-        total = self.device.new_zeros(())
+        total = _ODD_PENALTY * _size(self.by_oddity).sum(dim=0).mean()
         for each in (self.by_class, self.by_kind):
-            size = torch.sqrt((_STEP * each[:, 1:]).square() + 0.01) - 0.1
+            size = _size(each[:, 1:])
             total = total + (size.sum(dim=1).mean(dim=1) * size.new_tensor(_PENALTIES)).sum()
         return total
 
-    def forward(self, numbers: Tensor, kind: Tensor) -> Tensor:
-        """Work in ln (T, 3), kind one-hot (T, kinds) -> (T, outputs). A token without a kind takes no time."""
+    def forward(self, numbers: Tensor, kind: Tensor, odd: Tensor) -> Tensor:
+        """Work in ln (T, 3), kind one-hot (T, kinds), odd 0 or 1 (T, 1) -> (T, outputs).
+
+        A token without a kind takes no time.
+        """
         work = torch.expm1(20 * numbers.clamp(0.0, 2.0))  # up to e⁴⁰ MACs or bytes
         macs, moved, weights, calls = self.prices().unbind(0)
-        return (
+        even = (
             work[:, :1] * (kind @ macs) + work[:, 1:2] * (kind @ moved) + work[:, 2:] * (kind @ weights) + kind @ calls
         )
+        return even * torch.exp(_STEP * odd * (kind @ self.by_oddity))
+
+
+def _size(parameter: Tensor) -> Tensor:
+    """Nearly |ln| of the factor that a parameter of a price stands for, smooth at 0."""
+    return torch.sqrt((_STEP * parameter).square() + 0.01) - 0.1
 
 
 class Tally(nn.Module):
@@ -156,7 +169,7 @@ class Tally(nn.Module):
             first = self.config.numbers
             kind = features[:, first : first + len(self.config.class_of)]
             correction = _BOUND * torch.tanh(self.correction(wide) / _BOUND)
-            each = self.roofline(features[:, :3], kind) * torch.exp(correction)
+            each = self.roofline(features[:, :3], kind, features[:, first - 1 : first]) * torch.exp(correction)
             total = pool_sum(each, graph, networks).clamp_min(1e-9)
             there = kind.sum(dim=1, keepdim=True)
             if self.training:

@@ -150,9 +150,10 @@ def features(raw: RawNodes) -> FloatArray:
         channels % 4 == 0,
         of.readers > 1,
         of.sources > 1,
-        # Vector units take eight at once; depthwise convolutions of other widths run on other code, twice as long.
         channels % 8 == 0,
-        of.widest % 8 == 0,
+        # Odd: kernels whose vectors run over channels have other code, or none, for numbers that four does not divide.
+        # ONNX Runtime's depthwise convolutions take several times as long there.
+        (of.widest % 4 != 0) & (of.widest >= 8),
     ]
     out = np.zeros((count, WIDTH), dtype=np.float32)
     out[:, :NUMBERS] = (np.array(columns) / _SCALE[:, None]).T

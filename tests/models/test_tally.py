@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,18 @@ def test_corrections_cost() -> None:
         model.correction.bias.fill_(0.1)
     model(*batch)
     np.testing.assert_allclose(model.penalty().item() - free, 0.1 * 0.1**2, rtol=1e-2)
+
+
+def test_kernels_of_odd_widths_have_a_factor_of_their_own_by_kind() -> None:
+    roofline = Roofline(TallyConfig())
+    depthwise = kernels.KINDS.index("depthwise")
+    with torch.no_grad():
+        roofline.by_oddity[depthwise] = math.log(4) / 20
+    kind = torch.eye(len(kernels.KINDS))
+    numbers = torch.full((len(kind), 3), 0.5)
+    even = roofline(numbers, kind, torch.zeros(len(kind), 1))
+    odd = roofline(numbers, kind, torch.ones(len(kind), 1))
+    factors = torch.ones(len(kind), 1)
+    factors[depthwise] = 4
+    torch.testing.assert_close(odd, even * factors)
+    assert 1e-3 < roofline.penalty().item() < 1.4e-3  # ln 4, less the rounding at 0

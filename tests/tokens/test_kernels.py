@@ -91,6 +91,12 @@ def test_tokens_of_the_first_convolution_of_resnet18(resnet18: Path) -> None:
     assert row[-7:].tolist() == [0, 0, 0, 1, 0, 1, 0]  # window 1, 3, 5, 7, other; rectifier and clip within
 
 
+@pytest.mark.parametrize(("channels", "odd"), [(12, 0), (14, 1), (3, 0), (64, 0)])
+def test_an_odd_number_of_channels_read_is_the_last_number(channels: int, odd: int) -> None:
+    tokens = kernels.tokenize(_graph(lambda net, x: net.depthwise(net.conv(x, channels, 1), 3)))
+    assert tokens.features[:, kernels.NUMBERS - 1].tolist() == [0, 0, odd]  # the input has eight
+
+
 def test_a_batch_has_the_tokens_of_its_networks() -> None:
     graphs = [read_onnx(build(f, _unscaled(f), v)) for f, v in (("mobilenetv3", "small"), ("squeezenet", ""))]
     raws = [raw_nodes(g) for g in graphs]
