@@ -378,7 +378,11 @@ def predict(
         from narformer.frontends.torch import read_torch
 
         models = read_torch(cast("torch.nn.Module", models), example_inputs)
-    several = [models] if isinstance(models, str | Path | Graph) else list(cast("Sequence[str | Path | Graph]", models))
+    elif hasattr(models, "state_dict"):
+        raise ConfigError(
+            f"{type(models).__name__}: a PyTorch module needs example_inputs, what it would be called with"
+        )
+    several = [models] if isinstance(models, str | Path | Graph) else list(models)
     wanted = [devices] if isinstance(devices, str) else devices
     loaded = default_predictor(predictor)
     estimates: list[Estimate] = []

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import narformer
-from narformer.errors import DataError, ModelError, UnknownDeviceError
+from narformer.errors import ConfigError, DataError, ModelError, UnknownDeviceError
 from narformer.graph import Graph, Node, Operand, Tensor
 from narformer.predictor import Card, Novelty, Output, Predictor
 from narformer.tokens.statistics import NAMES, statistics
@@ -126,6 +126,17 @@ def test_three_lines_of_python(tmp_path: Path, resnet18: Path) -> None:
     assert len(narformer.predict([resnet18, narformer.read_onnx(resnet18)], predictor=dummy)) == 4
     with pytest.raises(ModelError, match="no such file"):
         narformer.predict(tmp_path / "absent.onnx", predictor=dummy)
+    with pytest.raises(UnknownDeviceError, match="unknown device z"):
+        narformer.predict([], devices="z", predictor=dummy)
+
+
+def test_a_module_alone_is_asked_for_example_inputs() -> None:
+    class Module:
+        def state_dict(self) -> dict[str, int]:
+            return {}
+
+    with pytest.raises(ConfigError, match="Module: a PyTorch module needs example_inputs"):
+        narformer.predict(Module())  # type: ignore[arg-type]
 
 
 def test_the_road_of_a_prediction_never_imports_torch(tmp_path: Path, resnet18: Path) -> None:

@@ -158,11 +158,10 @@ def search(
     from narformer.evaluation.search import compare_searches, plot_searches
 
     dataset = load_cells(_space(space), data)
+    directory = out / "search"
+    directory.mkdir(parents=True, exist_ok=True)  # told now where it cannot be made, not after minutes
     with bar(f"searching {space}") as show:
         result = compare_searches(dataset, seeds, queries, show)
-    out.mkdir(parents=True, exist_ok=True)
-    directory = out / "search"
-    directory.mkdir(exist_ok=True)
     path = directory / f"{space}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     plot_searches(result, directory / f"{space}.svg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -71,3 +72,9 @@ def main() -> None:
         # The reader of our output (head, less) has gone; nothing is wrong.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        # A full disk, a directory that nobody may write to: the user's to mend, wherever it was met.
+        print(f"narformer: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
+        if error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of the output cannot go there
+        sys.exit(2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,3 +174,15 @@ def test_evaluate_and_report_make_a_page(run: Run, tmp_path: Path, monkeypatch: 
     assert "| flops |" in (tmp_path / "results" / "README.md").read_text()
     assert "give either --model" in run("evaluate", "nnlqp/in-domain", *common).err
     assert "no results there" in run("report", tmp_path).err
+
+
+def test_what_cannot_be_written_is_one_line(run: Run, resnet18: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("epochs: 1\n")
+    (tmp_path / "file").touch()
+    code, out, err = run("train", tmp_path / "c.yaml", "--out", tmp_path / "file" / "run")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "file/run: " in err
+    command = [sys.executable, "-c", "from narformer.cli.main import main; main()", "predict", str(resnet18)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "narformer: the output: No space left on device\n")
