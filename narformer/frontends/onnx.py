@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import math
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from google.protobuf.message import DecodeError
 
-from narformer.errors import ModelError, ShapeError
+from narformer.errors import ModelError
 from narformer.frontends.call import Value
 from narformer.frontends.constants import constant_operand
 from narformer.frontends.inlining import inlined
@@ -218,7 +217,10 @@ class _Reader:
         walk.batch = self._rebatched(bound, order) if rebound else None
         scope = self._walk(bound, {} if rebound else stated_shapes(self.model.graph), order)
         if walk.batch is not None:
-            self._check_batch(walk.batch, scope)
+            after = {name: item.tensor.shape for name, item in scope.names.items() if isinstance(item, Operand)}
+            walk.batch.check_sizes(after, list(bound), self.label)
+            if batch_size is not None:
+                walk.batch.check_steps(after, self.steps, list(bound), self.label)
         if not walk.nodes:
             raise ModelError(f"{self.label}: nothing is computed from its inputs; there is nothing to predict")
         return Graph(nodes=tuple(walk.nodes), inputs=tuple(bound.values()), input_names=tuple(bound), name=self.label)
@@ -247,15 +249,16 @@ class _Reader:
             shape = tuple(s or b for s, b in zip(sizes, bound[info.name].shape, strict=True))
             declared[info.name] = Tensor(shape, bound[info.name].dtype)
         changes = {
-            (a, b) if k == 0 else (0, 0)
+            (k, a, b)
             for name, tensor in bound.items()
             for k, (a, b) in enumerate(zip(declared[name].shape, tensor.shape, strict=True))
             if a != b
         }
         if len(changes) != 1:
             return None
-        old, new = changes.pop()
-        if not old or not new:
+        axis, old, new = changes.pop()
+        # Behind the first dimension, a size other than 1 is rather a length or a resolution than a batch.
+        if not old or not new or (axis and old != 1):
             return None
         reader = _Reader(self.model, self.label, self.values)
         try:
@@ -263,14 +266,4 @@ class _Reader:
         except ModelError:
             return None
         before = {name: item.tensor.shape for name, item in scope.names.items() if isinstance(item, Operand)}
-        return Rebatched(before, old, new)
-
-    def _check_batch(self, batch: Rebatched, scope: Scope) -> None:
-        """Raises ShapeError where a value does not grow as the batch does: a size is fixed inside the network."""
-        for name, before in batch.before.items():
-            item, elements = scope.names.get(name), math.prod(before)
-            if isinstance(item, Operand) and item.tensor.elements not in (elements, elements * batch.ratio):
-                raise ShapeError(
-                    f"{self.label}: at batch size {batch.new}, {name!r} would have the shape {list(item.tensor.shape)} "
-                    f"instead of {list(before)}: sizes are fixed inside the network; export it with that batch size"
-                )
+        return Rebatched(before, old, new, axis)

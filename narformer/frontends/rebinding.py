@@ -14,21 +14,59 @@ from fractions import Fraction
 
 import numpy as np
 
+from narformer.errors import ShapeError
 from narformer.frontends.call import Call, Rule, Value
+from narformer.frontends.scope import Step
 from narformer.graph import Shape, Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Rebatched:
-    """before: the shape of every value as declared; old, new: the batch sizes."""
+    """before: the shape of every value as declared; old, new: the batch sizes; axis: where inputs have the batch."""
 
     before: Mapping[str, Shape]
     old: int
     new: int
+    axis: int = 0
 
     @property
     def ratio(self) -> Fraction:
         return Fraction(self.new, self.old)
+
+    def check_sizes(self, after: Mapping[str, Shape], inputs: Sequence[str], label: str) -> None:
+        """Raises ShapeError where a value does not grow as the batch does: a size is fixed inside the network."""
+        for name, before in self.before.items():
+            elements, now = math.prod(before), after.get(name, before)
+            if math.prod(now) not in (elements, elements * self.ratio):
+                raise ShapeError(
+                    f"{label}: at batch size {self.new}, {name!r} would have the shape {list(now)} instead of "
+                    f"{list(before)}: sizes are fixed inside the network; export it with that batch size"
+                    f"{self._other_axis(inputs)}"
+                )
+
+    def check_steps(self, after: Mapping[str, Shape], steps: Sequence[Step], inputs: Sequence[str], label: str) -> None:
+        """Raises ShapeError where another batch size would make a recurrent network run over more or fewer steps."""
+        for step in steps:
+            if step.op in ("LSTM", "GRU", "RNN") and step.reads and step.reads[0] in after:
+                axis = 1 if (step.attributes or {}).get("layout") else 0
+                before, now = self.before.get(step.reads[0], ()), after[step.reads[0]]
+                if before[axis : axis + 1] != now[axis : axis + 1]:
+                    raise ShapeError(
+                        f"{label}: at batch size {self.new}, node {step.name or step.op!r} ({step.op}) would run over "
+                        f"another number of steps{self._other_axis(inputs)}"
+                    )
+
+    def _other_axis(self, inputs: Sequence[str]) -> str:
+        """What to do where the batch may not be the dimension that was taken for it."""
+        several = [name for name in inputs if len(self.before.get(name, ())) > 1]
+        if self.axis or not several:
+            return ""
+        length, _, *rest = self.before[several[0]]
+        example = ",".join(map(str, (length, self.new, *rest)))
+        return (
+            "; if its batch is not the first dimension of its inputs, give their whole shapes, "
+            f"for example --input-shape {several[0]}={example}"
+        )
 
     def tensors(self, call: Call, rule: Rule, constant: bool) -> Sequence[Tensor]:
         """A node's outputs by its rule, but with the new batch size where the file's constants hold the old one.
@@ -43,7 +81,7 @@ class Rebatched:
                 return (Tensor(shape, call.dtype(0)),)
         if node.op_type == "Expand" and constant:
             return rule(_with_value(call, 1, self.expand(call.needed(1, "a shape"))))
-        if node.op_type == "Resize" and call.has(3) and call.known(3) and call.shape(0)[0] == self.new:
+        if node.op_type == "Resize" and call.has(3) and call.known(3) and self.new in call.shape(0)[self.axis :][:1]:
             sizes = call.needed(3, "sizes")
             if len(sizes) == len(call.shape(0)):
                 return rule(_with_value(call, 3, self.expand(sizes)))
@@ -53,15 +91,14 @@ class Rebatched:
 
     def _spread(self, call: Call) -> Call:
         """Concat's operands, those that hold the old batch (constants, such as a class token) widened to the new."""
-        axis = call.integer("axis", 1)
-        shapes = [t.shape for t in call.operands if t is not None]
-        if axis == 0 or not any(s and s[0] == self.new for s in shapes):
+        sizes = [t.shape[self.axis : self.axis + 1] for t in call.operands if t is not None]
+        if call.integer("axis", 1) == self.axis or (self.new,) not in sizes:
             return call
-        operands = [
-            Tensor((self.new, *t.shape[1:]), t.dtype) if t is not None and t.shape and t.shape[0] == self.old else t
-            for t in call.operands
-        ]
-        return replace(call, operands=operands)
+        return replace(call, operands=[None if t is None else self._widened(t) for t in call.operands])
+
+    def _widened(self, tensor: Tensor) -> Tensor:
+        """The tensor with the new batch size, if it has the old one where inputs have it."""
+        return Tensor(self.expand(tensor.shape), tensor.dtype)
 
     def reshape(self, read: str, after: Shape, written: str, target: Sequence[int]) -> Shape | None:
         """Reshape's output with the batch in its place; None where the constant says nothing of the batch."""
@@ -121,8 +158,10 @@ class Rebatched:
         return len(out) - 1 if out else None
 
     def expand(self, target: Shape) -> Shape:
-        """Expand's target: a first size that is the old batch becomes the new one."""
-        return (self.new, *target[1:]) if target and target[0] == self.old else target
+        """Expand's target: the old batch, where inputs have it, becomes the new one."""
+        if target[self.axis : self.axis + 1] != (self.old,):
+            return target
+        return (*target[: self.axis], self.new, *target[self.axis + 1 :])
 
 
 def _with_value(call: Call, position: int, held: Shape) -> Call:

@@ -37,9 +37,9 @@ def bind_shapes(
 ) -> tuple[dict[str, Tensor], bool]:
     """Concrete shapes of the inputs, and whether any differs from what the file says.
 
-    Of an input that is a sequence, or optional, this is the shape of what it holds. Raises ShapeError for a dynamic
-    dimension other than the first that `wanted` does not bind, for a name in `wanted` that no input has, and for a
-    rank that is not the input's.
+    The batch is the dimension that the file names so, else the first. Of an input that is a sequence, or optional, this
+    is the shape of what it holds. Raises ShapeError for a dynamic dimension other than the batch that `wanted` does not
+    bind, for a name in `wanted` that no input has, and for a rank that is not the input's.
     """
     names = [i.name for i in inputs]
     shapes = {names[0] if name == "" and len(names) == 1 else name: shape for name, shape in wanted.items()}
@@ -61,10 +61,12 @@ def bind_shapes(
             raise ShapeError(
                 f"{label}: input {info.name!r} has no shape; give it with --input-shape {info.name}=1,3,224,224"
             )
-        if shape and batch_size is not None and info.name not in shapes:
-            shape[0] = batch_size
-        elif shape and info.name not in shapes and ((shape[0] == 0 and len(shape) > 1) or isinstance(shape[0], str)):
-            shape[0] = 1  # early exporters wrote 0 for a dynamic batch
+        if shape and info.name not in shapes:
+            axis = next((k for k, size in enumerate(declared) if "batch" in str(size).lower()), 0)
+            if batch_size is not None:
+                shape[axis] = batch_size
+            elif isinstance(shape[axis], str) or (shape[axis] == 0 and len(shape) > 1):
+                shape[axis] = 1  # early exporters wrote 0 for a dynamic batch
         unknown = [s for s in shape if isinstance(s, str)]
         if unknown:
             example = ",".join("224" if isinstance(s, str) else str(s) for s in shape)

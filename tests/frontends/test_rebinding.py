@@ -83,3 +83,61 @@ def test_the_place_of_a_batch_of_one() -> None:
     assert batch.reshape("a", (7, 5, 24), "b", (7, 3, 8)) == (7, 15, 8), "heads split off the features take it in"
     assert batch.reshape("a", (7, 5, 24), "c", (7, 24)) == (35, 24), "else what stands before does"
     assert batch.reshape("a", (7, 1, 24), "c", (7, 24)) is None, "nothing changed"
+
+
+def sequence_first(batch: int) -> onnx.ModelProto:
+    """The attention above without its first and last node: x is (tokens, batch, features)."""
+    model = attention(batch)
+    nodes = list(model.graph.node)[1:-1]
+    nodes[0].input[0] = "x"
+    nodes[-1].output[0] = "y"
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    dims[0].dim_value, dims[1].dim_value = 7, batch
+    return model
+
+
+def lstm(*dims: int | str) -> onnx.ModelProto:
+    """A recurrent network over x (steps, batch, 4), behind a rectifier."""
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("LSTM", ["a", "w", "r"], ["y"], hidden_size=3)]
+    weights = {"w": np.ones((1, 12, 4), np.float32), "r": np.ones((1, 12, 3), np.float32)}
+    return network(nodes, weights, *dims)  # type: ignore[arg-type]
+
+
+def test_a_batch_behind_the_first_dimension_is_bound_by_whole_shapes() -> None:
+    rebound = read_onnx(sequence_first(1), input_shapes={"x": (7, 4, 24)})
+    assert [n.output_shape for n in rebound.nodes] == [n.output_shape for n in read_onnx(sequence_first(4)).nodes]
+    make = helper.make_node
+    nodes = [make("Expand", ["token", "to"], ["t"]), make("Concat", ["t", "x"], ["c"], axis=0)]
+    nodes.append(make("Concat", ["token", "c"], ["y"], axis=0))
+    net = network(nodes, {"to": np.array([1, 1, 4]), "token": np.ones((1, 1, 4), np.float32)}, 6, 1, 4)
+    assert [n.output_shape for n in read_onnx(net, input_shapes={"x": (6, 5, 4)}).nodes] == [
+        (1, 5, 4),
+        (7, 5, 4),
+        (8, 5, 4),
+    ]
+
+
+def test_a_dimension_named_batch_is_the_batch_wherever_it_stands() -> None:
+    assert read_onnx(lstm(50, "batch", 4)).inputs[0].shape == (50, 1, 4)
+    assert read_onnx(lstm(50, "BatchSize", 4), batch_size=8).nodes[-1].output_shape == (50, 1, 8, 3)
+    with pytest.raises(ShapeError, match=r"dynamic sizes stepsxbatchx4; bind them, .* x=224,8,4"):
+        read_onnx(lstm("steps", "batch", 4), batch_size=8)
+
+
+def test_a_length_that_would_be_taken_for_the_batch_is_an_error_that_says_so() -> None:
+    with pytest.raises(ShapeError, match=r"\(LSTM\) would run over another number of steps; .* --input-shape x=50,8,4"):
+        read_onnx(lstm(50, 1, 4), batch_size=8)
+    assert read_onnx(lstm(50, 1, 4), input_shapes={"x": (50, 8, 4)}).nodes[-1].output_shape == (50, 1, 8, 3)
+    longer = read_onnx(lstm(50, 1, 4), input_shapes={"x": (60, 1, 4)})
+    assert longer.nodes[-1].output_shape == (60, 1, 1, 3), "asked for as a shape, it is a longer sequence"
+    with pytest.raises(ShapeError, match=r"fixed inside the network; .* --input-shape x=7,14,24"):
+        read_onnx(sequence_first(1), batch_size=14)
+
+
+def test_a_resolution_is_no_batch() -> None:
+    nodes = [helper.make_node("Reshape", ["x", "flat"], ["y"])]
+    net = network(nodes, {"flat": np.array([1, 3 * 8 * 8])}, 1, 3, 8, 8)
+    with pytest.raises(ShapeError, match="sizes are fixed inside the network"):
+        read_onnx(net, input_shapes={"x": (1, 3, 16, 8)})
