@@ -20,7 +20,8 @@ def predicted_against_measured(
 ) -> None:
     """A panel a device, both axes in ms and logarithmic, a colour a family: prediction, target (rows, devices)."""
     plt = pyplot()
-    figure, axes = plt.subplots(1, len(devices), figsize=(4.2 * len(devices), 4.6), squeeze=False, layout="constrained")
+    size = (max(5.4, 4.2 * len(devices)), 5.2 if len(devices) == 1 else 4.6)
+    figure, axes = plt.subplots(1, len(devices), figsize=size, squeeze=False, layout="constrained")
     names = np.asarray(families)
     colours = plt.get_cmap("tab20")
     for column, (axis, device) in enumerate(zip(axes[0], devices, strict=True)):
@@ -32,10 +33,11 @@ def predicted_against_measured(
         ends = [np.nanmin(target[:, column]), np.nanmax(target[:, column])]
         axis.plot(ends, ends, color="black", lw=0.8)
         axis.fill_between(ends, np.multiply(ends, 0.9), np.multiply(ends, 1.1), color="grey", alpha=0.2, lw=0)
-        axis.set(xscale="log", yscale="log", title=device, xlabel="measured, ms")
+        axis.set(xscale="log", yscale="log", xlabel="measured, ms")
+        axis.set_title(device, fontsize=9 if len(device) > 30 else 11)
     axes[0][0].set_ylabel("predicted, ms (grey: ±10 %)")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=7, markerscale=4, frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(7, 4 * len(devices)), markerscale=4, frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
