@@ -10,13 +10,18 @@ from narformer.measurement.timing import Plan
 
 @dataclass(frozen=True)
 class Setup:
-    """What the worker runs networks with. cores: those it is pinned to; none: wherever the system puts it."""
+    """What the worker runs networks with.
+
+    cores: those it is pinned to; none: wherever the system puts it. first_reference_s: how long the reference network
+    is timed before the first job; 0 where its first time on this device is known.
+    """
 
     runtime: str
     processor: str
     threads: int
     cores: tuple[int, ...]
     plan: Plan
+    first_reference_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Job:
 class Result:
     """What came of a job. failure: `kind: reason`.
 
-    reference_ms: typical time of the reference network meanwhile; first_reference_ms: that when the worker started.
+    reference_ms: typical time of the reference network meanwhile; first_reference_ms: that when the worker started,
+        if it was taken.
     """
 
     median_ms: float | None = None

@@ -26,7 +26,7 @@ from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
 from narformer.measurement import device as devices
 from narformer.measurement.device import Device
-from narformer.measurement.drift import REFERENCE_NAME, reference_network
+from narformer.measurement.drift import FIRST_S, REFERENCE_NAME, reference_network
 from narformer.measurement.jobs import Job, Result, Setup
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.runtimes.registry import runtime
@@ -135,9 +135,11 @@ class _Session:
         self.store = store
         self.id = uuid.uuid4().hex[:12]
         cores = _cores(settings.threads) if settings.cores is None else settings.cores
-        setup = Setup(settings.runtime, settings.processor, settings.threads, cores, settings.plan)
+        self.reference = read_onnx(reference_network(), name=REFERENCE_NAME)
+        self.baseline_ms = self._known_reference()
+        first_s = FIRST_S if self.baseline_ms is None else 0.0
+        setup = Setup(settings.runtime, settings.processor, settings.threads, cores, settings.plan, first_s)
         self.supervisor = Supervisor(setup, settings.timeout_s)
-        self.baseline_ms: float | None = None
         self.described: set[str] = set()
         self.runtime_version = runtime(settings.runtime).version()
 
@@ -191,14 +193,17 @@ class _Session:
             self.baseline_ms = self._first_reference(result.first_reference_ms or result.reference_ms)
         return result.reference_ms / self.baseline_ms
 
+    def _known_reference(self) -> float | None:
+        known = self.store.find(graph=self.reference.hash, device=self.base.of(self.reference).id, failed=False)
+        return known[0].latency_ms if known else None
+
     def _first_reference(self, now_ms: float) -> float:
-        graph = read_onnx(reference_network(), name=REFERENCE_NAME)
-        device = self.base.of(graph)
-        known = self.store.find(graph=graph.hash, device=device.id, failed=False)
-        if known and known[0].latency_ms is not None:
-            return known[0].latency_ms
-        network = Network(REFERENCE_NAME, b"")
-        self._write(replace(self._record(network, graph, device, Result()), latency_ms=now_ms), graph)
+        known_ms = self._known_reference()  # another session may have been first meanwhile
+        if known_ms is not None:
+            return known_ms
+        network, device = Network(REFERENCE_NAME, b""), self.base.of(self.reference)
+        record = replace(self._record(network, self.reference, device, Result()), latency_ms=now_ms)
+        self._write(record, self.reference)
         return now_ms
 
     def _stored(self, network: Network, measurement: Measurement, graph: Graph | None) -> Outcome:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from narformer.errors import NarformerError
 from narformer.measurement import memory
-from narformer.measurement.drift import FIRST_S, reference_network
+from narformer.measurement.drift import reference_network
 from narformer.measurement.jobs import Job, Result, Setup
 from narformer.measurement.runtimes.registry import runtime
 from narformer.measurement.runtimes.runtime import Runtime
@@ -41,7 +41,8 @@ class Worker:
         network = runnable(reference_network())
         self.reference = self._load(network)
         self.reference()  # warm
-        self.first_reference_ms = 1e3 * mark(self.reference, at_least_s=FIRST_S)
+        seconds = setup.first_reference_s
+        self.first_reference_ms = 1e3 * mark(self.reference, at_least_s=seconds) if seconds else None
 
     def measure(self, job: Job) -> Result:
         """Never raises for what is wrong with the network."""

@@ -28,11 +28,12 @@ SETTINGS = Settings(hardware="desk")
 class FakeSupervisor:
     """Answers each job with the next of `results`; the last one for ever."""
 
+    setups: list[Setup]
     jobs: list[Job]
     results: list[Result]
 
     def __init__(self, setup: Setup, timeout_s: float) -> None:
-        self.setup = setup
+        type(self).setups.append(setup)
 
     def measure(self, job: Job) -> Result:
         cls = type(self)
@@ -47,7 +48,8 @@ class FakeSupervisor:
 def worker(monkeypatch: pytest.MonkeyPatch) -> type[FakeSupervisor]:
     monkeypatch.setattr(session, "Supervisor", FakeSupervisor)
     monkeypatch.setattr(OnnxRuntime, "version", lambda self: "1.32.0")
-    FakeSupervisor.jobs, FakeSupervisor.results = [], [Result(10.0, 1.0, 20, 4.0, 1 << 20)]
+    FakeSupervisor.setups, FakeSupervisor.jobs = [], []
+    FakeSupervisor.results = [Result(10.0, 1.0, 20, 4.0, 1 << 20)]
     return FakeSupervisor
 
 
@@ -133,6 +135,7 @@ def test_drift_is_reckoned_from_the_first_reference_on_the_device(worker: type[F
     assert third.measurement.session != first.measurement.session
     reference = read_onnx(reference_network())
     assert [m.latency_ms for m in store.find(graph=reference.hash)] == [4.0]
+    assert [setup.first_reference_s > 0 for setup in worker.setups] == [True, False]  # taken once, with care
 
 
 def test_the_store_says_what_the_device_is_unless_told_before(worker: type[FakeSupervisor], store: Store) -> None:
