@@ -88,7 +88,7 @@ def plot(path: str, rows: list[Growth]) -> None:
     slope = first[-1].read_ms / first[-1].nodes
     left.loglog(SIZES, [slope * size for size in SIZES], ":", color="grey", label="in proportion to nodes")
     left.set(xlabel="nodes", ylabel="ms of processor time")
-    right.set(xlabel="nodes", ylabel="peak memory, MB above the predictor's own")
+    right.set(xlabel="nodes", ylabel="peak MB, beyond the predictor")
     for axes in (left, right):
         axes.legend(fontsize=7)
     figure.tight_layout()
