@@ -45,7 +45,7 @@ def with_random_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     rng = np.random.default_rng(0)
     for tensor in filled.graph.initializer:
         if not tensor.raw_data and not tensor.float_data:
-            values = np.abs(rng.normal(size=tuple(tensor.dims), scale=0.1)).astype(np.float32)
+            values = 0.1 * rng.random(tuple(tensor.dims), dtype=np.float32)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     names = {t.name for t in filled.graph.initializer}
     inputs = [i for i in filled.graph.input if i.name not in names]

@@ -7,13 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from narformer.errors import DataError
 from narformer.families.cells import to_onnx
-from narformer.frontends.cell_table import cell_table, enumerate_space, neighbourhood_hash
+from narformer.frontends.cell_table import CellTable, cell_table, enumerate_space, neighbourhood_hash
 from narformer.frontends.cells import (
     EDGES_201,
     OPERATIONS,
@@ -58,10 +59,16 @@ def test_nodes_off_every_path_are_dropped() -> None:
     assert cell.operations == ("input", "conv3x3-bn-relu", "output")
 
 
-def test_all_cells_of_nasbench101() -> None:
+@pytest.fixture(scope="module")
+def nasbench101() -> tuple[CellTable, npt.NDArray[np.uint64]]:
+    """The whole space and its hashes, which takes seconds."""
     table = enumerate_space("nasbench101")
+    return table, neighbourhood_hash(table)
+
+
+def test_all_cells_of_nasbench101(nasbench101: tuple[CellTable, npt.NDArray[np.uint64]]) -> None:
+    table, hashes = nasbench101
     assert len(table) == 423_624  # Ying et al., 2019
-    hashes = neighbourhood_hash(table)
     assert len(np.unique(hashes)) == len(table)
     assert neighbourhood_hash(cell_table([nasbench101_cell(BITS, WORDS)]))[0] in hashes
     some = [table.cell(row).hash for row in range(0, len(table), 2000)]
@@ -74,8 +81,10 @@ def test_all_cells_of_nasbench201() -> None:
     assert len({str(table.cell(row)) for row in range(0, len(table), 50)}) == len(range(0, len(table), 50))
 
 
-def test_every_cell_of_the_public_table_is_enumerated_under_its_hash(data_root: Path) -> None:
-    space = set(neighbourhood_hash(enumerate_space("nasbench101")).tolist())
+def test_every_cell_of_the_public_table_is_enumerated_under_its_hash(
+    data_root: Path, nasbench101: tuple[CellTable, npt.NDArray[np.uint64]]
+) -> None:
+    space = set(nasbench101[1].tolist())
     with (data_root / "nasbench101" / "cells.csv").open() as file:
         rows = [row for _, row in zip(range(500), csv.DictReader(file), strict=False)]
     cells = [nasbench101_cell(row["upper_triangle"], row["operations"].split(";")) for row in rows]
