@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from narformer.frontends.cell_table import CellTable, enumerate_space
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -22,6 +24,12 @@ def data_root() -> Path:
 @pytest.fixture(scope="session")
 def resnet18() -> Path:
     return REPOSITORY / "examples" / "resnet18.onnx"
+
+
+@pytest.fixture(scope="session")
+def nasbench101() -> CellTable:
+    """Every cell of NAS-Bench-101, which takes seconds to enumerate."""
+    return enumerate_space("nasbench101")
 
 
 @pytest.fixture(autouse=True)
