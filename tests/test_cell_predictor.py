@@ -14,7 +14,7 @@ from narformer.cli.main import app
 from narformer.errors import ConfigError, DataError
 from narformer.evaluation.metrics import kendall_tau
 from narformer.frontends.cell_table import cell_table, enumerate_space
-from narformer.frontends.cells import parse_cell
+from narformer.frontends.cells import nasbench101_cell, parse_cell
 from narformer.tokens.cell_statistics import live_nodes
 
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
