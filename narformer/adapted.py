@@ -106,12 +106,6 @@ def devices_directory() -> Path:
     return user_data() / "devices"
 
 
-def adapted_devices(predictor: str | None = None) -> list[AdaptedDevice]:
-    """All adapted devices by name; those of one predictor. Raises DataError for a file that is none."""
-    found = [AdaptedDevice.read(path) for path in sorted(devices_directory().glob("*.json"))]
-    return [device for device in found if predictor in (None, device.predictor)]
-
-
 def adapted_device(name: str) -> AdaptedDevice:
     """Raises DataError, naming those there are, for a device that was not adapted to."""
     path = devices_directory() / f"{name}.json"
@@ -178,27 +172,49 @@ def adapt(
 
 
 def with_adapted(predictor: Predictor) -> Predictor:
-    """The predictor together with the devices adapted by it; itself where there are none. Raises DataError."""
-    adapted = adapted_devices(predictor.card.name)
-    for device in adapted:
-        if device.fingerprint != predictor.card.fingerprint:
-            raise DataError(
+    """The predictor together with the devices adapted by it; itself where there are none.
+
+    A device that cannot be used is no reason to refuse all others: its file is broken, or was made with another
+    version. It is kept in `unusable`, with the reason, which is raised where that device is asked for.
+    """
+    adapted, unusable = [], {}
+    for path in sorted(devices_directory().glob("*.json")):
+        try:
+            device = AdaptedDevice.read(path)
+        except DataError as error:
+            unusable[path.stem] = str(error)
+            continue
+        if device.predictor != predictor.card.name:
+            continue
+        if device.fingerprint == predictor.card.fingerprint:
+            adapted.append(device)
+        else:
+            unusable[device.name] = (
                 f"{device.name}: adapted with another version of {predictor.card.name}; adapt again (the store has its "
                 f"measurements): narformer adapt --device {device.name}; or remove it from {devices_directory()}"
             )
-    return PredictorWithAdapted(predictor, adapted) if adapted else predictor
+    return PredictorWithAdapted(predictor, adapted, unusable) if adapted or unusable else predictor
 
 
 class PredictorWithAdapted(Predictor):
     """A predictor that answers for adapted devices as well; everything else is the predictor's own."""
 
-    def __init__(self, predictor: Predictor, adapted: Sequence[AdaptedDevice]) -> None:
+    def __init__(
+        self, predictor: Predictor, adapted: Sequence[AdaptedDevice], unusable: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(predictor.card, predictor._session)
         self.adapted = {device.name: device for device in adapted}
+        self.unusable = dict(unusable or {})
 
     @property
     def devices(self) -> tuple[str, ...]:
         return (*super().devices, *self.adapted)
+
+    def _columns(self, devices: Sequence[str] | None) -> list[int]:
+        for device in devices or ():
+            if device in self.unusable:
+                raise DataError(self.unusable[device])
+        return super()._columns(devices)
 
     def predict(self, graphs: Sequence[Graph], devices: Sequence[str] | None = None) -> list[Estimate]:
         wanted = [self.devices[column] for column in self._columns(devices)]

@@ -13,7 +13,6 @@ from narformer.adapted import (
     PredictorWithAdapted,
     adapt,
     adapted_device,
-    adapted_devices,
     check_name,
     devices_directory,
     profile,
@@ -123,7 +122,7 @@ def test_a_broken_file_is_named(change: str) -> None:
     path.parent.mkdir()
     path.write_text(change)
     with pytest.raises(DataError, match=r"broken\.json"):
-        adapted_devices()
+        adapted_device("broken")
 
 
 def test_devices_of_another_predictor_are_left_alone_and_those_of_an_older_one_told(
@@ -134,8 +133,14 @@ def test_devices_of_another_predictor_are_left_alone_and_those_of_an_older_one_t
     path.write_text(json.dumps({**data, "predictor": "another"}))
     assert with_adapted(predictor) is predictor
     path.write_text(json.dumps({**data, "fingerprint": "0"}))
+    known = with_adapted(predictor)
     with pytest.raises(DataError, match="adapt again"):
-        with_adapted(predictor)
+        known.predict([], ["slow"])
+    (path.parent / "broken.json").write_text("{")
+    known = with_adapted(predictor)
+    assert known.devices == predictor.devices  # which are answered as before
+    with pytest.raises(DataError, match=r"broken\.json"):
+        known.predict([], ["broken"])
 
 
 def test_a_device_that_is_not_there_is_told_with_those_that_are(slow: AdaptedDevice, tmp_path: Path) -> None:

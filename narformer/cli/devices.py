@@ -17,18 +17,21 @@ def devices(
     if here:
         _print_here(as_json)
         return
-    from narformer.adapted import adapted_devices
+    from narformer.adapted import PredictorWithAdapted
+    from narformer.cli.inputs import tell_unusable
     from narformer.predictor import default_predictor
 
-    card = default_predictor(predictor).card
+    loaded = default_predictor(predictor)
+    card = loaded.card
     rows: list[dict[str, Any]] = [
         {"device": o.device, "description": o.description, "source": "predicted", "held_out": dict(o.held_out)}
         for o in card.outputs
     ]
     rows += [
         {"device": d.name, "description": d.description, "source": "adapted", "held_out": dict(d.validation)}
-        for d in adapted_devices(card.name)
+        for d in (loaded.adapted.values() if isinstance(loaded, PredictorWithAdapted) else ())
     ]
+    tell_unusable(loaded)
     if as_json:
         print(json.dumps(rows, indent=2))
         return

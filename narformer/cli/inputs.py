@@ -1,11 +1,16 @@
-"""Parsing of options that several commands share."""
+"""What several commands do with options, and with the devices that they name."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from narformer.errors import ConfigError
-from narformer.graph import Shape
+
+if TYPE_CHECKING:
+    from narformer.graph import Shape
+    from narformer.predictor import Predictor
 
 
 def parse_input_shapes(texts: Sequence[str]) -> dict[str, Shape]:
@@ -21,3 +26,12 @@ def parse_input_shapes(texts: Sequence[str]) -> dict[str, Shape]:
             raise ConfigError(f"--input-shape {text!r}: sizes must be at least 1")
         shapes[name] = shape
     return shapes
+
+
+def tell_unusable(predictor: Predictor) -> None:
+    """A line on standard error for each adapted device that is left out, and why."""
+    from narformer.adapted import PredictorWithAdapted
+
+    if isinstance(predictor, PredictorWithAdapted):
+        for reason in predictor.unusable.values():
+            print(f"narformer: left out: {reason}", file=sys.stderr)

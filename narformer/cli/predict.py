@@ -45,7 +45,7 @@ def predict(
 
     Exit codes: 0, 2 for a file that cannot be read, 3 where an estimate exceeds --max-ms.
     """
-    from narformer.cli.inputs import parse_input_shapes
+    from narformer.cli.inputs import parse_input_shapes, tell_unusable
     from narformer.cli.many import Question, answers, cores
     from narformer.cli.progress import track
     from narformer.measurement.answers import existing_store
@@ -60,6 +60,8 @@ def predict(
         with nullcontext() if no_store else (existing_store(store) or nullcontext()) as opened:
             measured = {d.id for d in opened.devices()} if opened else set()
         default_predictor(predictor).predict([], [d for d in device if d not in measured])
+    else:
+        tell_unusable(default_predictor(predictor))
     failed = exceeded = False
     shown = 0
     with closing(answers(models, question, jobs or cores())) as each:

@@ -48,6 +48,20 @@ def test_a_table_makes_a_device_that_predict_and_devices_know(run: Run, models: 
     assert "board" in out
 
 
+def test_a_device_that_cannot_be_used_stops_nothing_else(run: Run, models: Path, tmp_path: Path) -> None:
+    assert run("adapt", "--device", "board", "--csv", models / "times.csv")[0] == 0
+    file = tmp_path / "devices" / "board.json"
+    file.write_text(file.read_text()[:-100])
+    for command in (("predict", models / "m0.onnx"), ("devices",)):
+        code, out, err = run(*command)
+        assert (code, err.count("\n")) == (0, 1)
+        assert "adreno640" in out
+        assert err.startswith(f"narformer: left out: {file}: ")
+    code, out, err = run("predict", models / "m0.onnx", "--device", "board")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert str(file) in err
+
+
 def test_a_directory_of_several_devices_needs_one_of_them(run: Run, models: Path) -> None:
     code, _, err = run("adapt", "--device", "mine", "--from", models)
     assert code == 2
