@@ -188,8 +188,11 @@ def _from_pairs(
     import numpy as np
 
     from narformer.adapt import NOISE, choose, covariance
-    from narformer.adapted import adapt, profile
+    from narformer.adapted import FEWEST, adapt, profile
+    from narformer.errors import ConfigError
 
+    if not pairs:
+        raise ConfigError(f"{name}: nothing was measured on {origin} yet; at least {FEWEST} latencies are needed")
     unique = list({graph.hash: (graph, ms) for graph, ms in pairs}.values())
     profiles = profile([graph for graph, _ in _track("reading")(unique)], predictor)
     within = covariance(profiles, profiles)

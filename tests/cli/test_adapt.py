@@ -74,6 +74,13 @@ def test_a_directory_of_several_devices_needs_one_of_them(run: Run, models: Path
     assert Path(told["file"]).is_file()
 
 
+def test_a_directory_that_nobody_measured_yet_is_told(run: Run, tmp_path: Path) -> None:
+    assert run("families", "sample", "squeezenet", "--count", 2, "--out", tmp_path / "mine")[0] == 0
+    code, out, err = run("adapt", "--device", "board", "--from", tmp_path / "mine")
+    assert (code, out) == (2, "")
+    assert "nothing was measured on none yet" in err
+
+
 def test_a_store_makes_a_device(run: Run, models: Path, tmp_path: Path) -> None:
     store = tmp_path / "other.db"
     assert run("store", "import", models, "--store", store)[0] == 0
