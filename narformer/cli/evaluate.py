@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from pathlib import Path
 
@@ -64,6 +65,11 @@ def evaluate(
             raise ConfigError(f"{protocol_name} adapts to new devices: give --model")
         _adaptation(protocol_name, model, form, seeds, data, cache, out)
         return
+    known = ["all", *PROTOCOLS, *CELL_PROTOCOLS, *SPACES, *LEAVE_ONE_DEVICE_OUT]
+    if protocol_name not in known:
+        near = difflib.get_close_matches(protocol_name, known, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise ConfigError(f"unknown protocol {protocol_name!r}; {meant}known are {', '.join(known)}")
     names = [p.name for p in PROTOCOLS.values() if p.dataset] if protocol_name == "all" else [protocol_name]
     wanted = list(PEERS) if model == ["all"] else model
     for name in names:
