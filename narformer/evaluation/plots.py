@@ -37,7 +37,8 @@ def predicted_against_measured(
         axis.set_title(device, fontsize=9 if len(device) > 30 else 11)
     axes[0][0].set_ylabel("predicted, ms (grey: ±10 %)")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(7, 4 * len(devices)), markerscale=4, frameon=False, fontsize=8)
+    columns = min(7, 4 * len(devices))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, markerscale=4, frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

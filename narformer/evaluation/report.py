@@ -132,6 +132,8 @@ def page(results: Sequence[Result], files: Collection[str] = ()) -> str:
     cells = [r for r in results if r["protocol"].endswith("/accuracy")]
     adapted = [r for r in results if _is_adaptation(r)]
     trained = [r for r in results if not _is_predictor(r) and r not in cells and r not in adapted]
+    # Shipped predictors were trained on the train rows alone, so they stand beside the models trained for a protocol.
+    trained += [{**r, "model": f"{r['model']} (shipped)"} for r in shipped]
     if trained:
         parts += ["## All protocols", *_overview(trained)]
     for protocol, form in sorted({(r["protocol"], r["form"]) for r in trained}):
@@ -210,7 +212,8 @@ def _overview(results: Sequence[Result]) -> Iterable[str]:
 
 def _protocol_tables(protocol: str, form: str, group: Sequence[Result]) -> Iterable[str]:
     option = " --quick" if form == "quick" else ""
-    yield f"Made by `narformer evaluate {protocol}{option} --model NAME`" + _settings(group)
+    shipped = ", shipped ones with `--predictor NAME`" if any(r["model"].endswith("(shipped)") for r in group) else ""
+    yield f"Made by `narformer evaluate {protocol}{option} --model NAME`{shipped}" + _settings(group)
     devices = list(dict.fromkeys(d for r in group for d in devices_of(r)))
     tasks = list(dict.fromkeys(t for r in group for run in r["runs"] for t in run["tasks"]))
     if len(tasks) == 1:

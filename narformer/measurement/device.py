@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -171,15 +172,11 @@ def machine() -> str:
     One line, for people: `AMD EPYC 7763 64-Core Processor, 2 cores, 24 GiB; Linux 6.1, Python 3.12.3`.
     """
     name = ""
-    try:
+    with contextlib.suppress(OSError):
         match = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
         name = match.group(1).strip() if match else ""
-    except OSError:
-        pass
     parts = [name or platform.processor() or platform.machine(), f"{os.cpu_count()} cores"]
-    try:
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not every system says
         parts.append(f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB")
-    except (AttributeError, ValueError, OSError):
-        pass  # not every system says
     system = f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}"
     return f"{', '.join(parts)}; {system}, Python {platform.python_version()}"
