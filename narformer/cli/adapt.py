@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from narformer.predictor import Predictor
 
 Item = TypeVar("Item")
+SHIFTED = 8.0  # median error in percent, beyond which it is said
 MOST = 400  # measurements from files: beyond, those that tell most
 
 NAME = typer.Option(..., "--device", "-d", help="A name for the device, as `narformer predict --device` will take it.")
@@ -281,10 +282,17 @@ def _print(device: str, comparisons: list[Comparison], told: dict[str, float]) -
     console.print(table, highlight=False)
     console.print(
         f"\n{device}: MAPE {told['mape']:.1f} % on {told['networks']} networks, {told['acc_10']:.0f} % of them within "
-        f"10 %; the 90 % intervals cover {told['covers']:.0f} %.",
+        f"10 %; the 90 % intervals cover {told['covers']:.0f} %; median error {told['median_error']:+.1f} %.",
         highlight=False,
         soft_wrap=True,
     )
+    if abs(told["median_error"]) > SHIFTED:
+        console.print(
+            "Most are off the same way: the machine is not as fast as it was while adapting. Stop what else runs on it, "
+            f"and adapt again into a new store: narformer adapt --device {device} --store NEW",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _plot(device: str, comparisons: list[Comparison], path: Path) -> None:

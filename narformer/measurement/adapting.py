@@ -153,14 +153,19 @@ def validate(
 
 
 def summary(comparisons: Sequence[Comparison]) -> dict[str, float]:
-    """networks; in percent: mape, acc_10 (share within 10 %), and how many the 90 % intervals cover."""
-    errors = np.array([abs(c.error) for c in comparisons])
+    """networks; in percent: mape, acc_10 (share within 10 %), how many the 90 % intervals cover, and the median error.
+
+    The median has a sign. Far from 0, the machine as a whole is not as fast as it was while adapting.
+    """
+    signed = np.array([c.error for c in comparisons])
+    errors = np.abs(signed)
     covered = np.array([c.low <= c.measured <= c.high for c in comparisons])
     return {
         "networks": len(comparisons),
         "mape": round(float(errors.mean()), 2),
         "acc_10": round(100 * float((errors <= 10).mean()), 1),
         "covers": round(100 * float(covered.mean()), 1),
+        "median_error": round(float(np.median(signed)), 2),
     }
 
 

@@ -117,3 +117,15 @@ def test_a_device_measured_elsewhere_cannot_be_validated_here(run: Run, models: 
     code, _, err = run("validate", "--device", "board")
     assert code == 2
     assert "measure there" in err
+
+
+@pytest.mark.parametrize(("measured", "told"), [(8.0, True), (10.0, False)])
+def test_a_machine_that_changed_its_speed_is_told(
+    measured: float, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from narformer.cli.adapt import _print
+    from narformer.measurement.adapting import Comparison, summary
+
+    rows = [Comparison(f"m{k}", "f", 10.0, 8.0, 12.0, measured + k / 100) for k in range(3)]
+    _print("mine", rows, summary(rows))
+    assert ("adapt again into a new store" in capsys.readouterr().out) is told
