@@ -288,8 +288,8 @@ def _print(device: str, comparisons: list[Comparison], told: dict[str, float]) -
     )
     if abs(told["median_error"]) > SHIFTED:
         console.print(
-            "Most are off the same way: the machine is not as fast as it was while adapting. Stop what else runs on it, "
-            f"and adapt again into a new store: narformer adapt --device {device} --store NEW",
+            "Most are off the same way: the machine is not as fast as it was while adapting. Stop what else runs on "
+            f"it, and adapt again into a new store: narformer adapt --device {device} --store NEW",
             highlight=False,
             soft_wrap=True,
         )
