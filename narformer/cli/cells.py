@@ -98,7 +98,8 @@ def rank(
     with bar(f"scoring {space}") as show:
         ranking = rank_space(_space(space), device, candidates, show)
     chosen = ranking.best(top, max_ms)
-    front = ranking.pareto() if device else []
+    limit = float("inf") if max_ms is None else max_ms
+    front = [row for row in ranking.pareto() if ranking.latency[row] <= limit] if device else []
     if plot is not None:
         ranking.plot(plot)
     if as_json:
