@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from narformer.cli.figures import milliseconds
 from narformer.cli.progress import track
 
 if TYPE_CHECKING:
@@ -277,8 +278,8 @@ def _print(device: str, comparisons: list[Comparison], told: dict[str, float]) -
     for title in ("predicted", "90 % interval", "measured", "error"):
         table.add_column(title, justify="right", no_wrap=True)
     for c in sorted(comparisons, key=lambda c: abs(c.error)):
-        interval = f"{c.low:.3g} – {c.high:.3g} ms"
-        table.add_row(c.model, f"{c.predicted:.3g} ms", interval, f"{c.measured:.3g} ms", f"{c.error:+.1f} %")
+        low, high, predicted, measured = map(milliseconds, (c.low, c.high, c.predicted, c.measured))
+        table.add_row(c.model, f"{predicted} ms", f"{low} – {high} ms", f"{measured} ms", f"{c.error:+.1f} %")
     console.print(table, highlight=False)
     console.print(
         f"\n{device}: MAPE {told['mape']:.1f} % on {told['networks']} networks, {told['acc_10']:.0f} % of them within "

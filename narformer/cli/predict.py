@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.figures import milliseconds
 from narformer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -107,7 +108,12 @@ def _print_table(path: str, estimates: Sequence[Estimate], max_ms: float | None)
     for e in estimates:
         without = "unknown" if e.source == "predicted" else e.source
         error = without if e.held_out_mape is None else f"{e.held_out_mape:.1f} %"
-        row = [e.device, f"{_ms(e.latency_ms)} ms", f"{_ms(e.low_ms)} – {_ms(e.high_ms)} ms", error]
+        row = [
+            e.device,
+            f"{milliseconds(e.latency_ms)} ms",
+            f"{milliseconds(e.low_ms)} – {milliseconds(e.high_ms)} ms",
+            error,
+        ]
         if max_ms is not None:
             row.append(_verdict(e, max_ms))
         table.add_row(*row)
@@ -125,8 +131,3 @@ def _verdict(estimate: Estimate, max_ms: float) -> str:
     if not estimate.latency_ms <= max_ms:
         return "[red]exceeded[/red]"
     return "[green]within[/green]" if estimate.high_ms <= max_ms else "[yellow]within, not surely[/yellow]"
-
-
-def _ms(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

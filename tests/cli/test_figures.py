@@ -1,0 +1,14 @@
+"""Numbers for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from narformer.cli.figures import milliseconds
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.1234, "0.12"), (9.87, "9.87"), (12.34, "12.3"), (123.4, "123"), (1_234_567.0, "1,234,567")]
+)
+def test_milliseconds(value: float, text: str) -> None:
+    assert milliseconds(value) == text
