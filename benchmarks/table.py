@@ -56,7 +56,6 @@ def compare(
 
     unit: "ms" for an item, or anything else for items a second. repeats: calls of a function in one round.
     """
-    # Before anything runs here: a child has no threads of its parent's, and must not miss them.
     megabytes, their_megabytes = peak_megabytes(ours), peak_megabytes(theirs)
     seconds: list[tuple[float, float]] = []
     for number in range(rounds + 1):
@@ -83,6 +82,8 @@ def peak_megabytes(function: Callable[[], object]) -> float:
     child = os.fork()
     if child == 0:
         try:
+            if "torch" in sys.modules:  # its other threads are the parent's, and a child would wait for them for ever
+                sys.modules["torch"].set_num_threads(1)
             function()
             os._exit(0)
         except BaseException:

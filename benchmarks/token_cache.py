@@ -21,7 +21,7 @@ from narformer.families.registry import FAMILIES, sample
 from narformer.tokens.narformer_v2 import tokenize
 from narformer.tokens.packing import pack
 
-PER_FAMILY, BATCH = 20, 16
+PER_FAMILY, BATCH = 40, 16
 
 
 def rows() -> list[Row]:
