@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +74,8 @@ def answers(paths: Sequence[Path], question: Question, jobs: int) -> Generator[A
     try:
         waiting: deque[Future[list[Answer]]] = deque()
         for chunk in chunks:
-            waiting.append(pool.submit(_answers, chunk))
+            with _deaf():  # here the pool starts its processes
+                waiting.append(pool.submit(_answers, chunk))
             if len(waiting) == IN_FLIGHT * jobs:
                 yield from (done := waiting.popleft().result())
                 answered += len(done)
@@ -136,13 +139,24 @@ class Reader:
 _reader: list[Reader] = []  # of a process of the pool
 
 
-def _start(question: Question) -> None:
-    import signal
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ctrl-C waits, and processes started meanwhile never hear it: the first one hears it, and ends the others."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+
+def _start(question: Question) -> None:
     from narformer.adapted import with_adapted
     from narformer.predictor import Predictor
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where they cannot be started deaf
     # Loaded anew: a session of ONNX Runtime is not made to be forked.
     _reader[:] = [Reader(question, with_adapted(Predictor.load(question.predictor)))]
 
