@@ -206,8 +206,14 @@ class CellPredictor:
         return scores
 
     def accuracies(self, scores: Array) -> Array:
-        """Accuracy in percent, low and high of scores: (n,) -> (n, 3)."""
-        return np.column_stack([np.interp(scores, self._scores, q) for q in self._quantiles])
+        """Accuracy in percent, low and high of scores: (n,) -> (n, 3).
+
+        Beyond the best held-out cells all three go on rising as their median does over the last unit of the score.
+        """
+        last = self._scores[-1]
+        slope = self._quantiles[0, -1] - np.interp(last - 1, self._scores, self._quantiles[0])
+        beyond = slope * np.maximum(scores - last, 0)
+        return np.column_stack([np.minimum(np.interp(scores, self._scores, q) + beyond, 100) for q in self._quantiles])
 
     def predict(self, cells: Sequence[Cell]) -> list[CellEstimate]:
         """An estimate a cell, in order. Raises DataError for cells of several spaces, ConfigError for another space."""
@@ -254,7 +260,7 @@ def _quantile_map(scores: Array, accuracy: Array) -> tuple[Array, Array]:
     """Median and the 5 % and 95 % quantiles of accuracy near each of some scores, all rising with the score.
 
     Near: as many held-out cells of higher rank as of lower, 60 in all or a thirtieth of them, down to 20 at both ends,
-    where the best and the worst cells are. Returns (G,), (3, G).
+    where the best and the worst cells are; the score they stand at is their median. Returns (G,), (3, G).
     """
     order = np.argsort(scores, kind="stable")
     scores, accuracy = scores[order], accuracy[order]
@@ -263,13 +269,14 @@ def _quantile_map(scores: Array, accuracy: Array) -> tuple[Array, Array]:
     ends = np.array([0, 4, 8, 16, 32, 64])
     inner = np.linspace(0, count - 1, GRID).round().astype(int)
     centres = np.unique(np.clip(np.concatenate([inner, ends, count - 1 - ends]), 0, count - 1))
-    rows = []
+    rows: dict[float, Array] = {}
     for centre in centres:
         window = int(np.clip(2 * min(centre, count - 1 - centre) + 1, min(20, count), widest))
         start = min(max(centre - window // 2, 0), count - window)
-        rows.append(np.quantile(accuracy[start : start + window], (0.5, 0.05, 0.95)))
-    rising = np.maximum.accumulate(np.array(rows).T, axis=1)
-    return scores[centres], rising
+        near = slice(start, start + window)
+        rows[float(np.median(scores[near]))] = np.quantile(accuracy[near], (0.5, 0.05, 0.95))
+    rising = np.maximum.accumulate(np.array(list(rows.values())).T, axis=1)
+    return np.array(list(rows)), rising
 
 
 def estimates_json(estimates: Sequence[CellEstimate]) -> str:

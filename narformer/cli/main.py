@@ -69,12 +69,20 @@ def main() -> None:
         print("narformer: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone; nothing is wrong.
-        sys.stderr.close()
-        sys.exit(0)
+        _stop_quietly()
+    except SystemExit as exit:
+        if isinstance(exit.__context__, BrokenPipeError):  # typer's way to tell of it, with exit code 1
+            _stop_quietly()
+        raise
     except OSError as error:
         # A full disk, a directory that nobody may write to: the user's to mend, wherever it was met.
         print(f"narformer: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
         if error.filename is None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of the output cannot go there
         sys.exit(2)
+
+
+def _stop_quietly() -> None:
+    """The reader of our output (head, less) has gone; nothing is wrong."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)

@@ -29,7 +29,7 @@ from narformer.tokens.raw import RawNodes, raw_nodes
 from narformer.tokens.statistics import statistics
 
 FORMAT = 4  # of what is kept; counts up when tokens change, or what the families build
-CHUNK = 256
+LEAST, CHUNK = 32, 256  # networks that one process reads at a time
 LISTED = 10  # networks named in the message where some cannot be read
 
 
@@ -139,9 +139,10 @@ def _file_state(source: Source) -> tuple[int, int] | None:
 
 
 def _fill(sources: Sequence[Source], ids: Sequence[str], home: Path, workers: int) -> None:
+    size = min(CHUNK, max(LEAST, -(-len(sources) // workers)))
     jobs = [
-        (home.parent / f"{_digest(sources[c : c + CHUNK])}.npz", sources[c : c + CHUNK], ids[c : c + CHUNK])
-        for c in range(0, len(sources), CHUNK)
+        (home.parent / f"{_digest(sources[c : c + size])}.npz", sources[c : c + size], ids[c : c + size])
+        for c in range(0, len(sources), size)
     ]
     missing = [job for job in jobs if not job[0].exists()]
     failures: list[str] = []

@@ -123,8 +123,9 @@ def _of_csv(path: Path, store: Store) -> tuple[int, Iterator[list[Entry]]]:
                         graph = read_onnx(path.parent / row.model)
                         hashes[row.model] = graph.hash
                     except NarformerError as error:
-                        yield [str(error)]
-                        continue
+                        if row.graph or not row.failure:  # else this may be the very failure that the row tells of
+                            yield [str(error)]
+                            continue
                 found = hashes.get(row.model)
                 if found is None and (row.graph or not row.failure):
                     yield [f"{path}, row {number}: {row.model}: no such file, and its network is not in the store"]

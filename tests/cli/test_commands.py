@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -187,3 +188,13 @@ def test_what_cannot_be_written_is_one_line(run: Run, resnet18: Path, tmp_path: 
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "narformer: the output: No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", [["devices", "--json"], ["devices", "--help"], ["families", "list"]])
+def test_a_reader_that_has_gone_is_no_error(arguments: list[str]) -> None:
+    command = [sys.executable, "-c", "from narformer.cli.main import main; main()", *arguments]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

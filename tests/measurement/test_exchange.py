@@ -129,6 +129,7 @@ def test_csv_gives_back_every_row(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s.db") as store:
         store.add_all([(rows[0], net), (rows[1], net), (rows[2], None)])
         export_csv(store.find(), tmp_path / "out.csv")
+        (tmp_path / "broken.onnx").write_text("no network")  # is still what it was when it could not be measured
         result = bring(store, tmp_path / "out.csv")
         assert (result.added, result.present, result.skipped) == (0, 3, ())
     with Store.open(tmp_path / "new.db") as store:  # which does not have the networks
