@@ -91,3 +91,13 @@ def test_better_cells_are_predicted_better() -> None:
     )
     estimates = predictor.predict([good, bad])
     assert estimates[0].low > estimates[1].high
+
+
+def test_beyond_the_best_held_out_cells_accuracy_goes_on_rising() -> None:
+    predictor = CellPredictor.load("nasbench101")
+    last = predictor._scores[-1]
+    accuracies = predictor.accuracies(np.array([last - 1, last, last + 0.5, last + 100]))
+    median = accuracies[:, 0]
+    assert median[2] - median[1] == pytest.approx((median[1] - median[0]) / 2)
+    assert (np.diff(accuracies[:3], axis=0) > 0).all()
+    assert accuracies[-1].tolist() == [100, 100, 100]
