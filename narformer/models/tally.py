@@ -39,7 +39,7 @@ class TallyConfig:
     training hides a kernel's kind from the correction.
     """
 
-    token_width: int = 111
+    token_width: int = 47
     static_width: int = 4
     numbers: int = 20
     class_of: tuple[int, ...] = (0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5)

@@ -58,12 +58,8 @@ _RECTIFIER, _CLIP = KINDS.index("rectifier"), KINDS.index("clip")
 _MULTIPLY, _NORMALIZATION, _SMOOTH = (KINDS.index(n) for n in ("multiply", "normalization", "smooth activation"))
 _SCALE = np.array([20, 20, 20, 20, 20, 10, 3, 8, 5, 5, 8, 6, 1, 3, 1, 1, 1, 1, 1, 1], dtype=np.float64)
 NUMBERS = len(_SCALE)
-OCTAVE = 32  # places of a number of channels between two powers of two
-# After the numbers: the kind, the size of the window (1, 3, 5, 7, other), the place in its octave of the number of
-# channels that a convolution reads and of the one it writes, and which rectifiers run within the kernel.
-_READS = NUMBERS + len(KINDS) + len(WINDOWS) + 1
-_WRITES = _READS + OCTAVE
-WIDTH = _WRITES + OCTAVE + 2
+# After the numbers: the kind, the size of the window (1, 3, 5, 7, other), and which rectifiers run within the kernel.
+WIDTH = NUMBERS + len(KINDS) + len(WINDOWS) + 1 + 2
 STATIC_WIDTH = physical.STATIC_WIDTH
 
 
@@ -165,22 +161,11 @@ def features(raw: RawNodes) -> FloatArray:
     out[token, NUMBERS + kind] = 1
     windowed = np.flatnonzero(of.window > 0)
     out[windowed, NUMBERS + len(KINDS) + window_place(of.window[windowed])] = 1
-    # Devices work in tiles: their cost is a sawtooth in the number of channels, with other teeth for each window and size.
-    tiled = np.flatnonzero((_CLASS[kind] == MATRIX) & (kind != _CONNECTED))
-    for first, number in ((_READS, of.widest[tiled]), (_WRITES, channels[tiled])):
-        many = number >= 8
-        out[tiled[many], first + octave_place(number[many])] = 1
     within = place != 0
     out[within] = 0
     for column, rectifier in ((-2, _RECTIFIER), (-1, _CLIP)):
         out[(token + place)[within & (kind == rectifier)], column] = 1
     return out
-
-
-def octave_place(number: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """The 32nd of its octave that a number ends: 65 and 66 are 0, 67 and 68 are 1, 128 is 31; 130 is 0 again."""
-    mantissa, _ = np.frexp(number)
-    return (np.ceil(2 * OCTAVE * mantissa).astype(np.int64) - OCTAVE - 1) % OCTAVE
 
 
 def tokenize(graph: Graph) -> Tokens:
