@@ -7,10 +7,12 @@ message passing learn. The sum extrapolates with depth, the roofline with width,
 A kind's prices start from its class's, those from the device's own, and differing costs (`penalty`): so few networks
 that hold a kind cannot give it a price that no other would bear out, and a kind never seen has the price of its class.
 Kernels that read a number of channels that vectors do not divide run on other code: a factor by kind and device.
+Devices cut convolutions into tiles, and cost jumps where one more is needed: factors by window, size and channels.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +28,12 @@ _MOVED = 1
 _PENALTIES = (1e-3, 2e-3, 1e-3, 7e-4)
 _ODD_PENALTY = 1e-3
 _STEP = 20.0  # prices are learned so many times faster than weights
+# Factors of tiles: for each window (as tokens tell them apart), power of two of the height and sixteenth of an octave
+# of the channels read, and again for those written.
+_WINDOWS, _HEIGHTS, _CHANNELS = 5, 8, 256
+_TILE_STEP = 4.0
+_TILE_PENALTY = 0.3  # divided by the number of networks: so many must bear a factor out, however many there are
+_TILE_NETWORKS = 5000  # where fewer were measured on a device, it has no such factors
 _BOUND = 3.0  # of the correction, in ln
 _CORRECTION_PENALTY = 0.1  # so that the roofline explains what it can, and stands where a network is unlike any seen
 
@@ -73,51 +81,80 @@ class Roofline(nn.Module):
     class_of: Tensor
     priced: Tensor
     ceiling: Tensor
+    tiled: Tensor
+    many: Tensor
 
     def __init__(self, config: TallyConfig) -> None:
         super().__init__()
+        self.numbers = config.numbers
         terms, kinds, outputs = len(_START), len(config.class_of), config.outputs
         self.register_buffer("class_of", torch.tensor(config.class_of), persistent=False)
         # Views and inputs move nothing. A stream of weights is the cheapest way to read: no dearer than its class's.
         priced, ceiling = torch.ones(terms, kinds, 1), torch.full((terms, kinds, 1), torch.inf)
         priced[:-1, list(config.unmoved)] = 0
         ceiling[_MOVED, config.streamed] = 0
+        tiled = (self.class_of == 1).float()  # products of matrices but fully connected layers
+        tiled[config.streamed] = 0
         self.register_buffer("priced", priced, persistent=False)
         self.register_buffer("ceiling", ceiling, persistent=False)
+        self.register_buffer("tiled", tiled, persistent=False)
+        self.register_buffer("many", torch.ones(outputs), persistent=False)
         self.device = nn.Parameter(torch.tensor(_START)[:, None, None].repeat(1, 1, outputs) / _STEP)
         self.by_class = nn.Parameter(torch.zeros(terms, max(config.class_of) + 1, outputs))
         self.by_kind = nn.Parameter(torch.zeros(terms, kinds, outputs))
         self.by_oddity = nn.Parameter(torch.zeros(kinds, outputs))
+        self.by_tile = nn.Parameter(torch.zeros(2 * _WINDOWS * _HEIGHTS * _CHANNELS, outputs))
 
     def prices(self) -> Tensor:
         """Milliseconds a unit of work, (terms, kinds, outputs)."""
         differs = torch.minimum(self.by_class[:, self.class_of] + self.by_kind, self.ceiling)
         return self.priced * torch.exp(_STEP * (self.device + differs))
 
-    def penalty(self) -> Tensor:
-        """What differing prices cost: nearly the sum of |ln|, but free for the call of inputs, a network's constant."""
-        total = _ODD_PENALTY * _size(self.by_oddity).sum(dim=0).mean()
+    def penalty(self, networks: int) -> Tensor:
+        """What differing prices cost: nearly the sum of |ln|, but free for the call of inputs, a network's constant.
+
+        networks: how many there are to learn from.
+        """
+        total = _ODD_PENALTY * _size(_STEP * self.by_oddity).sum(dim=0).mean()
+        total = total + _TILE_PENALTY / networks * _size(_TILE_STEP * self.by_tile).sum(dim=0).mean()
         for each in (self.by_class, self.by_kind):
-            size = _size(each[:, 1:])
+            size = _size(_STEP * each[:, 1:])
             total = total + (size.sum(dim=1).mean(dim=1) * size.new_tensor(_PENALTIES)).sum()
         return total
 
-    def forward(self, numbers: Tensor, kind: Tensor, odd: Tensor) -> Tensor:
-        """Work in ln (T, 3), kind one-hot (T, kinds), odd 0 or 1 (T, 1) -> (T, outputs).
-
-        A token without a kind takes no time.
-        """
-        work = torch.expm1(20 * numbers.clamp(0.0, 2.0))  # up to e⁴⁰ MACs or bytes
+    def forward(self, features: Tensor) -> Tensor:
+        """Milliseconds of each token of tokens/kernels.py, (T, outputs). One without a kind takes no time."""
+        kind = features[:, self.numbers : self.numbers + len(self.class_of)]
+        odd = features[:, self.numbers - 1 : self.numbers]
+        work = torch.expm1(20 * features[:, :3].clamp(0.0, 2.0))  # up to e⁴⁰ MACs or bytes
         macs, moved, weights, calls = self.prices().unbind(0)
         even = (
             work[:, :1] * (kind @ macs) + work[:, 1:2] * (kind @ moved) + work[:, 2:] * (kind @ weights) + kind @ calls
         )
-        return even * torch.exp(_STEP * odd * (kind @ self.by_oddity))
+        read, written = tiles(features, self.numbers + len(self.class_of))
+        tile = self.many * (self.by_tile.index_select(0, read) + self.by_tile.index_select(0, written))
+        return even * torch.exp(
+            _STEP * odd * (kind @ self.by_oddity) + _TILE_STEP * (kind @ self.tiled)[:, None] * tile
+        )
 
 
-def _size(parameter: Tensor) -> Tensor:
-    """Nearly |ln| of the factor that a parameter of a price stands for, smooth at 0."""
-    return torch.sqrt((_STEP * parameter).square() + 0.01) - 0.1
+def tiles(features: Tensor, windows: int) -> tuple[Tensor, Tensor]:
+    """Rows of `by_tile` for what each token reads and for what it writes, (T,) each. windows: their first column."""
+    window = features[:, windows : windows + _WINDOWS].argmax(dim=1)
+    height = torch.round(5 * features[:, 8] / math.log(2)).clamp(0, _HEIGHTS - 1).long()
+    group = window * _HEIGHTS + height
+    places = []
+    for channels in (torch.expm1(8 * features[:, 10]), torch.exp(8 * features[:, 7])):
+        octaves = torch.log(torch.round(channels).clamp_min(1)) / math.log(2)
+        # A power of two ends its octave, however the logarithm is rounded.
+        places.append(torch.ceil(16 * octaves - 0.01).clamp(0, _CHANNELS - 1).long())
+    read, written = places
+    return group * _CHANNELS + read, (_WINDOWS * _HEIGHTS + group) * _CHANNELS + written
+
+
+def _size(ln: Tensor) -> Tensor:
+    """Nearly |ln| of a factor, smooth at 0."""
+    return torch.sqrt(ln.square() + 0.01) - 0.1
 
 
 class Tally(nn.Module):
@@ -139,9 +176,20 @@ class Tally(nn.Module):
         nn.init.zeros_(self.correction.bias)
         self.corrected = torch.zeros(())  # mean squared correction of the last batch in training
 
-    def penalty(self) -> Tensor:
-        """Added to the loss of a batch in training: for differing prices, and for its mean squared correction."""
-        return self.roofline.penalty() + _CORRECTION_PENALTY * self.corrected
+    def schedule(self, share: float, measured: Tensor) -> None:
+        """Before an epoch: factors of tiles are learned in the second half, for devices with many networks.
+
+        share: of the epochs that are done. measured: how many networks there are to learn from, (outputs,).
+        """
+        self.roofline.by_tile.requires_grad_(share >= 0.5)
+        self.roofline.many.copy_(measured >= _TILE_NETWORKS)
+
+    def penalty(self, networks: int) -> Tensor:
+        """Added to the loss of a batch in training: for differing prices, and for its mean squared correction.
+
+        networks: how many there are to learn from.
+        """
+        return self.roofline.penalty(networks) + _CORRECTION_PENALTY * self.corrected
 
     def node_vectors(self, features: Tensor, edges: Tensor) -> Tensor:
         """What is known of each token in its place, (T, hidden)."""
@@ -169,7 +217,7 @@ class Tally(nn.Module):
             first = self.config.numbers
             kind = features[:, first : first + len(self.config.class_of)]
             correction = _BOUND * torch.tanh(self.correction(wide) / _BOUND)
-            each = self.roofline(features[:, :3], kind, features[:, first - 1 : first]) * torch.exp(correction)
+            each = self.roofline(features) * torch.exp(correction)
             total = pool_sum(each, graph, networks).clamp_min(1e-9)
             there = kind.sum(dim=1, keepdim=True)
             if self.training:

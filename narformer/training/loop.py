@@ -73,12 +73,15 @@ def train(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first, best, elapsed = state["epoch"] + 1, state["best"], state["seconds"]
+    measured = torch.from_numpy(np.isfinite(targets[fit]).sum(axis=0))
     wanted = torch.from_numpy(targets.astype(np.float32))
     board = _tensorboard(directory)
     for epoch in range(first, config.epochs):
         started = time.monotonic()
         order = _seed_epoch(config.seed, epoch).permutation(fit)
         model.train()
+        if isinstance(model, Tally):
+            model.schedule(epoch / config.epochs, measured)
         total = 0.0
         for batch in range(batches):
             rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
@@ -89,7 +92,7 @@ def train(
                 prediction = model(*to_tensors(source.batch(rows), device))[: len(rows)]
             loss = LOSSES[config.loss](prediction, wanted[rows].to(device))
             if isinstance(model, Tally):
-                loss = loss + model.penalty()
+                loss = loss + model.penalty(len(fit))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -6,10 +6,12 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from narformer.families.builder import NetworkBuilder
 from narformer.frontends.onnx import read_onnx
-from narformer.models.tally import Roofline, Tally, TallyConfig
+from narformer.models.tally import Roofline, Tally, TallyConfig, tiles
 from narformer.tokens import kernels
 from narformer.tokens.packing import pack
 from narformer.training.batching import to_tensors
@@ -63,13 +65,13 @@ def test_a_kind_never_seen_has_the_prices_of_its_class() -> None:
 
 def test_prices_that_differ_cost_and_the_constant_of_a_network_is_free() -> None:
     roofline = Roofline(TallyConfig())
-    assert roofline.penalty().item() < 1e-9
+    assert roofline.penalty(1000).item() < 1e-9
     with torch.no_grad():
         roofline.by_kind[3, kernels.KINDS.index("input")] = 1.0
-    assert roofline.penalty().item() < 1e-9
+    assert roofline.penalty(1000).item() < 1e-9
     with torch.no_grad():
         roofline.by_kind[1, kernels.KINDS.index("add")] = 1 / 20  # a factor e
-    assert 1.5e-3 < roofline.penalty().item() < 2e-3
+    assert 1.5e-3 < roofline.penalty(1000).item() < 2e-3
 
 
 def test_a_streamed_byte_costs_no_more_than_one_of_its_class() -> None:
@@ -92,17 +94,42 @@ def test_training_leaves_empty_tokens_out_without_changing_the_answer(resnet18: 
         torch.testing.assert_close(model.eval()(*batch)[:1], learning)
 
 
+def test_tiles_tell_windows_heights_and_sixteenths_of_octaves_apart() -> None:
+    net = NetworkBuilder("tiny", (1, 3, 56, 56))
+    value = net.conv(net.conv(net.conv(net.conv(net.input, 64, 3), 66, 3), 67, 5), 128, 3, stride=2)
+    features = torch.from_numpy(kernels.tokenize(read_onnx(net.finish(value))).features)[1:]
+    read, written = tiles(features, kernels.NUMBERS + len(kernels.KINDS))
+    three, five = (1 * 8 + 6) * 256, (2 * 8 + 6) * 256  # windows 3 and 5, height 56: nearest to 2⁶
+    stride = (1 * 8 + 5) * 256
+    assert read.tolist() == [three + 26, three + 96, five + 97, stride + 98]  # 3, 64, 66, 67 channels
+    other = 5 * 8 * 256
+    assert (written - other).tolist() == [three + 96, three + 97, five + 98, stride + 112]  # 64, 66, 67, 128
+
+
+def test_a_factor_of_a_tile_is_of_its_convolutions_alone_and_costs(resnet18: Path) -> None:
+    features = torch.from_numpy(kernels.tokenize(read_onnx(resnet18)).features)
+    roofline = Roofline(TallyConfig())
+    before = roofline(features)
+    read, _ = tiles(features, kernels.NUMBERS + len(kernels.KINDS))
+    with torch.no_grad():
+        roofline.by_tile[read[1]] = math.log(2) / 4  # of the first convolution
+    ratio = (roofline(features) / before.clamp_min(1e-12)).squeeze(1)
+    assert ratio[1].item() == pytest.approx(2)
+    assert ((ratio - 1).abs() < 1e-6).sum() == len(features) - 1 - (before == 0).sum()
+    assert 1.6e-4 < roofline.penalty(1000).item() < 2.1e-4  # ln 2, less the rounding at 0
+
+
 def test_corrections_cost() -> None:
     model = Tally(TallyConfig())
     features = torch.zeros(3, model.config.token_width)
     features[:2, model.config.numbers + 1] = 1  # two convolutions, and a token without a kernel
     batch = (features, torch.zeros(2, 0, dtype=torch.long), torch.zeros(3, dtype=torch.long), torch.zeros(1, 4))
     model.train()(*batch)
-    free = model.penalty().item()
+    free = model.penalty(1000).item()
     with torch.no_grad():
         model.correction.bias.fill_(0.1)
     model(*batch)
-    np.testing.assert_allclose(model.penalty().item() - free, 0.1 * 0.1**2, rtol=1e-2)
+    np.testing.assert_allclose(model.penalty(1000).item() - free, 0.1 * 0.1**2, rtol=1e-2)
 
 
 def test_kernels_of_odd_widths_have_a_factor_of_their_own_by_kind() -> None:
@@ -110,11 +137,14 @@ def test_kernels_of_odd_widths_have_a_factor_of_their_own_by_kind() -> None:
     depthwise = kernels.KINDS.index("depthwise")
     with torch.no_grad():
         roofline.by_oddity[depthwise] = math.log(4) / 20
-    kind = torch.eye(len(kernels.KINDS))
-    numbers = torch.full((len(kind), 3), 0.5)
-    even = roofline(numbers, kind, torch.zeros(len(kind), 1))
-    odd = roofline(numbers, kind, torch.ones(len(kind), 1))
-    factors = torch.ones(len(kind), 1)
+    count = len(kernels.KINDS)
+    features = torch.zeros(count, kernels.WIDTH)
+    features[:, :3] = 0.5
+    features[:, kernels.NUMBERS : kernels.NUMBERS + count] = torch.eye(count)
+    even = roofline(features)
+    features[:, kernels.NUMBERS - 1] = 1
+    odd = roofline(features)
+    factors = torch.ones(count, 1)
     factors[depthwise] = 4
     torch.testing.assert_close(odd, even * factors)
-    assert 1e-3 < roofline.penalty().item() < 1.4e-3  # ln 4, less the rounding at 0
+    assert 1e-3 < roofline.penalty(1000).item() < 1.4e-3  # ln 4, less the rounding at 0

@@ -13,7 +13,9 @@ from narformer.datasets.cache import TokenCache, build_cache
 from narformer.datasets.dataset import Dataset, FamilySource
 from narformer.errors import ConfigError, DataError
 from narformer.families.registry import sample
+from narformer.models import tally as tally_module
 from narformer.models.registry import create_model
+from narformer.models.tally import Tally
 from narformer.predictor import Card, Predictor
 from narformer.training.batching import TOKEN_MULTIPLE, predict_rows, split_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
@@ -74,6 +76,31 @@ def test_a_killed_run_resumes_to_the_same_weights(
     again = [line.split(', "seconds"')[0] for line in (tmp_path / "killed" / "log.jsonl").read_text().splitlines()]
     assert strip == again
     assert len(strip) == 4
+
+
+@pytest.mark.parametrize("killed_in", [1, 3])
+def test_factors_of_tiles_are_learned_in_the_second_half_and_resume(
+    tmp_path: Path, dataset: Dataset, killed_in: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally_module, "_TILE_NETWORKS", 14)  # as many as p has; q lacks every fifth
+    tokens = build_cache(dataset.sources, dataset.ids, tmp_path / "cache", "kernels", workers=1)
+    rows = dataset.rows("train")
+
+    def run(directory: Path, until: int) -> Tally:
+        torch.manual_seed(0)
+        model = create_model("tally", {"hidden": 8}, 2)
+        assert isinstance(model, Tally)
+        for progress in train(CONFIG, model, tokens, dataset.targets, rows[:14], rows[14:], directory):
+            if progress.epoch == until:
+                break
+            learned = progress.epoch >= 2
+            assert model.roofline.by_tile.any(dim=0).tolist() == [learned, False]
+        return model
+
+    whole = run(tmp_path / "whole", 99).state_dict()
+    run(tmp_path / "killed", killed_in)
+    for name, weight in run(tmp_path / "killed", 99).state_dict().items():
+        assert torch.equal(weight, whole[name]), name
 
 
 def test_training_learns(tmp_path: Path, dataset: Dataset, tokens: TokenCache) -> None:
