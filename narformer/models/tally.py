@@ -140,16 +140,19 @@ class Roofline(nn.Module):
 
 def tiles(features: Tensor, windows: int) -> tuple[Tensor, Tensor]:
     """Rows of `by_tile` for what each token reads and for what it writes, (T,) each. windows: their first column."""
+    # As tokens/kernels.py scales them: ln of what it writes, of the height, and ln(1 + what it reads).
+    written, ln_height, read = torch.exp(8 * features[:, 7]), 5 * features[:, 8], torch.expm1(8 * features[:, 10])
     window = features[:, windows : windows + _WINDOWS].argmax(dim=1)
-    height = torch.round(5 * features[:, 8] / math.log(2)).clamp(0, _HEIGHTS - 1).long()
+    height = torch.round(ln_height / math.log(2)).clamp(0, _HEIGHTS - 1).long()
     group = window * _HEIGHTS + height
-    places = []
-    for channels in (torch.expm1(8 * features[:, 10]), torch.exp(8 * features[:, 7])):
-        octaves = torch.log(torch.round(channels).clamp_min(1)) / math.log(2)
-        # A power of two ends its octave, however the logarithm is rounded.
-        places.append(torch.ceil(16 * octaves - 0.01).clamp(0, _CHANNELS - 1).long())
-    read, written = places
-    return group * _CHANNELS + read, (_WINDOWS * _HEIGHTS + group) * _CHANNELS + written
+    return group * _CHANNELS + _place(read), (_WINDOWS * _HEIGHTS + group) * _CHANNELS + _place(written)
+
+
+def _place(channels: Tensor) -> Tensor:
+    """Sixteenths of an octave up to a number of channels, (T,)."""
+    octaves = torch.log(torch.round(channels).clamp_min(1)) / math.log(2)
+    # A power of two ends its octave, however the logarithm is rounded.
+    return torch.ceil(16 * octaves - 0.01).clamp(0, _CHANNELS - 1).long()
 
 
 def _size(ln: Tensor) -> Tensor:
