@@ -39,4 +39,4 @@ class UnknownDeviceError(UserError):
 
 
 class MissingExtraError(UserError):
-    """A feature whose optional dependencies are not installed (`pip install narformer[train]`)."""
+    """A feature whose optional dependencies are not installed (`pip install 'narformer[train]'`, and others)."""

@@ -113,6 +113,10 @@ def validate(
     from narformer.measurement.store import Store
     from narformer.predictor import Predictor
 
+    if plot is not None:
+        from narformer.evaluation.plots import check_plot
+
+        check_plot(plot)
     adapted = adapted_device(device)
     settings = _settings(runtime, processor, threads, budget, timeout)
     here = settings.device().id

@@ -95,13 +95,15 @@ def rank(
         raise ConfigError(f"unknown objective {objective!r}; known is accuracy")
     if device is None and (max_ms is not None or plot is not None):
         raise ConfigError("--max-ms and --plot are about latency: give --device too")
+    if plot is not None:
+        from narformer.evaluation.plots import check_plot
+
+        check_plot(plot)
     with bar(f"scoring {space}") as show:
         ranking = rank_space(_space(space), device, candidates, show)
     chosen = ranking.best(top, max_ms)
     limit = float("inf") if max_ms is None else max_ms
     front = [row for row in ranking.pareto() if ranking.latency[row] <= limit] if device else []
-    if plot is not None:
-        ranking.plot(plot)
     if as_json:
         print(json.dumps({"top": ranking.entries(chosen), "pareto": ranking.entries(front)}, indent=1))
     else:
@@ -111,7 +113,9 @@ def rank(
                 for e in ranking.entries(rows):
                     latency = f"{e['latency_ms']:8.2f} ms  " if device else ""
                     print(f"{e['accuracy']:6.2f} %  {latency}{e['cell']}")
-        if plot is not None:
+    if plot is not None:
+        ranking.plot(plot)
+        if not as_json:
             print(f"plot: {plot}")
     if not chosen:
         print(f"narformer: no cell within {max_ms} ms on {device}", file=sys.stderr)
@@ -156,16 +160,19 @@ def search(
     Random search, regularised evolution, and search guided by the Gaussian process, each from many seeds.
     """
     from narformer.datasets.registry import load_cells
+    from narformer.evaluation.plots import check_plot
     from narformer.evaluation.search import compare_searches, plot_searches
 
     dataset = load_cells(_space(space), data)
     directory = out / "search"
     directory.mkdir(parents=True, exist_ok=True)  # told now where it cannot be made, not after minutes
+    plot = directory / f"{space}.svg"
+    check_plot(plot)
     with bar(f"searching {space}") as show:
         result = compare_searches(dataset, seeds, queries, show)
     path = directory / f"{space}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
-    plot_searches(result, directory / f"{space}.svg")
+    plot_searches(result, plot)
     if as_json:
         print(json.dumps(result, indent=1))
         return

@@ -74,6 +74,5 @@ def _print_here(as_json: bool) -> None:
     console = Console()
     console.print(table)
     print("\nIds are those of networks in float32 (fp32) at batch size 1 (b1), with one thread (t1).")
-    for entry in entries:
-        if entry.missing:
-            print(entry.missing)
+    for missing in dict.fromkeys(entry.missing for entry in entries if entry.missing):
+        print(missing)

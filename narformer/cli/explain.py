@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from narformer.errors import DataError
-
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -36,6 +34,10 @@ def explain(
     from narformer.frontends.onnx import read_onnx
     from narformer.predictor import Predictor
 
+    if plot is not None:
+        from narformer.evaluation.plots import check_plot
+
+        check_plot(plot)
     loaded = Predictor.load(predictor)  # adapted devices have no nodes of their own to explain
     loaded.predict([], [device])
     graph = read_onnx(model, batch_size=batch_size, input_shapes=parse_input_shapes(input_shape))
@@ -72,7 +74,7 @@ def explain(
 
 def _plot(graph: Graph, milliseconds: npt.NDArray[np.float64], device: str, path: Path) -> None:
     """A bar a node in topological order, coloured by operator."""
-    from narformer.evaluation.plots import pyplot
+    from narformer.evaluation.plots import pyplot, save_plot
 
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(10, 3.5), layout="constrained")
@@ -82,8 +84,4 @@ def _plot(graph: Graph, milliseconds: npt.NDArray[np.float64], device: str, path
         axis.bar(rows, milliseconds[rows], width=1.0, color=colours(number % 20), label=op)
     axis.set(xlabel="node, in topological order", ylabel="ms", title=f"{graph.name} on {device}")
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: the plot cannot be written ({error})") from error
-    plt.close(figure)
+    save_plot(figure, path)

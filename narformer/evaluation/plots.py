@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.errors import MissingExtraError
+from narformer.errors import ConfigError, DataError, MissingExtraError
 from narformer.evaluation.report import Result, devices_of, values
 
 Array = npt.NDArray[np.float64]
@@ -39,8 +39,8 @@ def predicted_against_measured(
     handles, labels = axes[0][0].get_legend_handles_labels()
     columns = min(7, 4 * len(devices))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, markerscale=4, frameon=False, fontsize=8)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    figure.set_dpi(110)
+    save_plot(figure, path)
 
 
 def error_by_family(results: Sequence[Result], device: str, path: Path) -> None:
@@ -56,8 +56,7 @@ def error_by_family(results: Sequence[Result], device: str, path: Path) -> None:
     axis.set_xticks(np.arange(len(tasks)) + 0.4 - width / 2, tasks, rotation=30, ha="right")
     axis.set(ylabel="MAPE on the left-out family, %", yscale="log", title=device)
     axis.legend(frameon=False, ncols=4)
-    figure.savefig(path)
-    plt.close(figure)
+    save_plot(figure, path)
 
 
 def learning_curves(results: Sequence[Result], path: Path) -> None:
@@ -71,17 +70,42 @@ def learning_curves(results: Sequence[Result], path: Path) -> None:
         axis.plot(sizes, errors, "o-", label=result["model"])
     axis.set(xscale="log", yscale="log", xlabel="training networks", ylabel="MAPE, %, mean over devices")
     axis.legend(frameon=False)
-    figure.savefig(path)
-    plt.close(figure)
+    save_plot(figure, path)
+
+
+def check_plot(path: Path) -> None:
+    """Before long work that ends in a plot: can it be drawn, and written at `path`?
+
+    Raises MissingExtraError without matplotlib, ConfigError for another ending than .svg or .png, DataError where
+    nothing can be written.
+    """
+    _matplotlib()
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise ConfigError(f"{path}: plots are written as .svg or .png")
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: the plot cannot be written (there is no directory {path.parent})")
+
+
+def save_plot(figure: Any, path: Path) -> None:
+    """Write a figure and close it. Raises DataError where it cannot be written."""
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise DataError(f"{path}: the plot cannot be written ({error.strerror or error})") from error
+    pyplot().close(figure)
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingExtraError("plots need matplotlib: pip install 'narformer[plot]'") from error
+    return matplotlib
 
 
 def pyplot() -> Any:
     """matplotlib.pyplot without a screen; the same picture is the same file. Raises MissingExtraError."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingExtraError("plots need matplotlib: pip install 'narformer[train]'") from error
-
+    matplotlib = _matplotlib()
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "narformer"
     import matplotlib.pyplot as plt

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.cell_predictor import CellPredictor
-from narformer.evaluation.plots import pyplot
+from narformer.evaluation.plots import pyplot, save_plot
 from narformer.families.cells import to_onnx
 from narformer.frontends.cell_table import CellTable, enumerate_space
 from narformer.frontends.cells import Cell
@@ -69,8 +69,7 @@ class Ranking:
         low = np.quantile(self.accuracy[known, 0], 0.1)
         axis.set_ylim(low - 1, self.accuracy[known, 0].max() + 0.5)
         axis.legend(frameon=False)
-        figure.savefig(path)
-        plt.close(figure)
+        save_plot(figure, path)
 
 
 def rank_space(space: str, device: str | None, candidates: int, show: Show = lambda _done, _all: None) -> Ranking:

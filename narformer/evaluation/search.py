@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from narformer.cell_predictor import GaussianProcess, predictor_statistics
 from narformer.datasets.cells import CellDataset
-from narformer.evaluation.plots import pyplot
+from narformer.evaluation.plots import pyplot, save_plot
 
 Array = npt.NDArray[np.float64]
 TOP = 0.001
@@ -115,5 +115,4 @@ def plot_searches(result: dict[str, Any], path: Path) -> None:
     axis.set_ylim(curves[:, min(9, curves.shape[1] - 1)].min(), result["best"] + 0.05)
     axis.set(xscale="log", xlabel="trainings", ylabel="best accuracy so far, %", title=result["space"])
     axis.legend(frameon=False)
-    figure.savefig(path)
-    plt.close(figure)
+    save_plot(figure, path)

@@ -102,10 +102,13 @@ def test_devices_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [
         Available("onnxruntime", "cpu", "desk-onnxruntime1.32-cpu-fp32-t1-b1"),
         Available("openvino", missing="OpenVINO is not installed: pip install 'narformer[openvino]'"),
+        Available("torch-eager", missing="PyTorch is not installed: pip install torch"),
+        Available("torch-compile", missing="PyTorch is not installed: pip install torch"),
     ]
     monkeypatch.setattr("narformer.measurement.here.available", lambda: entries)
     code, out, _ = run("devices", "--here")
     assert code == 0
     assert "desk-onnxruntime1.32-cpu-fp32-t1-b1" in out
     assert "pip install 'narformer[openvino]'" in out
+    assert out.count("PyTorch is not installed") == 1
     assert json.loads(run("devices", "--here", "--json")[1]) == [entry.to_dict() for entry in entries]
