@@ -137,13 +137,15 @@ def validate(
         raise ConfigError(f"{device}: none of {len(chosen)} networks could be measured; see `narformer store list`")
     told = adapting.summary(comparisons)
     replace(adapted, validation=told).save()
-    if plot is not None:
-        _plot(device, comparisons, plot)
     if as_json:
         rows = [{**c.__dict__, "error": round(c.error, 3)} for c in comparisons]
         print(json.dumps({"device": device, **told, "comparisons": rows}, indent=1))
     else:
         _print(device, comparisons, told)
+    if plot is not None:
+        _plot(device, comparisons, plot)
+        if not as_json:
+            print(f"plot: {plot}")
 
 
 def _settings(runtime: str, processor: str, threads: int, budget: float, timeout: float) -> Settings:

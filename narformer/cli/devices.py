@@ -39,13 +39,13 @@ def devices(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("device", no_wrap=True)  # an id is there to be copied
-    table.add_column("what it is", overflow="fold")
+    table.add_column("device", overflow="fold")  # an id is there to be copied
     table.add_column("MAPE", justify="right", no_wrap=True)
     table.add_column("within\n10 %", justify="right", no_wrap=True)
     for row in rows:
         figures = [f"{row['held_out'][key]:.1f} %" if key in row["held_out"] else "" for key in ("mape", "acc_10")]
-        table.add_row(row["device"], row["description"], *figures)
+        table.add_row(row["device"], *figures)
+        table.add_row(f"  {row['description']}", style="dim")
     console = Console()
     console.print(table)
     console.print(

@@ -87,9 +87,12 @@ def check_plot(path: Path) -> None:
 
 
 def save_plot(figure: Any, path: Path) -> None:
-    """Write a figure and close it. Raises DataError where it cannot be written."""
+    """Write a figure and close it; no date in it, so that a picture drawn again is the same file.
+
+    Raises DataError where it cannot be written.
+    """
     try:
-        figure.savefig(path)
+        figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
     except OSError as error:
         raise DataError(f"{path}: the plot cannot be written ({error.strerror or error})") from error
     pyplot().close(figure)

@@ -47,3 +47,11 @@ def test_without_matplotlib(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run(*command, "--plot", tmp_path / "plot.svg")
     assert (result.code, "pip install 'narformer[plot]'" in result.err) == (2, True)
+
+
+def test_the_same_plot_is_the_same_file(run: Run, tmp_path: Path) -> None:
+    for name in ("one.svg", "two.svg"):
+        assert run("explain", "examples/resnet18.onnx", "--plot", tmp_path / name).code == 0
+    first, second = ((tmp_path / name).read_text() for name in ("one.svg", "two.svg"))
+    assert first == second
+    assert "<dc:date>" not in first
