@@ -25,6 +25,8 @@ from narformer.families.registry import FAMILIES, build, sample
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
 from narformer.predictor import DEFAULT, PRETRAINED, Predictor
+from narformer.training.config import load_config
+from narformer.training.run import left_out_errors
 
 DEVICES = (*NNMETER, DEVICE)
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -44,6 +46,17 @@ def test_files_are_small_and_the_card_says_how_they_were_made(predictor: Predict
     for output in card.outputs:
         assert output.held_out["rows"] > (250 if output.device == DEVICE else 2000)
         assert 0 < output.quantiles["known"] < output.quantiles["novel"]
+
+
+def test_the_wide_intervals_are_those_of_the_results_its_configuration_names(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = EXAMPLES.parent
+    monkeypatch.chdir(root)
+    errors = left_out_errors(load_config(root / "configs" / "tally.yaml").left_out)
+    for output in predictor.card.outputs:
+        known = output.quantiles["known"]
+        assert output.quantiles["novel"] == pytest.approx(max(errors[output.device], known)), output.device
 
 
 def test_test_rows_are_predicted_as_well_as_the_card_says(predictor: Predictor, data_root: Path) -> None:

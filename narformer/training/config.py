@@ -22,7 +22,7 @@ class TrainConfig:
     families: train on these families alone (empty: all).
     model: name of a model; model_options: its sizes, where they differ from the defaults.
     validation, calibration: shares of the train rows kept back, one to choose the best epoch, one to set the intervals.
-    left_out: a result of `narformer evaluate …/leave-one-family-out`, whose errors set the intervals of networks far
+    left_out: results of `narformer evaluate …/leave-one-family-out`, whose errors set the intervals of networks far
         from those trained on (empty: four times the usual width).
     loss: `relative_mse` (the paper's) or `log_l1`, the mean of |ln(prediction / truth)|.
     precision: `bfloat16` runs the wide layers in bfloat16 and keeps weights, sums and outputs in float32; on a CPU
@@ -40,7 +40,7 @@ class TrainConfig:
     warmup: float = 0.1
     validation: float = 0.05
     calibration: float = 0.05
-    left_out: str = ""
+    left_out: tuple[str, ...] = ()
     precision: str = "float32"
     loss: str = "relative_mse"
     seed: int = 0
@@ -87,7 +87,8 @@ def load_config(path: Path) -> TrainConfig:
         elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, type(default)) and not (isinstance(default, Mapping) and isinstance(value, Mapping)):
-            raise ConfigError(f"{path}: {name} should be a {type(default).__name__}, not {value!r}")
+            wanted = "list" if isinstance(default, tuple) else type(default).__name__
+            raise ConfigError(f"{path}: {name} should be a {wanted}, not {value!r}")
         values[name] = value
     try:
         return TrainConfig(**values)

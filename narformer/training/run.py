@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,18 +62,20 @@ def run(
     )
 
 
-def left_out_errors(path: str) -> dict[str, float]:
+def left_out_errors(paths: Sequence[str]) -> dict[str, float]:
     """90 % of |ln(prediction / truth)| on families left out of training, by device; empty without a result to read.
 
-    Raises DataError where `path` is not a result of `narformer evaluate`.
+    paths: results of `narformer evaluate`, of one device or several each; seeds are averaged.
+    Raises DataError where one is not.
     """
-    if not path:
-        return {}
-    try:
-        runs = json.loads(Path(path).read_text())["runs"]
-        return {d: float(np.mean([run["log_error_90"][d] for run in runs])) for d in runs[0]["log_error_90"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a result of narformer evaluate; left_out names one") from error
+    errors: dict[str, float] = {}
+    for path in paths:
+        try:
+            runs = json.loads(Path(path).read_text())["runs"]
+            errors |= {d: float(np.mean([run["log_error_90"][d] for run in runs])) for d in runs[0]["log_error_90"]}
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise DataError(f"{path}: not a result of narformer evaluate; left_out names one") from error
+    return errors
 
 
 def prepare(config: TrainConfig, data: Path | None) -> Dataset:

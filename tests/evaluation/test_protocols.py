@@ -145,8 +145,12 @@ def test_a_model_is_trained_scored_and_reported(tmp_path: Path, dataset: Dataset
     text = page(results)
     assert "## nnmeter/in-domain, quick form" in text
     assert "| nnlp |" in text
-    errors = left_out_errors(str(out / "nnmeter-in-domain.quick.nnlp.json"))
-    assert set(errors) == {"p", "q"}
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"runs": [{"log_error_90": {"r": 0.1}}, {"log_error_90": {"r": 0.3}}]}))
+    errors = left_out_errors([str(out / "nnmeter-in-domain.quick.nnlp.json"), str(other)])
+    assert set(errors) == {"p", "q", "r"}
+    assert errors["r"] == pytest.approx(0.2)
+    assert left_out_errors(()) == {}
     assert not list((tmp_path / "runs").rglob("*.pt")), "checkpoints of finished tasks go"
 
 
@@ -180,6 +184,6 @@ def test_foreign_files_and_names_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x.json: not a result"):
         load_results(tmp_path)
     with pytest.raises(DataError, match="not a result of narformer evaluate"):
-        left_out_errors(str(tmp_path / "x.json"))
+        left_out_errors([str(tmp_path / "x.json")])
     with pytest.raises(DataError, match="cannot be written"):
         save_result({"protocol": "p", "form": "f", "model": "m", "runs": []}, tmp_path / "x.json")
