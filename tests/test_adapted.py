@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from narformer.adapted import (
     AdaptedDevice,
@@ -18,6 +19,7 @@ from narformer.adapted import (
     profile,
     with_adapted,
 )
+from narformer.cli.main import app
 from narformer.errors import ConfigError, DataError, UnknownDeviceError
 from narformer.families.registry import sample
 from narformer.frontends.onnx import read_onnx
@@ -149,3 +151,15 @@ def test_a_device_that_is_not_there_is_told_with_those_that_are(slow: AdaptedDev
     slow.save()
     with pytest.raises(DataError, match="there are: slow"):
         adapted_device("fast")
+
+
+def test_an_adapted_device_is_not_explained_and_the_reason_is_told(
+    slow: AdaptedDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NARFORMER_DEVICES", str(tmp_path))
+    slow.save()
+    answer = CliRunner().invoke(app, ["explain", "examples/resnet18.onnx", "--device", "slow"])
+    assert isinstance(answer.exception, ConfigError)
+    assert "slow is adapted" in str(answer.exception)
+    answer = CliRunner().invoke(app, ["explain", "examples/resnet18.onnx", "--device", "slower"])
+    assert isinstance(answer.exception, UnknownDeviceError)

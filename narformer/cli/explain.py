@@ -30,7 +30,9 @@ def explain(
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
 ) -> None:
     """Say where the milliseconds go: by operator and by node. The parts sum to what `predict` prints."""
+    from narformer.adapted import devices_directory
     from narformer.cli.inputs import parse_input_shapes
+    from narformer.errors import ConfigError
     from narformer.frontends.onnx import read_onnx
     from narformer.predictor import Predictor
 
@@ -38,7 +40,12 @@ def explain(
         from narformer.evaluation.plots import check_plot
 
         check_plot(plot)
-    loaded = Predictor.load(predictor)  # adapted devices have no nodes of their own to explain
+    loaded = Predictor.load(predictor)
+    if device not in loaded.devices and (devices_directory() / f"{device}.json").exists():
+        raise ConfigError(
+            f"{device} is adapted: it is known by whole networks, not by nodes; explain a device of the predictor's own: "
+            f"{', '.join(loaded.devices)}"
+        )
     loaded.predict([], [device])
     graph = read_onnx(model, batch_size=batch_size, input_shapes=parse_input_shapes(input_shape))
     read, parts = loaded.explain(graph)
