@@ -43,8 +43,8 @@ def explain(
     loaded = Predictor.load(predictor)
     if device not in loaded.devices and (devices_directory() / f"{device}.json").exists():
         raise ConfigError(
-            f"{device} is adapted: it is known by whole networks, not by nodes; explain a device of the predictor's own: "
-            f"{', '.join(loaded.devices)}"
+            f"{device} is adapted: it is known by whole networks, not by nodes; "
+            f"explain one of the predictor's own: {', '.join(loaded.devices)}"
         )
     loaded.predict([], [device])
     graph = read_onnx(model, batch_size=batch_size, input_shapes=parse_input_shapes(input_shape))
