@@ -35,8 +35,15 @@ def dummy(tmp_path: Path) -> Path:
 def test_predict_prints_a_table(run: Run, dummy: Path, resnet18: Path) -> None:
     result = run("predict", resnet18, "--predictor", dummy)
     assert result.code == 0
-    for text in ("resnet18.onnx", "10.0 ms", "20.0 ms", "3.0 %", "90% interval", "warning: never seen in training"):
+    for text in ("resnet18.onnx", "10.0 ms", "20.0 ms", "unknown", "90% interval", "warning: never seen in training"):
         assert text in result.out
+
+
+def test_the_held_out_error_is_not_claimed_for_what_was_never_seen(run: Run, resnet18: Path) -> None:
+    assert "0.8 %" in run("predict", resnet18, "--device", "adreno640").out
+    larger = run("predict", resnet18, "--device", "adreno640", "--batch-size", 8).out
+    assert "0.8 %" not in larger
+    assert "unknown" in larger
 
 
 def test_predict_json_has_an_object_per_model_and_device(run: Run, dummy: Path, resnet18: Path) -> None:
