@@ -59,7 +59,7 @@ class AdaptedDevice:
 
     def save(self, directory: Path | None = None) -> Path:
         """Write the device's file, whole or not at all. Raises DataError where it cannot be written."""
-        path = (directory or devices_directory()) / f"{self.name}.json"
+        path = device_file(self.name, directory)
         arrays = {name: getattr(self.profiles, name) for name in _ARRAYS}
         profiles = {
             name: [[float(f"{x:.6g}") for x in row] for row in array.reshape(len(array), -1)]
@@ -106,9 +106,14 @@ def devices_directory() -> Path:
     return user_data() / "devices"
 
 
+def device_file(name: str, directory: Path | None = None) -> Path:
+    """Where an adapted device of this name is, or would be, kept."""
+    return (directory or devices_directory()) / f"{name}.json"
+
+
 def adapted_device(name: str) -> AdaptedDevice:
     """Raises DataError, naming those there are, for a device that was not adapted to."""
-    path = devices_directory() / f"{name}.json"
+    path = device_file(name)
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in devices_directory().glob("*.json"))) or "none"
         raise DataError(f"{name}: not an adapted device; there are: {known}. Make one with `narformer adapt`")

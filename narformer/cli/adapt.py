@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from narformer.cli.figures import milliseconds
+from narformer.cli.inputs import plot_option
 from narformer.cli.progress import track
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def adapt(
 def validate(
     device: str = NAME,
     networks: int = typer.Option(100, "--networks", "-n", min=1, help="How many to predict and measure."),
-    plot: Path | None = typer.Option(None, "--plot", help="Save a plot (.svg or .png) of predicted against measured."),
+    plot: Path | None = plot_option("predicted against measured"),
     runtime: str = RUNTIME,
     processor: str = PROCESSOR,
     threads: int = THREADS,
@@ -113,10 +114,6 @@ def validate(
     from narformer.measurement.store import Store
     from narformer.predictor import Predictor
 
-    if plot is not None:
-        from narformer.evaluation.plots import check_plot
-
-        check_plot(plot)
     adapted = adapted_device(device)
     settings = _settings(runtime, processor, threads, budget, timeout)
     here = settings.device().id

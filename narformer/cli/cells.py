@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from narformer.cli.inputs import plot_option
 from narformer.cli.progress import bar, busy
 from narformer.errors import ConfigError, DataError, NarformerError
 
@@ -81,7 +82,7 @@ def rank(
     candidates: int = typer.Option(
         2000, "--candidates", min=1, help="Latency is predicted for this many cells: half the best, half at random."
     ),
-    plot: Path | None = typer.Option(None, "--plot", help="Save accuracy against latency with its Pareto front here."),
+    plot: Path | None = plot_option("accuracy against latency, with the Pareto front"),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON object: top, pareto."),
 ) -> None:
     """Score every cell of a space; with --device also latency, and the Pareto front of both.
@@ -95,10 +96,6 @@ def rank(
         raise ConfigError(f"unknown objective {objective!r}; known is accuracy")
     if device is None and (max_ms is not None or plot is not None):
         raise ConfigError("--max-ms and --plot are about latency: give --device too")
-    if plot is not None:
-        from narformer.evaluation.plots import check_plot
-
-        check_plot(plot)
     with bar(f"scoring {space}") as show:
         ranking = rank_space(_space(space), device, candidates, show)
     chosen = ranking.best(top, max_ms)

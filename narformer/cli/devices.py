@@ -39,7 +39,7 @@ def devices(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("device", overflow="fold")  # an id is there to be copied
+    table.add_column("device", overflow="fold")  # folded, never cut: an id is there to be copied
     table.add_column("MAPE", justify="right", no_wrap=True)
     table.add_column("within\n10 %", justify="right", no_wrap=True)
     for row in rows:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.inputs import parse_input_shapes, plot_option
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -25,23 +27,18 @@ def explain(
     input_shape: list[str] = typer.Option(
         [], "--input-shape", help="NAME=1,3,224,224; bind or override an input's shape."
     ),
-    plot: Path | None = typer.Option(None, "--plot", help="Save a plot (.svg or .png) of the nodes in their order."),
+    plot: Path | None = plot_option("the nodes in their order"),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON object: latency, by operator, by node."),
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
 ) -> None:
     """Say where the milliseconds go: by operator and by node. The parts sum to what `predict` prints."""
-    from narformer.adapted import devices_directory
-    from narformer.cli.inputs import parse_input_shapes
+    from narformer.adapted import device_file
     from narformer.errors import ConfigError
     from narformer.frontends.onnx import read_onnx
     from narformer.predictor import Predictor
 
-    if plot is not None:
-        from narformer.evaluation.plots import check_plot
-
-        check_plot(plot)
     loaded = Predictor.load(predictor)
-    if device not in loaded.devices and (devices_directory() / f"{device}.json").exists():
+    if device not in loaded.devices and device_file(device).is_file():
         raise ConfigError(
             f"{device} is adapted: it is known by whole networks, not by nodes; "
             f"explain one of the predictor's own: {', '.join(loaded.devices)}"

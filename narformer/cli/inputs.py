@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from narformer.errors import ConfigError
 
@@ -26,6 +29,19 @@ def parse_input_shapes(texts: Sequence[str]) -> dict[str, Shape]:
             raise ConfigError(f"--input-shape {text!r}: sizes must be at least 1")
         shapes[name] = shape
     return shapes
+
+
+def plot_option(what: str) -> Any:
+    """`--plot PATH`; what cannot be drawn or written there is told before the command begins."""
+    return typer.Option(None, "--plot", help=f"Save a plot (.svg or .png) of {what}.", callback=_checked)
+
+
+def _checked(path: Path | None) -> Path | None:
+    if path is not None:
+        from narformer.evaluation.plots import check_plot
+
+        check_plot(path)
+    return path
 
 
 def tell_unusable(predictor: Predictor) -> None:

@@ -79,7 +79,7 @@ def check_plot(path: Path) -> None:
     Raises MissingExtraError without matplotlib, ConfigError for another ending than .svg or .png, DataError where
     nothing can be written.
     """
-    _matplotlib()
+    pyplot()
     if path.suffix.lower() not in (".svg", ".png"):
         raise ConfigError(f"{path}: plots are written as .svg or .png")
     if not path.parent.is_dir():
@@ -98,17 +98,12 @@ def save_plot(figure: Any, path: Path) -> None:
     pyplot().close(figure)
 
 
-def _matplotlib() -> Any:
+def pyplot() -> Any:
+    """matplotlib.pyplot without a screen; the same picture is the same file. Raises MissingExtraError."""
     try:
         import matplotlib
     except ImportError as error:
         raise MissingExtraError("plots need matplotlib: pip install 'narformer[plot]'") from error
-    return matplotlib
-
-
-def pyplot() -> Any:
-    """matplotlib.pyplot without a screen; the same picture is the same file. Raises MissingExtraError."""
-    matplotlib = _matplotlib()
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "narformer"
     import matplotlib.pyplot as plt
