@@ -7,7 +7,8 @@ message passing learn. The sum extrapolates with depth, the roofline with width,
 A kind's prices start from its class's, those from the device's own, and differing costs (`penalty`): so few networks
 that hold a kind cannot give it a price that no other would bear out, and a kind never seen has the price of its class.
 Kernels that read a number of channels that vectors do not divide run on other code: a factor by kind and device.
-Devices cut convolutions into tiles, and cost jumps where one more is needed: factors by window, size and channels.
+Devices cut convolutions into tiles, and cost jumps where one more is needed: factors by window, size and channels;
+products element by element, squeeze-and-excite's among them, have factors of their own.
 """
 
 from __future__ import annotations
@@ -27,13 +28,20 @@ _MOVED = 1
 # What it costs, in mean |ln| error, that a price differs by a factor e: bytes vary least between kinds, calls most.
 _PENALTIES = (1e-3, 2e-3, 1e-3, 7e-4)
 _ODD_PENALTY = 1e-3
-_STEP = 20.0  # prices are learned so many times faster than weights
-# Factors of tiles: for each window (as tokens tell them apart), power of two of the height and sixteenth of an octave
-# of the channels read, and again for those written.
+_SPEED = 20.0  # prices are learned so many times faster than weights
+# Factors of tiles: for each window (as tokens tell them apart) and for products element by element, power of two of the
+# height and sixteenth of an octave of the channels read, and again for those written.
 _WINDOWS, _HEIGHTS, _CHANNELS = 5, 8, 256
-_TILE_STEP = 4.0
-_TILE_PENALTY = 0.3  # divided by the number of networks: so many must bear a factor out, however many there are
+_SHAPES = (_WINDOWS + 1) * _HEIGHTS
+_TILE_SPEED = 4.0
+# What a factor of a tile costs, and a step from one to the next number of channels: cost is a sawtooth of the channels,
+# level between its teeth. Divided by the number of networks: so many must bear a factor out, however many there are.
+_TILE_PENALTY = 0.1
+_TILE_STEP_PENALTY = 0.8
 _TILE_NETWORKS = 5000  # where fewer were measured on a device, it has no such factors
+# Weights that serve one position each are read once, in a stream; what windows read, they read again and again. So a
+# byte of the former starts from so much of the price of the latter.
+_STREAM = 0.3
 _BOUND = 3.0  # of the correction, in ln
 _CORRECTION_PENALTY = 0.1  # so that the roofline explains what it can, and stands where a network is unlike any seen
 
@@ -43,8 +51,8 @@ class TallyConfig:
     """Sizes of the model, and of its tokens: `numbers` columns, then one a kind, then others (tokens/kernels.py).
 
     The last number says whether a kernel reads an odd number of channels. class_of: the class of each kind. unmoved:
-    kinds that have calls alone. streamed: the kind whose weights serve one position each. kind_dropout: how often
-    training hides a kernel's kind from the correction.
+    kinds that have calls alone. streamed: the kind whose weights serve one position each. multiply: the kind of
+    products element by element. kind_dropout: how often training hides a kernel's kind from the correction.
     """
 
     token_width: int = 47
@@ -53,6 +61,7 @@ class TallyConfig:
     class_of: tuple[int, ...] = (0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5)
     unmoved: tuple[int, ...] = (0, 19)
     streamed: int = 4
+    multiply: int = 9
     hidden: int = 64
     rounds: int = 2
     kind_dropout: float = 0.05
@@ -86,66 +95,74 @@ class Roofline(nn.Module):
 
     def __init__(self, config: TallyConfig) -> None:
         super().__init__()
-        self.numbers = config.numbers
+        self.numbers, self.multiply = config.numbers, config.multiply
         terms, kinds, outputs = len(_START), len(config.class_of), config.outputs
         self.register_buffer("class_of", torch.tensor(config.class_of), persistent=False)
-        # Views and inputs move nothing. A stream of weights is the cheapest way to read: no dearer than its class's.
+        # Views and inputs move nothing. A stream of weights is at most as dear as what else moves.
         priced, ceiling = torch.ones(terms, kinds, 1), torch.full((terms, kinds, 1), torch.inf)
         priced[:-1, list(config.unmoved)] = 0
-        ceiling[_MOVED, config.streamed] = 0
+        priced[_MOVED, config.streamed] = _STREAM
+        ceiling[_MOVED, config.streamed] = -math.log(_STREAM) / _SPEED
         tiled = (self.class_of == 1).float()  # products of matrices but fully connected layers
-        tiled[config.streamed] = 0
+        tiled[[config.streamed, config.multiply]] = torch.tensor([0.0, 1.0])
         self.register_buffer("priced", priced, persistent=False)
         self.register_buffer("ceiling", ceiling, persistent=False)
         self.register_buffer("tiled", tiled, persistent=False)
         self.register_buffer("many", torch.ones(outputs), persistent=False)
-        self.device = nn.Parameter(torch.tensor(_START)[:, None, None].repeat(1, 1, outputs) / _STEP)
+        self.device = nn.Parameter(torch.tensor(_START)[:, None, None].repeat(1, 1, outputs) / _SPEED)
         self.by_class = nn.Parameter(torch.zeros(terms, max(config.class_of) + 1, outputs))
         self.by_kind = nn.Parameter(torch.zeros(terms, kinds, outputs))
         self.by_oddity = nn.Parameter(torch.zeros(kinds, outputs))
-        self.by_tile = nn.Parameter(torch.zeros(2 * _WINDOWS * _HEIGHTS * _CHANNELS, outputs))
+        self.by_tile = nn.Parameter(torch.zeros(2 * _SHAPES * _CHANNELS, outputs))
 
     def prices(self) -> Tensor:
         """Milliseconds a unit of work, (terms, kinds, outputs)."""
         differs = torch.minimum(self.by_class[:, self.class_of] + self.by_kind, self.ceiling)
-        return self.priced * torch.exp(_STEP * (self.device + differs))
+        return self.priced * torch.exp(_SPEED * (self.device + differs))
 
     def penalty(self, networks: int) -> Tensor:
         """What differing prices cost: nearly the sum of |ln|, but free for the call of inputs, a network's constant.
 
         networks: how many there are to learn from.
         """
-        total = _ODD_PENALTY * _size(_STEP * self.by_oddity).sum(dim=0).mean()
-        total = total + _TILE_PENALTY / networks * _size(_TILE_STEP * self.by_tile).sum(dim=0).mean()
+        total = _ODD_PENALTY * _size(_SPEED * self.by_oddity).sum(dim=0).mean()
+        tile = _TILE_SPEED * self.by_tile.view(-1, _CHANNELS, self.by_tile.shape[1])
+        for weight, factors in ((_TILE_PENALTY, tile), (_TILE_STEP_PENALTY, tile.diff(dim=1))):
+            total = total + weight / networks * _size(factors).sum(dim=(0, 1)).mean()
         for each in (self.by_class, self.by_kind):
-            size = _size(_STEP * each[:, 1:])
+            size = _size(_SPEED * each[:, 1:])
             total = total + (size.sum(dim=1).mean(dim=1) * size.new_tensor(_PENALTIES)).sum()
         return total
 
+    def kinds(self, features: Tensor) -> Tensor:
+        """1 for the kind of each token, (T, kinds)."""
+        return features[:, self.numbers : self.numbers + len(self.class_of)]
+
     def forward(self, features: Tensor) -> Tensor:
         """Milliseconds of each token of tokens/kernels.py, (T, outputs). One without a kind takes no time."""
-        kind = features[:, self.numbers : self.numbers + len(self.class_of)]
+        kind = self.kinds(features)
         odd = features[:, self.numbers - 1 : self.numbers]
         work = torch.expm1(20 * features[:, :3].clamp(0.0, 2.0))  # up to e⁴⁰ MACs or bytes
         macs, moved, weights, calls = self.prices().unbind(0)
         even = (
             work[:, :1] * (kind @ macs) + work[:, 1:2] * (kind @ moved) + work[:, 2:] * (kind @ weights) + kind @ calls
         )
-        read, written = tiles(features, self.numbers + len(self.class_of))
+        read, written = self.tiles(features)
         tile = self.many * (self.by_tile.index_select(0, read) + self.by_tile.index_select(0, written))
         return even * torch.exp(
-            _STEP * odd * (kind @ self.by_oddity) + _TILE_STEP * (kind @ self.tiled)[:, None] * tile
+            _SPEED * odd * (kind @ self.by_oddity) + _TILE_SPEED * (kind @ self.tiled)[:, None] * tile
         )
 
-
-def tiles(features: Tensor, windows: int) -> tuple[Tensor, Tensor]:
-    """Rows of `by_tile` for what each token reads and for what it writes, (T,) each. windows: their first column."""
-    # As tokens/kernels.py scales them: ln of what it writes, of the height, and ln(1 + what it reads).
-    written, ln_height, read = torch.exp(8 * features[:, 7]), 5 * features[:, 8], torch.expm1(8 * features[:, 10])
-    window = features[:, windows : windows + _WINDOWS].argmax(dim=1)
-    height = torch.round(ln_height / math.log(2)).clamp(0, _HEIGHTS - 1).long()
-    group = window * _HEIGHTS + height
-    return group * _CHANNELS + _place(read), (_WINDOWS * _HEIGHTS + group) * _CHANNELS + _place(written)
+    def tiles(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of `by_tile` for what each token reads and for what it writes, (T,) each."""
+        # As tokens/kernels.py scales them: ln of what it writes, of the height, and ln(1 + what it reads).
+        written, ln_height, read = torch.exp(8 * features[:, 7]), 5 * features[:, 8], torch.expm1(8 * features[:, 10])
+        windows = self.numbers + len(self.class_of)
+        window = features[:, windows : windows + _WINDOWS].argmax(dim=1)
+        window = torch.where(features[:, self.numbers + self.multiply] > 0, _WINDOWS, window)
+        height = torch.round(ln_height / math.log(2)).clamp(0, _HEIGHTS - 1).long()
+        group = window * _HEIGHTS + height
+        return group * _CHANNELS + _place(read), (_SHAPES + group) * _CHANNELS + _place(written)
 
 
 def _place(channels: Tensor) -> Tensor:
@@ -217,8 +234,7 @@ class Tally(nn.Module):
         vectors = self.node_vectors(features, edges)
         with full_precision(vectors):
             wide = vectors.float()
-            first = self.config.numbers
-            kind = features[:, first : first + len(self.config.class_of)]
+            kind = self.roofline.kinds(features)
             correction = _BOUND * torch.tanh(self.correction(wide) / _BOUND)
             each = self.roofline(features) * torch.exp(correction)
             total = pool_sum(each, graph, networks).clamp_min(1e-9)
