@@ -4,8 +4,8 @@
 
 For each of nn-Meter's devices and families: the error (MAPE) on train rows, the error on test rows, and that on test
 rows once boosted trees on the graph's statistics have had a try at the residuals of all other rows (five folds). If the
-trees mend nothing, what is left is in no count, size or work of the network. Least squares leaves too little on rows
-that it learned from and as much too much on others, so the noise lies between the first two columns.
+trees mend nothing, what is left is in no count, size or work of the network. A fit errs too little on rows that it
+learned from and too much on others, so the noise of the measurements lies between the first two columns.
 """
 
 from __future__ import annotations
