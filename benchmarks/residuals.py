@@ -11,18 +11,17 @@ learned from and too much on others, so the noise of the measurements lies betwe
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from narformer.datasets.cache import build_cache
-from narformer.datasets.dataset import Source, sha1_order
+from narformer.datasets.dataset import sha1_order
 from narformer.datasets.nnmeter import load_nnmeter
+from narformer.evaluation.run import predict_sources
 from narformer.evaluation.yardsticks import fit_predict
 from narformer.predictor import Predictor
 
@@ -39,11 +38,9 @@ def main() -> None:
     known = [r for f in families for r in _some(dataset.rows("train", [f]), dataset.ids, chosen.train)]
     unseen = dataset.rows("test")
     rows = np.concatenate([known, unseen])
-    with ProcessPoolExecutor() as pool:
-        parts = np.array_split(rows, max(1, len(rows) // 64))
-        prediction = np.concatenate(list(pool.map(_latencies, [[dataset.sources[r] for r in part] for part in parts])))
     devices = Predictor.load().devices
-    ratio = dataset.targets[rows] / prediction[:, [devices.index(d) for d in dataset.devices]]
+    columns = [devices.index(d) for d in dataset.devices]
+    ratio = dataset.targets[rows] / predict_sources(None, [dataset.sources[r] for r in rows])[:, columns, 0]
     statistics = build_cache(dataset.sources, dataset.ids, chosen.cache / dataset.name, "kernels").statistics[rows]
     folds = np.random.default_rng(0).permutation(len(rows)) % FOLDS
     tried = np.full_like(ratio, np.nan)
@@ -54,24 +51,17 @@ def main() -> None:
     learned_from = np.arange(len(rows)) < len(known)
     for column, device in enumerate(dataset.devices):
         print(f"{device:14s}  train rows  test rows  test rows, corrected by trees")
+        error, mended = (np.abs(1 / r[:, column] - 1) for r in (ratio, ratio / tried))
         for name in ["all", *families]:
-            of = np.isfinite(ratio[:, column]) & ((family == name) | (name == "all"))
-            error, mended = (np.abs(1 / r[:, column] - 1) for r in (ratio, ratio / tried))
+            of = np.isfinite(error) & ((family == name) | (name == "all"))
             if of.any():
-                columns = (error[of & learned_from], error[of & ~learned_from], mended[of & ~learned_from])
-                print(f"  {name:14s}" + "".join(f"{100 * e.mean():9.2f} %" for e in columns))
+                shown = (error[of & learned_from], error[of & ~learned_from], mended[of & ~learned_from])
+                print(f"  {name:14s}" + "".join(f"{100 * e.mean():9.2f} %" for e in shown))
 
 
 def _some(rows: npt.NDArray[np.int64], ids: Sequence[str], count: int) -> npt.NDArray[np.int64]:
     """So many of the rows, always the same."""
     return rows[sha1_order([ids[r] for r in rows])[:count]]
-
-
-_predictor = functools.cache(Predictor.load)
-
-
-def _latencies(sources: list[Source]) -> npt.NDArray[np.float64]:
-    return _predictor().latencies([source.graph() for source in sources])
 
 
 if __name__ == "__main__":
