@@ -15,7 +15,7 @@ from narformer.frontends import (
     rules_windows,
 )
 from narformer.frontends.call import Rule
-from narformer.frontends.rules_fused import FUSED
+from narformer.frontends.rules_fused import BLOCKED, FUSED
 
 STANDARD = ("", "ai.onnx")
 RULES: Mapping[str, Rule] = {
@@ -32,6 +32,8 @@ def rule_of(node: onnx.NodeProto) -> Rule | None:
     """Our rule for an operator; None where onnx has to be asked."""
     if node.domain in STANDARD:
         return RULES.get(node.op_type)
+    if node.domain == "com.microsoft.nchwc" and node.op_type in BLOCKED:
+        return BLOCKED[node.op_type]
     if node.domain.startswith("com.microsoft"):
         return FUSED.get(node.op_type) or RULES.get(node.op_type)
     return None

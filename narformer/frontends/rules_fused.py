@@ -11,7 +11,7 @@ from narformer.frontends.call import Call, Rule, UnknownShape, broadcast
 from narformer.frontends.rules_elementwise import same
 from narformer.frontends.rules_products import gemm, matmul, multiplied
 from narformer.frontends.rules_reductions import reduced
-from narformer.frontends.rules_windows import convolution, global_pool, pool_channels_last
+from narformer.frontends.rules_windows import convolution, global_pool, pool_channels_last, windows
 from narformer.graph import Shape, Tensor
 
 Tensors = Sequence[Tensor]
@@ -144,6 +144,21 @@ def dynamic_quantize_lstm(call: Call) -> Tensors:
     return (Tensor((x.shape[0], weight[0], x.shape[1], weight[1])), last, last)
 
 
+def blocked_convolution(call: Call) -> Tensors:
+    """Channels in blocks, as the domain com.microsoft.nchwc has them: filters are padded to whole blocks.
+
+    A block holds 8 or 16 channels, whatever the vectors of the processor hold on which the file was written.
+    """
+    data, filters = call.shape(0), call.shape(1)
+    group = call.integer("group", 1)
+    if len(data) < 3 or len(filters) != len(data):
+        raise UnknownShape(f"data {list(data)} and filters {list(filters)}")
+    if not any(filters[1] * group == -(-data[1] // block) * block for block in (1, 8, 16)):
+        raise UnknownShape(f"{data[1]} channels into filters {list(filters)}")
+    sizes = windows(call, data[2:], call.integers("kernel_shape") or filters[2:])
+    return (Tensor((data[0], filters[0], *sizes), call.dtype(0)),)
+
+
 def reorder_output(call: Call) -> Tensors:
     x = call.tensor(0)
     return (Tensor((x.shape[0], call.integer("channels", x.shape[1]), *x.shape[2:]), x.dtype),)
@@ -170,6 +185,8 @@ _SAME = [
     "SimplifiedLayerNormalization",
     "Trilu",
 ]
+
+BLOCKED: Mapping[str, Rule] = {"Conv": blocked_convolution}
 
 FUSED: Mapping[str, Rule] = {
     **dict.fromkeys(_SAME, same),

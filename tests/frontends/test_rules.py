@@ -179,3 +179,29 @@ def test_a_shape_that_an_input_holds_is_asked_for_and_taken() -> None:
     with pytest.raises(ShapeError, match=r"'shaped' \(onnx.Reshape\).*depends on a shape, known only.*'to'"):
         read_onnx(helper.make_model(graph))
     assert read_onnx(helper.make_model(graph), input_values={"to": [3, -1]}).nodes[0].output_shape == (3, 4)
+
+
+@pytest.mark.parametrize(("block", "fits"), [(8, True), (16, True), (13, False)])
+def test_channels_in_blocks_are_padded_as_the_writer_s_processor_needs(block: int, fits: bool) -> None:
+    """ONNX Runtime writes com.microsoft.nchwc with blocks of 8 channels for AVX2, of 16 for AVX-512."""
+    padded = -(-20 // block) * block
+    nodes = [
+        helper.make_node("ReorderInput", ["x"], ["a"], domain="com.microsoft.nchwc"),
+        helper.make_node("Conv", ["a", "w"], ["b"], domain="com.microsoft.nchwc", kernel_shape=[1, 1]),
+        helper.make_node("ReorderOutput", ["b"], ["y"], domain="com.microsoft.nchwc", channels=2),
+    ]
+    weight = onnx.numpy_helper.from_array(np.zeros((block, padded, 1, 1), F32), "w")
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 20, 6, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [weight],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft.nchwc", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    if not fits:
+        with pytest.raises(ShapeError, match="20 channels into filters"):
+            read_onnx(model)
+        return
+    assert [node.output_shape for node in read_onnx(model).nodes] == [(1, 20, 6, 6), (1, block, 6, 6), (1, 2, 6, 6)]
