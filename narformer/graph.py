@@ -21,6 +21,7 @@ from narformer.errors import ModelError
 from narformer.hashing import canonical_hash
 
 T = TypeVar("T")
+VALUE_ELEMENTS = 16
 Shape = tuple[int, ...]
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
 
@@ -80,12 +81,16 @@ class Operand(NamedTuple):
         None for a weight or constant, which no node computes.
     output: which output of the source node, for operators with several (Split).
     name: for a weight, the name under which the file stores it (two nodes that share a weight share it).
+    value: for a constant of at most VALUE_ELEMENTS elements what it holds, in C order; None where that is not known.
+    tensor: the value as this operand reads it: in a canonical Graph, where views are no nodes, its shape may be
+        another than that of the output it reads, with as many elements.
     """
 
     tensor: Tensor
     source: int | None = None
     output: int = 0
     name: str = ""
+    value: tuple[float, ...] | None = None
 
     @property
     def is_weight(self) -> bool:
@@ -93,7 +98,10 @@ class Operand(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One operator: its type as ONNX spells it, attributes, operands in the operator's order, outputs."""
+    """One operator: its type as ONNX spells it, attributes, operands in the operator's order, outputs.
+
+    origin: in a canonical Graph, the names of the file's other nodes that run within this one.
+    """
 
     name: str
     op: str
@@ -101,6 +109,7 @@ class Node(NamedTuple):
     outputs: tuple[Tensor, ...]
     attributes: Mapping[str, Attribute] = {}
     domain: str = ""
+    origin: tuple[str, ...] = ()
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -130,8 +139,8 @@ class Distinct:
         kept: list[Node] = []
         place: list[int] = []
         for node in nodes:
-            _, op, operands, outputs, attributes, domain = node
-            read = [tensor if source is None else (tensor,) for tensor, source, _, _ in operands]
+            _, op, operands, outputs, attributes, domain, _ = node
+            read = [tensor if source is None else (tensor,) for tensor, source, _, _, _ in operands]
             index = found.setdefault((op, domain, outputs, *read, *attributes.items()), len(kept))
             if index == len(kept):
                 kept.append(node)
@@ -219,9 +228,12 @@ class Graph:
                         "domain": n.domain,
                         "attributes": {k: list(v) if isinstance(v, tuple) else v for k, v in n.attributes.items()},
                         "operands": [
-                            [list(o.tensor.shape), o.tensor.dtype, o.source, o.output, o.name] for o in n.operands
+                            [list(o.tensor.shape), o.tensor.dtype, o.source, o.output, o.name]
+                            + ([] if o.value is None else [list(o.value)])
+                            for o in n.operands
                         ],
                         "outputs": [[list(t.shape), t.dtype] for t in n.outputs],
+                        **({"origin": list(n.origin)} if n.origin else {}),
                     }
                     for n in self.nodes
                 ],
@@ -243,11 +255,24 @@ class Graph:
                         op=n["op"],
                         domain=n["domain"],
                         attributes={k: tuple(v) if isinstance(v, list) else v for k, v in n["attributes"].items()},
-                        operands=tuple(Operand(Tensor(tuple(shape), d), *rest) for shape, d, *rest in n["operands"]),
+                        operands=tuple(_operand(*row) for row in n["operands"]),
                         outputs=tuple(Tensor(tuple(shape), dtype) for shape, dtype in n["outputs"]),
+                        origin=tuple(n.get("origin", ())),
                     )
                     for n in data["nodes"]
                 ),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"not a Graph in JSON form: {error}; write one with Graph.to_json") from error
+
+
+def _operand(
+    shape: Sequence[int],
+    dtype: str,
+    source: int | None = None,
+    output: int = 0,
+    name: str = "",
+    value: Sequence[float] | None = None,
+) -> Operand:
+    """An Operand from its row in JSON."""
+    return Operand(Tensor(tuple(shape), dtype), source, output, name, None if value is None else tuple(value))

@@ -23,7 +23,7 @@ from narformer.frontends.scope import Item, Listed, Scope, Step, steps_of
 from narformer.frontends.sequences import SEQUENCES
 from narformer.frontends.shapes import checked, inferred
 from narformer.frontends.tensors import DTYPES, contents
-from narformer.graph import Attribute, Node, Operand, Shape, Tensor
+from narformer.graph import VALUE_ELEMENTS, Attribute, Node, Operand, Shape, Tensor
 
 # Operators that are no Nodes of their own, or several.
 HANDLERS: Mapping[str, Handler] = {**CONTROL, **SEQUENCES, "Constant": constant}
@@ -64,13 +64,16 @@ class Walk:
         seen = self._seen.get(key)  # checked once for all constants of this shape and type
         if seen is None:
             seen = self._seen[key] = checked(Tensor(key[0], DTYPES.get(key[1], "float32")), name, self.label)
-        return Operand(seen, None, 0, name)
+        if seen.elements > VALUE_ELEMENTS:
+            return Operand(seen, None, 0, name)
+        held = self._held[name] = contents(tensor, LARGEST)
+        return Operand(seen, None, 0, name, _numbers(held))
 
     def constant(self, value: Value, name: str) -> Operand:
         """A constant whose value is known."""
         self._held[name] = value
         dtype = str(value.dtype) if value.dtype.kind in "iufb" else "string"
-        return Operand(Tensor(value.shape, dtype), name=name)
+        return Operand(Tensor(value.shape, dtype), name=name, value=_numbers(value))
 
     def contents(self, item: Item) -> Value | None:
         """What a value holds: a small constant, or shape arithmetic; None where it is not known."""
@@ -268,6 +271,13 @@ class Walk:
                 f"{self.label}: the output shape of node {_name(node)!r} ({node.domain or 'onnx'}.{node.op_type}) "
                 f"cannot be inferred: {reason}; export with fixed shapes, or bind the inputs with --input-shape"
             ) from None
+
+
+def _numbers(value: Value | None) -> tuple[float, ...] | None:
+    """The contents of a small constant as an Operand holds them; None for text, and for what is not known."""
+    if value is None or value.size > VALUE_ELEMENTS or value.dtype.kind not in "iufb":
+        return None
+    return tuple(value.reshape(-1).tolist())
 
 
 def _name(node: onnx.NodeProto) -> str:

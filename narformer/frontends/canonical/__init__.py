@@ -1,0 +1,5 @@
+"""The canonical form: a Graph as a runtime will run it, whichever exporter wrote it."""
+
+from narformer.frontends.canonical.form import canonical
+
+__all__ = ["canonical"]

@@ -1,0 +1,181 @@
+"""A Graph while it is being changed: what every rule of the canonical form reads and writes.
+
+Nodes keep their index as long as they live, so that rules can name them. A sweep visits them in order; a rule looks back
+from the node at hand to those before it, which are canonical already, and says what becomes of it: `put` another in its
+place, `drop` it (it does nothing), or `fold` it (it is a constant). Nodes that nothing reads any more go by themselves,
+and their names are kept with the node that did away with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from narformer.graph import Graph, Node, Operand
+
+
+class Draft:
+    """nodes: by index; None where one is gone. Indices beyond the Graph's own are nodes that rules have inserted."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[Node | None] = list(graph.nodes)
+        # How many operands read each node; the last nodes, which nothing reads, are read by the world.
+        self.uses = [0] * len(graph.nodes)
+        for node in graph.nodes:
+            for operand in node.operands:
+                if operand.source is not None and operand.source >= 0:
+                    self.uses[operand.source] += 1
+        self.uses = [count or 1 for count in self.uses]
+        self._instead: dict[tuple[int, int], Operand] = {}
+        self._before: dict[int, list[int]] = {}
+        self._gone: list[str] = []
+
+    # What rules ask.
+
+    def node(self, operand: Operand) -> Node | None:
+        """The node that computes an operand; None for inputs and constants."""
+        return self.nodes[operand.source] if operand.source is not None and operand.source >= 0 else None
+
+    def made_by(self, operand: Operand, *ops: str, shared: bool = False) -> Node | None:
+        """The node that computes an operand, if it is one of these operators and, unless `shared`, read only here."""
+        if operand.source is None or operand.source < 0:
+            return None
+        node = self.nodes[operand.source]
+        if node is None or node.op not in ops or node.domain or (not shared and self.uses[operand.source] != 1):
+            return None
+        return node
+
+    def current(self, index: int) -> Node | None:
+        """The node at an index, reading what its operands have become; None where it is gone."""
+        node = self.nodes[index]
+        if node is None or not self._instead:
+            return node
+        operands = node.operands
+        for position, operand in enumerate(operands):
+            if operand.source is not None and (operand.source, operand.output) in self._instead:
+                changed = list(operands)
+                for k in range(position, len(changed)):
+                    changed[k] = self._resolved(changed[k])
+                node = self.nodes[index] = node._replace(operands=tuple(changed))
+                break
+        return node
+
+    def _resolved(self, operand: Operand) -> Operand:
+        """The operand, reading what stands in for its source, in its own shape."""
+        while operand.source is not None:
+            other = self._instead.get((operand.source, operand.output))
+            if other is None:
+                break
+            tensor = operand.tensor if operand.tensor.elements == other.tensor.elements else other.tensor
+            operand = other._replace(tensor=tensor._replace(dtype=other.tensor.dtype))
+        return operand
+
+    # What rules do.
+
+    def put(self, index: int, node: Node) -> None:
+        """A node in place of the one at an index. Its name is kept, and what it took in is told by `origin`."""
+        before = self.nodes[index]
+        assert before is not None
+        for operand in node.operands:
+            self._use(operand, 1)
+        self._gone = []
+        for operand in before.operands:
+            self._use(operand, -1)
+        origin = dict.fromkeys((*before.origin, *node.origin, *reversed(self._gone)))
+        self.nodes[index] = node._replace(origin=tuple(name for name in origin if name != node.name))
+
+    def insert(self, before: int, node: Node) -> int:
+        """A new node, to run before the one at an index, which must come to read it by `put`. Its own index."""
+        for operand in node.operands:
+            self._use(operand, 1)
+        self.nodes.append(node)
+        self.uses.append(0)
+        self._before.setdefault(before, []).append(len(self.nodes) - 1)
+        return len(self.nodes) - 1
+
+    def drop(self, index: int, operand: Operand, output: int = 0) -> None:
+        """The node's output is its operand, perhaps in another shape: whoever reads the one reads the other."""
+        self._replace_outputs(index, {output: operand})
+
+    def fold(self, index: int) -> None:
+        """The node's outputs are constants, known before the first run."""
+        node = self.nodes[index]
+        assert node is not None
+        names = [node.name or f"{node.op}.{index}", *(f"{node.name}.{k}" for k in range(1, len(node.outputs)))]
+        self._replace_outputs(index, {k: Operand(tensor, name=names[k]) for k, tensor in enumerate(node.outputs)})
+
+    def _replace_outputs(self, index: int, outputs: dict[int, Operand]) -> None:
+        node = self.nodes[index]
+        assert node is not None
+        readers = self.uses[index]
+        for output, operand in outputs.items():
+            self._instead[index, output] = operand
+            # Whichever output they read: with one source all its readers move there.
+            if operand.source is not None and operand.source >= 0:
+                self.uses[operand.source] += readers
+        self.nodes[index] = None
+        for operand in node.operands:
+            self._use(operand, -1)
+
+    def _use(self, operand: Operand, change: int) -> None:
+        if operand.source is None or operand.source < 0:
+            return
+        waiting = [(operand.source, change)]
+        while waiting:
+            index, by = waiting.pop()
+            self.uses[index] += by
+            node = self.nodes[index]
+            if self.uses[index] or node is None:
+                continue
+            self.nodes[index] = None
+            self._gone += [node.name, *node.origin]
+            waiting += [(o.source, -1) for o in node.operands if o.source is not None and o.source >= 0]
+
+    # What comes of it.
+
+    def order(self) -> list[int]:
+        """Indices of the nodes there are, in the order in which they run."""
+        order: list[int] = []
+        for index in range(len(self.graph.nodes)):
+            self._listed(index, order)
+        return order
+
+    def _listed(self, index: int, order: list[int]) -> None:
+        for inserted in self._before.get(index, ()):
+            self._listed(inserted, order)
+        if self.nodes[index] is not None:
+            order.append(index)
+
+    def finished(self) -> Graph:
+        """The Graph as it is now."""
+        order = self.order()
+        place = {index: k for k, index in enumerate(order)}
+        nodes: list[Node] = []
+        for index in order:
+            node = self.current(index)
+            assert node is not None
+            operands = [
+                o if o.source is None or o.source < 0 else o._replace(source=place[o.source]) for o in node.operands
+            ]
+            nodes.append(node._replace(operands=tuple(operands)))
+        return Graph(tuple(nodes), self.graph.inputs, self.graph.input_names, self.graph.name)
+
+
+def number(operand: Operand) -> float | None:
+    """What a constant of one element holds; None where it is no such constant, or its value is not known."""
+    if operand.source is not None or operand.tensor.elements != 1 or not operand.value:
+        return None
+    return float(operand.value[0])
+
+
+def is_number(operand: Operand, *values: float) -> bool:
+    """Whether a constant of one element is one of these numbers, to float16's precision; unknown, it may be."""
+    if operand.source is not None or operand.tensor.elements != 1:
+        return False
+    held = number(operand)
+    return held is None or any(abs(held - value) <= 2e-3 * max(abs(value), 1e-3) for value in values)
+
+
+def constants(operands: Sequence[Operand]) -> bool:
+    """Whether all operands are constants."""
+    return all(operand.source is None for operand in operands)
