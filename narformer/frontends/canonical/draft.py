@@ -1,8 +1,8 @@
 """A Graph while it is being changed: what every rule of the canonical form reads and writes.
 
 Nodes keep their index as long as they live, so that rules can name them. A sweep visits them in order; a rule looks
-back from the node at hand to those before it, which are canonical already, and says what becomes of it: `put` another in
-its place, `drop` it (it does nothing), or `fold` it (it is a constant). Nodes that nothing reads any more go by
+back from the node at hand to those before it, which are canonical already, and says what becomes of it: `put` another
+in its place, `drop` it (it does nothing), or `fold` it (it is a constant). Nodes that nothing reads any more go by
 themselves, and their names are kept with the node that did away with them.
 """
 
