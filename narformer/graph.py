@@ -84,6 +84,8 @@ class Operand(NamedTuple):
     value: for a constant of at most VALUE_ELEMENTS elements what it holds, in C order; None where that is not known.
     tensor: the value as this operand reads it: in a canonical Graph, where views are no nodes, its shape may be
         another than that of the output it reads, with as many elements.
+    trained: for a weight, whether training adjusts it: True for a parameter, False for a buffer (a mask, a cache, a
+        table of positions); None where the front end cannot tell, as in ONNX files, and operators decide.
     """
 
     tensor: Tensor
@@ -91,6 +93,7 @@ class Operand(NamedTuple):
     output: int = 0
     name: str = ""
     value: tuple[float, ...] | None = None
+    trained: bool | None = None
 
     @property
     def is_weight(self) -> bool:
@@ -101,6 +104,8 @@ class Node(NamedTuple):
     """One operator: its type as ONNX spells it, attributes, operands in the operator's order, outputs.
 
     origin: in a canonical Graph, the names of the file's other nodes that run within this one.
+    left_out: positions of optional operands that are left out in front of others that are there; `operands` skips
+        them, and `operand` does not.
     """
 
     name: str
@@ -110,6 +115,23 @@ class Node(NamedTuple):
     attributes: Mapping[str, Attribute] = {}
     domain: str = ""
     origin: tuple[str, ...] = ()
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Where each operand stands in the operator's signature."""
+        if not self.left_out:
+            return tuple(range(len(self.operands)))
+        every = range(len(self.operands) + len(self.left_out))
+        return tuple([position for position in every if position not in self.left_out])
+
+    def operand(self, position: int) -> Operand | None:
+        """The operand at a position of the operator's signature; None where it is left out."""
+        if self.left_out:
+            if position in self.left_out:
+                return None
+            position -= sum(gap < position for gap in self.left_out)
+        return self.operands[position] if position < len(self.operands) else None
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -139,9 +161,12 @@ class Distinct:
         kept: list[Node] = []
         place: list[int] = []
         for node in nodes:
-            _, op, operands, outputs, attributes, domain, _ = node
-            read = [tensor if source is None else (tensor,) for tensor, source, _, _, _ in operands]
-            index = found.setdefault((op, domain, outputs, *read, *attributes.items()), len(kept))
+            _, op, operands, outputs, attributes, domain, _, left_out = node
+            read = [
+                (tensor,) if source is not None else tensor if trained is None else (tensor, trained)
+                for tensor, source, _, _, _, trained in operands
+            ]
+            index = found.setdefault((op, domain, outputs, left_out, *read, *attributes.items()), len(kept))
             if index == len(kept):
                 kept.append(node)
             place.append(index)
@@ -227,13 +252,10 @@ class Graph:
                         "op": n.op,
                         "domain": n.domain,
                         "attributes": {k: list(v) if isinstance(v, tuple) else v for k, v in n.attributes.items()},
-                        "operands": [
-                            [list(o.tensor.shape), o.tensor.dtype, o.source, o.output, o.name]
-                            + ([] if o.value is None else [list(o.value)])
-                            for o in n.operands
-                        ],
+                        "operands": [_row(o) for o in n.operands],
                         "outputs": [[list(t.shape), t.dtype] for t in n.outputs],
                         **({"origin": list(n.origin)} if n.origin else {}),
+                        **({"left_out": list(n.left_out)} if n.left_out else {}),
                     }
                     for n in self.nodes
                 ],
@@ -258,12 +280,22 @@ class Graph:
                         operands=tuple(_operand(*row) for row in n["operands"]),
                         outputs=tuple(Tensor(tuple(shape), dtype) for shape, dtype in n["outputs"]),
                         origin=tuple(n.get("origin", ())),
+                        left_out=tuple(n.get("left_out", ())),
                     )
                     for n in data["nodes"]
                 ),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"not a Graph in JSON form: {error}; write one with Graph.to_json") from error
+
+
+def _row(operand: Operand) -> list[object]:
+    """An Operand as JSON has it; what is not known is left out at the end."""
+    tensor, source, output, name, value, trained = operand
+    row: list[object] = [list(tensor.shape), tensor.dtype, source, output, name]
+    if value is not None or trained is not None:
+        row.append(None if value is None else list(value))
+    return row if trained is None else [*row, trained]
 
 
 def _operand(
@@ -273,6 +305,8 @@ def _operand(
     output: int = 0,
     name: str = "",
     value: Sequence[float] | None = None,
+    trained: bool | None = None,
 ) -> Operand:
     """An Operand from its row in JSON."""
-    return Operand(Tensor(tuple(shape), dtype), source, output, name, None if value is None else tuple(value))
+    held = None if value is None else tuple(value)
+    return Operand(Tensor(tuple(shape), dtype), source, output, name, held, trained)

@@ -69,7 +69,10 @@ def _stated(node: Node) -> list[tuple[str, Attribute]]:
 def _canonical(graph: Graph) -> list[object]:
     """The Graph without names, its nodes in the order of a walk from the last ones back through their operands."""
     uses = Counter(weight.name for node in graph.nodes for weight in node.weights if weight.name)
-    stated = [(n.domain, n.op, _stated(n), [(t.shape, t.dtype) for t in n.outputs]) for n in graph.nodes]
+    stated = [
+        (n.domain, n.op, _stated(n), [(t.shape, t.dtype) for t in n.outputs], *([n.left_out] if n.left_out else []))
+        for n in graph.nodes
+    ]
 
     def walk(last: int, numbers: dict[object, int]) -> list[object]:
         """Records of the nodes that `last` needs and `numbers` lacks, each after those it reads; numbers them."""

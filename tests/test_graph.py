@@ -250,3 +250,13 @@ def test_values_of_distinct_nodes_are_computed_once() -> None:
     distinct = diamond().distinct
     assert distinct.each(length) is distinct.each(length)
     assert len(asked) == len(distinct.nodes)
+
+
+def test_operands_left_out_keep_the_places_of_those_behind_them() -> None:
+    x, high = Operand(Tensor((4,)), ~0), Operand(Tensor(()), name="high", value=(6.0,), trained=False)
+    clip = Node("c", "Clip", (x, high), (Tensor((4,)),), left_out=(1,))
+    assert (clip.operand(0), clip.operand(1), clip.operand(2), clip.operand(3)) == (x, None, high, None)
+    assert clip.positions == (0, 2)
+    graph, other = (Graph((n,), (Tensor((4,)),)) for n in (clip, clip._replace(left_out=())))
+    assert graph.hash != other.hash, "a bound from above is none from below"
+    assert Graph.from_json(graph.to_json()) == graph

@@ -183,7 +183,8 @@ class Walk:
             for port, (name, tensor) in enumerate(named):
                 names[name] = Operand(tensor, index, port)
         operands = tuple([item for item in items if item is not None])
-        self.nodes.append(Node(prefix + (given or first), op, operands, outputs, attributes, domain))
+        left_out = () if len(operands) == len(items) else _left_out(items)
+        self.nodes.append(Node(prefix + (given or first), op, operands, outputs, attributes, domain, (), left_out))
         if op in COMPUTED and domain == "" and len(outputs) == len(writes) and outputs:
             reads_known = op in SHAPE_ALONE or not items or self.contents(items[0]) is not None
             if reads_known and outputs[0].elements <= LARGEST:
@@ -271,6 +272,12 @@ class Walk:
                 f"{self.label}: the output shape of node {_name(node)!r} ({node.domain or 'onnx'}.{node.op_type}) "
                 f"cannot be inferred: {reason}; export with fixed shapes, or bind the inputs with --input-shape"
             ) from None
+
+
+def _left_out(items: Sequence[Operand | None]) -> tuple[int, ...]:
+    """Positions of operands that are left out, but for those at the end."""
+    last = max((k for k, item in enumerate(items) if item is not None), default=0)
+    return tuple([k for k in range(last) if items[k] is None])
 
 
 def _numbers(value: Value | None) -> tuple[float, ...] | None:

@@ -1,7 +1,7 @@
 """Graph → weightless ONNX: the file from which the front end reads the same Graph again.
 
-A Graph does not hold all of an ONNX file: contents of constants, bodies of If and Loop, and where an optional operand
-was left out. The file serves for reading, predicting and training; a runtime may refuse it.
+A Graph does not hold all of an ONNX file: contents of constants, bodies of If and Loop. The file serves for reading,
+predicting and training; a runtime may refuse it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def _write(graph: Graph) -> onnx.ModelProto:
     for index, node in enumerate(graph.nodes):
         written = message.node.add()
         written.name, written.op_type, written.domain = node.name, node.op, node.domain
-        for o in node.operands:
+        for position, o in zip(node.positions, node.operands, strict=True):
+            written.input.extend([""] * (position - len(written.input)))
             if o.source is None:
                 written.input.append(weight(o))
             else:
