@@ -8,7 +8,7 @@ themselves, and their names are kept with the node that did away with them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from narformer.graph import Graph, Node, Operand
 
@@ -26,6 +26,8 @@ class Draft:
                 if operand.source is not None and operand.source >= 0:
                     self.uses[operand.source] += 1
         self.uses = [count or 1 for count in self.uses]
+        # Operators that occur, or have occurred, as tables of rules name them.
+        self.ops = {spelt(node) for node in graph.nodes}
         self._instead: dict[tuple[int, int], Operand] = {}
         self._before: dict[int, list[int]] = {}
         self._gone: list[str] = []
@@ -81,8 +83,13 @@ class Draft:
         self._gone = []
         for operand in before.operands:
             self._use(operand, -1)
-        origin = dict.fromkeys((*before.origin, *node.origin, *reversed(self._gone)))
-        self.nodes[index] = node._replace(origin=tuple(name for name in origin if name != node.name))
+        origin = dict.fromkeys((*reversed(self._gone), before.name, *before.origin, *node.origin))
+        self.nodes[index] = node._replace(origin=tuple([name for name in origin if name and name != node.name]))
+        self.ops.add(spelt(node))
+
+    def state(self, index: int, node: Node) -> None:
+        """The node at an index with other attributes or outputs; it is the same operator and reads the same."""
+        self.nodes[index] = node
 
     def insert(self, before: int, node: Node) -> int:
         """A new node, to run before the one at an index, which must come to read it by `put`. Its own index."""
@@ -90,21 +97,27 @@ class Draft:
             self._use(operand, 1)
         self.nodes.append(node)
         self.uses.append(0)
+        self.ops.add(spelt(node))
         self._before.setdefault(before, []).append(len(self.nodes) - 1)
         return len(self.nodes) - 1
 
     def drop(self, index: int, operand: Operand, output: int = 0) -> None:
         """The node's output is its operand, perhaps in another shape: whoever reads the one reads the other."""
-        self._replace_outputs(index, {output: operand})
+        self.drop_all(index, {output: operand})
 
-    def fold(self, index: int) -> None:
-        """The node's outputs are constants, known before the first run."""
+    def fold(self, index: int, values: Sequence[tuple[float, ...] | None] = ()) -> None:
+        """The node's outputs are constants, known before the first run; values: what they hold, where it is known."""
         node = self.nodes[index]
         assert node is not None
-        names = [node.name or f"{node.op}.{index}", *(f"{node.name}.{k}" for k in range(1, len(node.outputs)))]
-        self._replace_outputs(index, {k: Operand(tensor, name=names[k]) for k, tensor in enumerate(node.outputs)})
+        name = node.name or f"{node.op}.{index}"
+        constants = {}
+        for k, tensor in enumerate(node.outputs):
+            held = values[k] if k < len(values) else None
+            constants[k] = Operand(tensor, name=f"{name}.{k}" if k else name, value=held)
+        self.drop_all(index, constants)
 
-    def _replace_outputs(self, index: int, outputs: dict[int, Operand]) -> None:
+    def drop_all(self, index: int, outputs: Mapping[int, Operand]) -> None:
+        """The node's outputs are these operands: it does nothing. Those left out must have no readers."""
         node = self.nodes[index]
         assert node is not None
         readers = self.uses[index]
@@ -118,6 +131,7 @@ class Draft:
             self._use(operand, -1)
 
     def _use(self, operand: Operand, change: int) -> None:
+        operand = self._resolved(operand)
         if operand.source is None or operand.source < 0:
             return
         waiting = [(operand.source, change)]
@@ -129,12 +143,17 @@ class Draft:
                 continue
             self.nodes[index] = None
             self._gone += [node.name, *node.origin]
-            waiting += [(o.source, -1) for o in node.operands if o.source is not None and o.source >= 0]
+            for o in node.operands:
+                o = self._resolved(o)
+                if o.source is not None and o.source >= 0:
+                    waiting.append((o.source, -1))
 
     # What comes of it.
 
     def order(self) -> list[int]:
         """Indices of the nodes there are, in the order in which they run."""
+        if not self._before:
+            return [index for index, node in enumerate(self.nodes) if node is not None]
         order: list[int] = []
         for index in range(len(self.graph.nodes)):
             self._listed(index, order)
@@ -159,6 +178,11 @@ class Draft:
             ]
             nodes.append(node._replace(operands=tuple(operands)))
         return Graph(tuple(nodes), self.graph.inputs, self.graph.input_names, self.graph.name)
+
+
+def spelt(node: Node) -> str:
+    """The operator as tables of rules name it: behind its domain, where that is not ONNX's own."""
+    return f"{node.domain}.{node.op}" if node.domain else node.op
 
 
 def number(operand: Operand) -> float | None:

@@ -1,23 +1,21 @@
 """A Graph → its canonical form: stages of rules, each stage one sweep over the nodes in their order.
 
-A rule belongs to the operator that a pattern ends in. It gets the draft, the index and the node, looks at what comes
-before, and returns whether it changed something; then the rules of what now stands there are asked again. Work grows
-with the number of nodes; a stage none of whose operators occur is not run.
+A rule belongs to the operator that a pattern ends in (rule.py). Work grows with the number of nodes; a stage none of
+whose operators occur is not run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
+from narformer.frontends.canonical import constants, convolution, identities, views
 from narformer.frontends.canonical.draft import Draft
-from narformer.graph import Graph, Node
+from narformer.frontends.canonical.rule import Rules, merged, sweep
+from narformer.graph import Graph
 
-Rule = Callable[[Draft, int, Node], bool]
-Rules = Mapping[str, Sequence[Rule]]
-
-# Passes in the order in which they run: each a table of rules by operator, from the file of its name in this folder.
-STAGES: tuple[Rules, ...] = ()
-_MOST = 8  # rules that may change one node after another; more would be two rules that undo each other
+# Passes in the order in which they run: tables of rules by operator, from the file of their name in this folder.
+STAGES: tuple[Rules, ...] = (
+    merged(constants.RULES, views.RULES, identities.RULES),
+    convolution.RULES,
+)
 
 
 def canonical(graph: Graph) -> Graph:
@@ -38,13 +36,5 @@ def _canonical(graph: Graph) -> Graph:
     draft = Draft(graph)
     for rules in STAGES:
         sweep(draft, rules)
-    return draft.finished()
-
-
-def sweep(draft: Draft, rules: Rules) -> None:
-    """Ask the rules about every node in order."""
-    for index in draft.order():
-        for _ in range(_MOST):
-            node = draft.current(index)
-            if node is None or not any(rule(draft, index, node) for rule in rules.get(node.op, ())):
-                break
+    finished = draft.finished()
+    return finished if finished.nodes else graph  # a network of views and constants alone stays what it is

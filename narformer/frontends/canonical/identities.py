@@ -1,0 +1,183 @@
+"""Nodes that do nothing are gone: operators that give back what they read, and pairs that undo each other.
+
+Requires: nothing. Ensures: no Identity, no Dropout in inference, no Cast, Slice, Expand, Tile, Pad, Resize, Clip,
+Concat, Split or Sum that leaves its operand as it is, no neutral arithmetic (Add 0, Mul 1), no Transpose or Cast that
+undoes the one before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from narformer.frontends.canonical.draft import Draft
+from narformer.frontends.canonical.rule import Rule
+from narformer.frontends.canonical.views import permutation
+from narformer.frontends.tensors import ONNX_TYPES
+from narformer.graph import Node, Operand
+
+
+def identity(draft: Draft, index: int, node: Node) -> bool:
+    """Whatever it reads is its output."""
+    draft.drop(index, node.operands[0])
+    return True
+
+
+def unchanged(node: Node) -> bool:
+    """Whether a node's output has the shape and type of its first operand."""
+    return node.operands[0].tensor == node.outputs[0]
+
+
+def dropout(draft: Draft, index: int, node: Node) -> bool:
+    """In inference all is kept; the mask, if somebody reads it, is a constant."""
+    training = node.operand(2)
+    if training is not None and training.value is not None and any(training.value):
+        return False
+    outputs = {0: node.operands[0]}
+    for k, mask in enumerate(node.outputs[1:], 1):
+        outputs[k] = Operand(mask, name=f"{node.name}.mask")
+    draft.drop_all(index, outputs)
+    return True
+
+
+def same(draft: Draft, index: int, node: Node) -> bool:
+    """An operator that, where it does not change the shape, changes nothing."""
+    return unchanged(node) and identity(draft, index, node)
+
+
+def single(draft: Draft, index: int, node: Node) -> bool:
+    """Concat, Sum, Max, Min or Mean of one, or of one and some that are empty."""
+    kept = [operand for operand in node.operands if operand.tensor.elements]
+    if len(kept) != 1 or kept[0].tensor != node.outputs[0] or (len(node.operands) > 1 and node.op != "Concat"):
+        return False
+    draft.drop(index, kept[0])
+    return True
+
+
+def split(draft: Draft, index: int, node: Node) -> bool:
+    """A Split into one part."""
+    return len(node.outputs) == 1 and same(draft, index, node)
+
+
+def slice_(draft: Draft, index: int, node: Node) -> bool:
+    """A Slice that takes everything, from the front: one of the same shape may still turn an axis around."""
+    if not unchanged(node):
+        return False
+    starts = node.attributes.get("starts", node.operands[1].value if len(node.operands) > 1 else None)
+    longest = max(node.operands[0].tensor.shape, default=1)
+    if isinstance(starts, tuple) and any(0 > int(s) > -longest or int(s) > 0 for s in starts):
+        return False
+    return identity(draft, index, node)
+
+
+def pad(draft: Draft, index: int, node: Node) -> bool:
+    """A Pad by nothing."""
+    pads = node.attributes.get("pads", node.operands[1].value if len(node.operands) > 1 else None)
+    if not unchanged(node) or (isinstance(pads, tuple) and any(pads)):
+        return False
+    return identity(draft, index, node)
+
+
+def resize(draft: Draft, index: int, node: Node) -> bool:
+    """A Resize to the size that it has; only a crop would still change something."""
+    if not unchanged(node) or node.attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize":
+        return False
+    return identity(draft, index, node)
+
+
+def clip(draft: Draft, index: int, node: Node) -> bool:
+    """A Clip without bounds, or with those of the type."""
+    bounds = [value for name, value in node.attributes.items() if name in ("min", "max")]
+    for operand in node.operands[1:]:
+        if not operand.value or operand.source is not None:
+            return False
+        bounds.append(operand.value[0])
+    if any(isinstance(bound, int | float) and not abs(bound) >= 3.4e38 for bound in bounds):
+        return False
+    return identity(draft, index, node)
+
+
+def neutral(draft: Draft, index: int, node: Node) -> bool:
+    """Arithmetic with 0 or 1 that leaves the other operand as it is."""
+    if len(node.operands) != 2:
+        return False
+    value = 0.0 if node.op in ("Add", "Sub") else 1.0
+    for kept, other in ((0, 1), (1, 0))[: 2 if node.op in ("Add", "Mul") else 1]:
+        operand, data = node.operands[other], node.operands[kept]
+        held = operand.value if operand.source is None else None
+        if held and data.tensor == node.outputs[0] and all(v == value for v in held):
+            draft.drop(index, data)
+            return True
+    return False
+
+
+_WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
+
+
+def cast(draft: Draft, index: int, node: Node) -> bool:
+    """A Cast to the type that it reads; of two Casts the first goes where it loses nothing."""
+    data, out = node.operands[0], node.outputs[0]
+    if data.tensor.dtype == out.dtype:
+        return identity(draft, index, node)
+    before = draft.made_by(data, "Cast", shared=True)
+    if before is None or before.operands[0].tensor.elements != data.tensor.elements:
+        return False
+    inner = before.operands[0]
+    if not _WIDTHS.get(inner.tensor.dtype, 9) < _WIDTHS.get(data.tensor.dtype, 0):
+        return False
+    inner = inner._replace(tensor=data.tensor._replace(dtype=inner.tensor.dtype))
+    if inner.tensor.dtype == out.dtype:
+        draft.drop(index, inner)
+    else:
+        draft.put(index, node._replace(operands=(inner, *node.operands[1:])))
+    return True
+
+
+def cast_like(draft: Draft, index: int, node: Node) -> bool:
+    """A Cast to the type of another value, which it does not read."""
+    attributes = {"to": ONNX_TYPES[node.outputs[0].dtype]}
+    draft.put(index, node._replace(op="Cast", operands=node.operands[:1], attributes=attributes))
+    return True
+
+
+def transposes(draft: Draft, index: int, node: Node) -> bool:
+    """Of two Transposes in a row one remains, or none."""
+    data = node.operands[0]
+    before = draft.made_by(data, "Transpose", shared=True)
+    if before is None or data.tensor.shape != before.outputs[0].shape:
+        return False
+    first, second = permutation(before), permutation(node)
+    perm = tuple([first[axis] for axis in second])
+    inner = before.operands[0]
+    if perm == tuple(range(len(perm))):
+        draft.drop(index, inner)
+    else:
+        draft.put(index, node._replace(operands=(inner,), attributes={"perm": perm}))
+    return True
+
+
+def pooled(draft: Draft, index: int, node: Node) -> bool:
+    """A window of one element that moves by one."""
+    kernel, strides = node.attributes.get("kernel_shape", ()), node.attributes.get("strides", (1,))
+    windows = isinstance(kernel, tuple) and isinstance(strides, tuple)
+    if len(node.outputs) > 1 or not unchanged(node) or not windows or math.prod((*kernel, *strides)) != 1:  # type: ignore[misc]
+        return False
+    return identity(draft, index, node)
+
+
+RULES: Mapping[str, Sequence[Rule]] = {
+    "Identity": (identity,),
+    "Dropout": (dropout,),
+    "Cast": (cast,),
+    "CastLike": (cast_like,),
+    "Transpose": (transposes,),
+    "Slice": (slice_,),
+    **dict.fromkeys(("Expand", "Tile"), (same,)),
+    "Pad": (pad,),
+    **dict.fromkeys(("Resize", "Upsample"), (resize,)),
+    "Clip": (clip,),
+    **dict.fromkeys(("Concat", "Sum", "Max", "Min", "Mean"), (single,)),
+    "Split": (split,),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow"), (neutral,)),
+    **dict.fromkeys(("MaxPool", "AveragePool"), (pooled,)),
+}

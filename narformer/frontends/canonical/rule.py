@@ -1,0 +1,54 @@
+"""What a pass is: rules by the operator that a pattern ends in, and a sweep that asks them about every node.
+
+A rule gets the draft, the index and the node, looks at what comes before, and returns whether it changed something;
+then the rules of what now stands there are asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from narformer.frontends.canonical.draft import Draft
+from narformer.graph import Node
+
+Rule = Callable[[Draft, int, Node], bool]
+# By operator: "Conv", or "com.microsoft.FusedConv" where it is not ONNX's own.
+Rules = Mapping[str, Sequence[Rule]]
+EVERY = "*"  # in place of an operator: rules that are asked about every node
+_MOST = 8  # rules that may change one node after another; more would be two rules that undo each other
+
+
+def sweep(draft: Draft, rules: Rules) -> None:
+    """Ask the rules about every node in order, unless none of their operators occurs."""
+    if EVERY not in rules and draft.ops.isdisjoint(rules):
+        return
+    every = rules.get(EVERY, ())
+    for index in draft.order():
+        for _ in range(_MOST):
+            node = draft.current(index)
+            if node is None:
+                break
+            listed = rules.get(f"{node.domain}.{node.op}" if node.domain else node.op, ())
+            if not (
+                (every and _changed(draft, index, node, every)) or (listed and _changed(draft, index, node, listed))
+            ):
+                break
+
+
+def _changed(draft: Draft, index: int, node: Node, rules: Sequence[Rule]) -> bool:
+    try:
+        for rule in rules:
+            if rule(draft, index, node):
+                return True
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError):
+        pass  # a malformed node, which fits no pattern, stays what it is
+    return False
+
+
+def merged(*tables: Rules) -> Rules:
+    """Several tables as one, swept at once; the rules of an operator are asked in this order."""
+    rules: dict[str, list[Rule]] = {}
+    for table in tables:
+        for op, listed in table.items():
+            rules.setdefault(op, []).extend(listed)
+    return rules

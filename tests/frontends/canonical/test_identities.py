@@ -1,0 +1,95 @@
+"""Nodes that do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from narformer.graph import Graph
+
+Read = Callable[[str], Graph]
+
+NOTHING = [
+    "y = Identity(x)",
+    "y = Dropout(x)",
+    "y, mask = Dropout(x)",
+    "y = Cast<to = 1>(x)",
+    "y = Transpose<perm = [0, 1, 2, 3]>(x)",
+    "a = Transpose<perm = [0, 2, 3, 1]>(x) y = Transpose<perm = [0, 3, 1, 2]>(a)",
+    "a = Cast<to = 11>(x) y = Cast<to = 1>(a)",
+    "s = Constant<value_ints = [0, 0]>() e = Constant<value_ints = [99, 99]>() y = Slice(x, s, e)",
+    "s = Constant<value_ints = [2, 3, 4, 5]>() y = Expand(x, s)",
+    "s = Constant<value_ints = [1, 1, 1, 1]>() y = Tile(x, s)",
+    "s = Constant<value_ints = [0, 0, 0, 0, 0, 0, 0, 0]>() y = Pad(x, s)",
+    "e = Constant<value_floats = [0.0]>() s = Constant<value_ints = [2, 3, 4, 5]>() y = Resize(x, e, e, s)",
+    "y = Clip(x)",
+    "y = Concat<axis = 1>(x)",
+    "y = Split<axis = 1, num_outputs = 1>(x)",
+    "y = Sum(x)",
+    "y = Max(x)",
+    "k = Constant<value_float = 0.0>() y = Add(k, x)",
+    "k = Constant<value_float = 0.0>() y = Sub(x, k)",
+    "k = Constant<value_float = 1.0>() y = Mul(x, k)",
+    "k = Constant<value_float = 1.0>() y = Div(x, k)",
+    "k = Constant<value_float = 1.0>() y = Pow(x, k)",
+    "k = Constant<value_float = 1.0>() y = CastLike(x, k)",
+    "y = MaxPool<kernel_shape = [1, 1]>(x)",
+]
+SOMETHING = [
+    "s = Constant<value_ints = [-1]>() e = Constant<value_ints = [-99]>() t = Constant<value_ints = [3]>()"
+    " d = Constant<value_ints = [-1]>() y = Slice(x, s, e, t, d)",
+    "s = Constant<value_ints = [0, 0, 1, 0, 0, 0, -1, 0]>() y = Pad(x, s)",
+    "k = Constant<value_float = 1.0>() y = Sub(k, x)",
+    "k = Constant<value_float = 1.0>() y = Div(k, x)",
+    "k = Constant<value_float = 6.0>() y = Clip(x, k)",
+    "a = Cast<to = 10>(x) y = Cast<to = 1>(a)",
+    "a = Transpose<perm = [0, 2, 3, 1]>(x) y = Transpose<perm = [0, 2, 3, 1]>(a)",
+]
+
+
+@pytest.mark.parametrize("nodes", NOTHING)
+def test_what_does_nothing_is_gone(canon: Read, nodes: str) -> None:
+    found = canon(f"g (float[2,3,4,5] x) => (float[2,3,4,5] z) {{ a0 = Relu(x) {_renamed(nodes)} z = Exp(y) }}")
+    assert [node.op for node in found.nodes] == ["Relu", "Exp"]
+    assert found.nodes[1].operands[0].source == 0
+
+
+@pytest.mark.parametrize("nodes", SOMETHING)
+def test_what_does_something_stays(canon: Read, nodes: str) -> None:
+    found = canon(f"g (float[2,3,4,5] x) => (float[2,3,4,5] z) {{ a0 = Relu(x) {_renamed(nodes)} z = Exp(y) }}")
+    assert len(found.nodes) > 2
+
+
+def _renamed(nodes: str) -> str:
+    return nodes.replace("(x", "(a0").replace(", x)", ", a0)")
+
+
+def test_two_transposes_are_the_one_that_they_make_up(canon: Read) -> None:
+    found = canon(
+        "g (float[2,3,4,5] x) => (float[4,5,2,3] y)"
+        "{ a = Transpose<perm = [0, 2, 3, 1]>(x) y = Transpose<perm = [1, 2, 0, 3]>(a) }"
+    )
+    (node,) = found.nodes
+    assert node.op == "Transpose"
+    assert node.attributes["perm"] == (2, 3, 0, 1)
+    assert node.operands[0].source == -1
+
+
+def test_a_transpose_that_others_read_too_stays_for_them(canon: Read) -> None:
+    found = canon(
+        "g (float[2,3,4] x) => (float[2,3,4] y, float[2,4,3] z)"
+        "{ a = Transpose<perm = [0, 2, 1]>(x) b = Transpose<perm = [0, 2, 1]>(a) y = Exp(b) z = Relu(a) }"
+    )
+    assert sorted(node.op for node in found.nodes) == ["Exp", "Relu", "Transpose"]
+
+
+def test_a_network_of_nothing_but_views_stays(canon: Read) -> None:
+    found = canon("g (float[2,3] x) => (float[2,3] y) { y = Identity(x) }")
+    assert len(found.nodes) == 1
+
+
+def test_a_mask_that_somebody_reads_is_a_constant(canon: Read) -> None:
+    found = canon("g (float[2,3] x) => (float[2,3] z) { y, mask = Dropout(x) m = Cast<to = 1>(mask) z = Mul(y, m) }")
+    (node,) = found.nodes
+    assert [operand.is_weight for operand in node.operands] == [False, True]
