@@ -45,7 +45,7 @@ def sample(
             stem = f"{family}{variant.version}_{seed}_{number}"
             (folder / f"{stem}.onnx").write_bytes(variant.build().SerializeToString())
             lines.append(f"{number} onnx/{family}/{stem}.onnx 1 nan {family} none\n")
-        with (out / "gt.txt").open("a") as file:
+        with (out / "gt.txt").open("a", encoding="utf-8") as file:
             file.writelines(lines)
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror})") from error

@@ -20,6 +20,7 @@ from narformer.cli.neighbours import neighbours
 from narformer.cli.predict import predict
 from narformer.cli.report import report
 from narformer.cli.store import app as store
+from narformer.cli.terminal import make_output_readable
 from narformer.cli.train import train
 from narformer.errors import NarformerError
 
@@ -60,6 +61,7 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 the user can mend it, 3 a limit was exceeded, 130 interrupted."""
+    make_output_readable()
     try:
         app()
     except NarformerError as error:

@@ -43,8 +43,9 @@ def measure(
 ) -> None:
     """Measure the latency of networks on this machine; weightless ones run with random weights.
 
-    Can be interrupted and given again: what the store has is not measured twice. Exit codes: 0, 2 where a network could
-    not be measured or nothing can be, 130 interrupted.
+    Can be interrupted and given again: what the store has is not measured twice. Files that are missing or cannot be
+    read are told, and the others measured. Exit codes: 0, 2 where a network could not be measured or nothing can be,
+    130 interrupted.
     """
     from narformer.measurement import session
     from narformer.measurement.store import Store
@@ -58,7 +59,11 @@ def measure(
         from dataclasses import replace
 
         settings = replace(settings, cores=session.pinned(pin, settings.threads))
-    networks = _networks(models, batch_size)
+    networks, unfit = _networks(models, batch_size)
+    for reason in unfit:
+        print(f"narformer: {reason}", file=sys.stderr)
+    if unfit and not networks:
+        raise typer.Exit(2)
     outcomes: list[Outcome] = []
     with Store.open(store) as opened, _progress(len(networks)) as advance:
 
@@ -74,7 +79,7 @@ def measure(
                 print(json.dumps([outcome.to_dict() for outcome in outcomes], indent=2))
             else:
                 _print(outcomes)
-    if any(outcome.source == "failed" for outcome in outcomes):
+    if unfit or any(outcome.source == "failed" for outcome in outcomes):
         raise typer.Exit(2)
 
 
@@ -105,34 +110,39 @@ def _from_id(text: str, settings: Settings, batch_size: int | None) -> tuple[Set
     return settings, batch_size or wanted.batch
 
 
-def _networks(models: list[Path], batch_size: int | None) -> list[Network]:
-    """The networks that files and directories hold, in order; a file that is named twice once."""
-    from narformer.datasets.dataset import FileSource
-    from narformer.datasets.nnlqp import load_nnlqp
+def _networks(models: list[Path], batch_size: int | None) -> tuple[list[Network], list[str]]:
+    """The networks that files and directories hold, in order, each file once; and why some arguments hold none."""
     from narformer.errors import DataError
     from narformer.measurement.session import Network
 
     networks: dict[tuple[Path, int | None], Network] = {}
-
-    def add(path: Path, batch: int | None) -> None:
-        networks.setdefault((path, batch), Network(str(path), path, batch))
-
+    unfit: list[str] = []
     for model in models:
-        if not model.exists():
-            raise DataError(f"{model}: no such file")
-        if not model.is_dir():
-            add(model, batch_size)
-        elif any((model / name).is_file() for name in ("gt.txt", "gt_stage.txt")):
-            for source in load_nnlqp(model).sources:
-                assert isinstance(source, FileSource)
-                add(Path(source.path), batch_size or source.batch_size)
-        else:
-            found = sorted(model.rglob("*.onnx"))
-            if not found:
-                raise DataError(f"{model}: no .onnx files below this directory")
-            for path in found:
-                add(path, batch_size)
-    return list(networks.values())
+        try:
+            for path, batch in _files(model, batch_size):
+                networks.setdefault((path, batch), Network(str(path), path, batch))
+        except DataError as error:
+            unfit.append(str(error))
+    return list(networks.values()), unfit
+
+
+def _files(model: Path, batch_size: int | None) -> list[tuple[Path, int | None]]:
+    """The files that an argument stands for, with their batch sizes. Raises DataError where there are none."""
+    from narformer.datasets.dataset import FileSource
+    from narformer.datasets.nnlqp import load_nnlqp
+    from narformer.errors import DataError
+
+    if not model.exists():
+        raise DataError(f"{model}: no such file")
+    if not model.is_dir():
+        return [(model, batch_size)]
+    if any((model / name).is_file() for name in ("gt.txt", "gt_stage.txt")):
+        sources = [source for source in load_nnlqp(model).sources if isinstance(source, FileSource)]
+        return [(Path(source.path), batch_size or source.batch_size) for source in sources]
+    found = sorted(model.rglob("*.onnx"))
+    if not found:
+        raise DataError(f"{model}: no .onnx files below this directory")
+    return [(path, batch_size) for path in found]
 
 
 @contextmanager

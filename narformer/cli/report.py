@@ -26,5 +26,5 @@ def report(
             error_by_family(group, devices_of(group[0])[0], stem.with_name(f"{stem.name}.svg"))
         elif protocol.endswith("few-samples"):
             learning_curves(group, stem.with_name(f"{stem.name}.svg"))
-    (results / "README.md").write_text(page(found, {p.name for p in results.iterdir()}))
+    (results / "README.md").write_text(page(found, {p.name for p in results.iterdir()}), encoding="utf-8")
     print(results / "README.md")

@@ -163,7 +163,7 @@ def data_root(root: str | Path | None = None) -> Path:
 def read_lines(path: Path, keep_ends: bool = False) -> list[str]:
     """Lines of a text file, without their ends unless told. Raises DataError where it cannot be read."""
     try:
-        return path.read_text().splitlines(keep_ends)
+        return path.read_text(encoding="utf-8").splitlines(keep_ends)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -156,7 +156,10 @@ class _Session:
             source = source.SerializeToString() if isinstance(source, onnx.ModelProto) else source
             graph = read_onnx(source, batch_size=network.batch_size, name=network.name)
         except NarformerError as error:
-            measurement = self._record(network, None, self.base, Result(failure=f"unreadable: {error}"))
+            reason = " ".join(str(error).removeprefix(f"{network.name}: ").split())
+            measurement = self._record(network, None, self.base, Result(failure=f"unreadable: {reason}"))
+            if isinstance(error.__cause__, OSError):  # absent, or kept from us: that says nothing of the network
+                return Outcome(network.name, "failed", measurement)
             return self._stored(network, measurement, None)
         device = self.base.of(graph)
         if not again:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pickle
 import queue
 import signal
-import subprocess
 import sys
-import tempfile
-import threading
-from typing import IO, Any
 
 from narformer.errors import ConfigError
+from narformer.measurement.child import GONE, Child
 from narformer.measurement.jobs import Job, Result, Setup
 
 # PyTorch compiles the reference network first, which takes minutes on a busy machine.
 START_TIMEOUT_S = 600.0
-_GONE = object()
+# Seconds in which a worker that says no more ends by itself, so that its exit code tells why.
+EPITAPH_S = 5.0
 
 
 class Supervisor:
@@ -28,9 +24,7 @@ class Supervisor:
         self.setup = setup
         self.timeout_s = timeout_s
         self.command = command or (sys.executable, "-m", "narformer.measurement.worker")
-        self._process: subprocess.Popen[bytes] | None = None
-        self._answers: queue.Queue[Any] = queue.Queue()
-        self._errors: IO[bytes] | None = None
+        self._worker: Child | None = None
 
     def __enter__(self) -> Supervisor:
         return self
@@ -43,17 +37,14 @@ class Supervisor:
 
         Raises ConfigError where no worker can be started: then nothing can be measured at all.
         """
-        if self._process is None:
-            self._start()
+        worker = self._worker or self._started()
+        worker.send(job)
         try:
-            self._send(job)
-            answer = self._answers.get(timeout=self.timeout_s)
+            answer = worker.answer(self.timeout_s)
         except queue.Empty:
             self.stop()
             return Result(failure=f"timeout: not measured within {self.timeout_s:g} s")
-        except OSError:  # it died before it had read the job
-            answer = _GONE
-        if answer is _GONE:
+        if answer is GONE:
             return Result(failure=self._epitaph())
         assert isinstance(answer, Result)
         if answer.failure.startswith("out of memory"):
@@ -61,74 +52,34 @@ class Supervisor:
         return answer
 
     def stop(self) -> None:
-        """End the worker, whatever it does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout, self._errors):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):  # what was not yet sent to it is lost with it
-                        pipe.close()
-            self._process = self._errors = None
+        """End the worker, whatever it does, and the processes that it has started."""
+        if self._worker is not None:
+            worker, self._worker = self._worker, None
+            worker.end()
 
-    def _start(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.setup.threads)}
+    def _started(self) -> Child:
+        worker = self._worker = Child(self.command, {**os.environ, "OMP_NUM_THREADS": str(self.setup.threads)})
+        worker.send(self.setup)
         try:
-            self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed when the worker ends
-        except OSError as error:
-            raise ConfigError(f"no temporary file can be made ({error.strerror}); set TMPDIR, or make room") from error
-        # A session of its own: Ctrl-C is for us, who then let the network under way finish.
-        self._process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=environment,
-            start_new_session=True,
-        )
-        self._answers = queue.Queue()
-        assert self._process.stdout is not None
-        threading.Thread(target=_listen, args=(self._process.stdout, self._answers), daemon=True).start()
-        try:
-            self._send(self.setup)
-            answer = self._answers.get(timeout=START_TIMEOUT_S)
+            answer = worker.answer(START_TIMEOUT_S)
         except queue.Empty:
             self.stop()
             raise ConfigError(f"the measuring process did not start within {START_TIMEOUT_S:g} s") from None
-        except OSError:
-            answer = _GONE
-        if answer is _GONE:
+        if answer is GONE:
             raise ConfigError(f"the measuring process does not start: {self._epitaph()}")
         if answer is not None:
             self.stop()
             raise ConfigError(str(answer))
-
-    def _send(self, message: object) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        pickle.dump(message, self._process.stdin)
-        self._process.stdin.flush()
+        return worker
 
     def _epitaph(self) -> str:
-        """Why the worker is gone, from its exit code and last words."""
-        assert self._process is not None
-        assert self._errors is not None
-        code = self._process.wait()
-        self._errors.seek(0)
-        lines = [line.strip() for line in self._errors.read()[-4000:].decode(errors="replace").splitlines()]
-        words = next((line for line in reversed(lines) if line), "")
-        self.stop()
+        """Why the worker says no more, from its exit code and last words."""
+        assert self._worker is not None
+        worker, self._worker = self._worker, None
+        code, words = worker.end(EPITAPH_S)
+        if code is None:
+            return "crashed: the measuring process no longer answers"
         if -code == getattr(signal, "SIGKILL", 9):
             return "out of memory: the measuring process was killed (signal 9), most likely because memory ran out"
         reason = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"crashed: the measuring process died ({reason}){': ' if words else ''}{words}"
-
-
-def _listen(pipe: IO[bytes], answers: queue.Queue[Any]) -> None:
-    """Hand on what the worker says; an answer cut short is none."""
-    while True:
-        try:
-            answers.put(pickle.load(pipe))
-        except Exception:  # the end, or bytes that are no pickle, for which pickle raises anything
-            answers.put(_GONE)
-            return

@@ -10,9 +10,10 @@ import contextlib
 import os
 import pickle
 import queue
-import sys
+import signal
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -87,8 +88,7 @@ def serve(jobs: BinaryIO, results: BinaryIO) -> None:
             try:
                 waiting.put(pickle.load(jobs))
             except EOFError:
-                # Whoever started us has gone; what runs now is of no use to anyone.
-                os._exit(0)
+                _end()
 
     threading.Thread(target=listen, daemon=True).start()
     try:
@@ -101,6 +101,13 @@ def serve(jobs: BinaryIO, results: BinaryIO) -> None:
         _answer(results, worker.measure(waiting.get()))
 
 
+def _end() -> None:
+    """Whoever started us has gone: what runs now, here and in processes that a runtime started, is of no use."""
+    if hasattr(os, "killpg") and os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
+
+
 def _answer(results: BinaryIO, answer: object) -> None:
     pickle.dump(answer, results)
     results.flush()
@@ -110,9 +117,17 @@ def main(_: Sequence[str] = ()) -> None:
     # Where memory ends, the system should end this process rather than the one that keeps the results.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    results = os.fdopen(os.dup(1), "wb")
+    # Of our own, so that nobody else reads jobs: a runtime may fork, and its child waits for ever for the lock of a
+    # standard input that a thread of ours is reading.
+    jobs, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     os.dup2(2, 1)  # what runtimes print goes where errors go
-    serve(sys.stdin.buffer, results)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=partial(os.close, jobs.fileno()))
+        os.register_at_fork(after_in_child=partial(os.close, results.fileno()))
+    serve(jobs, results)
 
 
 if __name__ == "__main__":

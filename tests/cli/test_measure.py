@@ -66,6 +66,38 @@ def test_one_bad_file_is_a_row_and_the_others_are_measured(run: Run, cells: Path
         assert [m.model for m in store.find(failed=True)] == [str(bad)]
 
 
+def test_what_is_missing_is_told_and_the_others_are_measured(run: Run, cells: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "listed").mkdir()
+    (tmp_path / "listed" / "gt.txt").write_text("no such line\n")
+    missing = tmp_path / "missing.onnx"
+    arguments = (missing, tmp_path / "empty", cells / "onnx" / "0.onnx", tmp_path / "listed")
+    code, out, err = run("measure", *arguments, "--budget", "0.02", "--json")
+    assert code == 2
+    assert [row["source"] for row in json.loads(out)] == ["measured"]
+    told = [line for line in err.splitlines() if line.startswith("narformer: ")]
+    assert told[0] == f"narformer: {missing}: no such file"
+    assert "no .onnx files below" in told[1]
+    assert "gt.txt" in told[2]
+    assert len(told) == 3
+
+
+def test_a_file_that_a_dataset_lists_but_lacks_is_told_and_not_stored(run: Run, cells: Path, tmp_path: Path) -> None:
+    (cells / "onnx" / "0.onnx").unlink()
+    code, _, err = run("measure", cells, "--budget", "0.02")
+    assert code == 2
+    assert f"narformer: {cells / 'onnx/0.onnx'}: unreadable: no such file" in err.splitlines()
+    assert "2 measured, 1 failed (unreadable)" in err
+    with Store.open(tmp_path / "measurements.db") as store:
+        assert store.find(failed=True) == []
+
+
+def test_nothing_but_missing_files_makes_no_store(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("measure", "gone.onnx", "--store", tmp_path / "new.db")
+    assert (code, out, err) == (2, "", "narformer: gone.onnx: no such file\n")
+    assert not (tmp_path / "new.db").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

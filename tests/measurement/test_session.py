@@ -118,7 +118,8 @@ def test_what_cannot_be_read_is_a_row_without_a_graph(
     bad.write_bytes(b"nonsense")
     outcomes = measure([bad, tmp_path / "absent.onnx", CELLS[0]], settings=SETTINGS, store=store)
     assert [o.source for o in outcomes] == ["failed", "failed", "measured"]
-    assert [m.graph for m in store.find(failed=True)] == ["", ""]
+    assert outcomes[1].measurement.failure == "unreadable: no such file"
+    assert [m.graph for m in store.find(failed=True)] == [""]  # an absent file says nothing of the network
     assert "no such file" in outcomes[1].measurement.failure
     assert [job.name for job in worker.jobs] == ["cell0"]
 

@@ -6,10 +6,13 @@ Most workers here are a few lines of Python that misbehave; they read a Setup, a
 from __future__ import annotations
 
 import errno
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +100,79 @@ def test_after_running_out_of_memory_the_worker_is_a_new_one() -> None:
     code = READY + "say(Result(failure=f'out of memory: {os.getpid()}'))\njob = pickle.load(sys.stdin.buffer)"
     with supervised(code) as supervisor:
         assert supervisor.measure(JOB) != supervisor.measure(JOB)
+
+
+# A child of the worker, as a runtime may start one: it has all of the worker's pipes, and never ends.
+FORK = "child = os.fork()\nif not child:\n    {session}\n    while True:\n        time.sleep(600)\n"
+
+
+def gone(process: int) -> bool:
+    """Whether a process ends; one that nobody has asked how is no longer there either."""
+    for _ in range(600):
+        try:
+            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_a_child_of_the_worker_ends_with_it() -> None:
+    code = READY + FORK.format(session="pass") + "say(Result(float(child)))\njob = pickle.load(sys.stdin.buffer)"
+    with supervised(code) as supervisor:
+        child = supervisor.measure(JOB).median_ms
+    assert child is not None
+    assert gone(int(child))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+@pytest.mark.parametrize("session", ["pass", "os.setsid()"], ids=["of its session", "of another session"])
+def test_a_child_that_holds_the_pipes_hides_no_crash(session: str, tmp_path: Path) -> None:
+    number = tmp_path / "child"
+    code = READY + FORK.format(session=session) + f"open({str(number)!r}, 'w').write(str(child))\nos._exit(7)"
+    with supervised(code, timeout_s=300) as supervisor:
+        assert supervisor.measure(JOB).failure == "crashed: the measuring process died (exit code 7)"
+    child = int(number.read_text())
+    if session == "pass":
+        assert gone(child)
+    else:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_worker_that_speaks_nonsense_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("narformer.measurement.supervisor.EPITAPH_S", 0.1)
+    with supervised(READY + "os.write(1, b'nonsense')\ntime.sleep(600)") as supervisor:
+        assert supervisor.measure(JOB).failure == "crashed: the measuring process no longer answers"
+
+
+def test_a_job_that_the_worker_does_not_read_is_not_waited_for() -> None:
+    with supervised(READY + "say(Result(1.0))\ntime.sleep(600)", timeout_s=0.5) as supervisor:
+        assert supervisor.measure(JOB) == Result(1.0)
+        assert supervisor.measure(Job("large", bytes(1 << 22))).failure.startswith("timeout: ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_the_real_worker_gives_its_children_no_pipe_of_ours() -> None:
+    """What a runtime forks can neither read jobs nor keep the results open; and no lock of standard input stops it."""
+    code = (
+        "import os, sys\n"
+        "from narformer.measurement import worker\n"
+        "class Forks(worker.Worker):\n"
+        "    def measure(self, job):\n"
+        "        child = os.fork()\n"
+        "        if not child:\n"
+        "            sys.stdin.close()\n"
+        "            pipes = [f for f in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{f}')]\n"
+        "            held = {os.readlink(f'/proc/self/fd/{f}') for f in pipes}\n"
+        "            os._exit(any(link.startswith('pipe:') for link in held))\n"
+        "        return worker.Result(repeats=1 + os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "worker.Worker = Forks\n"
+        "worker.main()\n"
+    )
+    with supervised(code) as supervisor:
+        assert supervisor.measure(JOB) == Result(repeats=1)
 
 
 @pytest.mark.parametrize(

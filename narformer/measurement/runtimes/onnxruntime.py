@@ -44,6 +44,7 @@ class OnnxRuntime:
 
         if network.model.ByteSize() > MAX_BYTES:
             raise ModelError(f"{network.graph.name}: its weights are beyond 2 GB, more than can be handed over at once")
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

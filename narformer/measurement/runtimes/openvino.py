@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 from narformer.errors import MissingExtraError, ModelError
 from narformer.measurement.timing import Run
@@ -18,20 +20,17 @@ class OpenVino:
 
     def version(self) -> str:
         try:
-            import openvino
+            return str(_imported().__version__)
         except ImportError as error:
             raise MissingExtraError(f"OpenVINO is not installed: {self.install}") from error
-        return str(openvino.__version__)
 
     def processors(self) -> tuple[str, ...]:
-        import openvino
-
+        openvino = _imported()
         # "GPU.0" and "GPU.1" are two of a kind: the first is meant.
         return tuple(dict.fromkeys(name.partition(".")[0].lower() for name in openvino.Core().available_devices))
 
     def load(self, network: Runnable, threads: int, processor: str) -> Run:
-        import openvino
-
+        openvino = _imported()
         if network.model.ByteSize() > MAX_BYTES:
             raise ModelError(f"{network.graph.name}: its weights are beyond 2 GB, more than can be handed over at once")
         settings: dict[str, str | int | bool] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
@@ -52,3 +51,20 @@ class OpenVino:
             request.infer()
 
         return run
+
+
+def _imported() -> Any:
+    """OpenVINO, imported as if its telemetry were not installed, which it allows: importing it reports to its makers.
+
+    Nothing else turns that off but a file in the user's home directory, which is the user's.
+    """
+    absent = "openvino_telemetry" not in sys.modules
+    if absent:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+
+        return openvino
+    finally:
+        if absent:
+            del sys.modules["openvino_telemetry"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import subprocess
 import sys
 from typing import Any
 
@@ -60,6 +61,17 @@ def test_a_network_runs_and_one_with_an_unknown_operator_is_rejected_by_name(nam
     assert run() is None
     with pytest.raises(ModelError, match="Wibble"):
         chosen.load(small("Wibble", "odd"), 1, "cpu")
+
+
+def test_importing_openvino_does_not_start_its_telemetry() -> None:
+    pytest.importorskip("openvino")
+    code = (
+        "import sys\n"
+        "from narformer.measurement.runtimes.registry import runtime\n"
+        "runtime('openvino').version()\n"
+        "sys.exit(any(name.startswith('openvino_telemetry') for name in sys.modules))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.parametrize("name", PACKAGES)
