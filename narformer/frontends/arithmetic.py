@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from narformer.frontends.call import Call, UnknownShape, Value, axes_of
-from narformer.frontends.rules_layout import parts, resolved
+from narformer.frontends.arithmetic_indexing import COMPUTE as INDEXING
+from narformer.frontends.call import Call, UnknownShape, Value
+from narformer.frontends.rules_layout import resolved
 from narformer.frontends.tensors import DTYPES, contents
 from narformer.graph import Tensor
 
@@ -28,7 +29,7 @@ def computed(call: Call, outputs: Sequence[Tensor]) -> Sequence[Value] | None:
     if any(v is None and call.has(k) for k, v in enumerate(values)):
         return None
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # a division by zero, or infinity as an integer: as ONNX Runtime, no error
             results = compute(call, [v for v in values if v is not None])
     except (ValueError, TypeError, IndexError, OverflowError, UnknownShape):
         return None  # a malformed node: its value stays unknown
@@ -68,20 +69,6 @@ def _modulo(call: Call, v: list[Value]) -> Value:
     return np.fmod(v[0], v[1]) if call.integer("fmod", 0) else np.mod(v[0], v[1])
 
 
-def _slice(call: Call, v: list[Value]) -> Value:
-    x = v[0]
-    starts, ends = call.listed("starts", 1, ""), call.listed("ends", 2, "")
-    if starts is None or ends is None:
-        raise ValueError("a slice without ends")
-    axes = axes_of(call.listed("axes", 3, "") or tuple(range(len(starts))), x.ndim)
-    steps = call.listed("steps", 4, "") or (1,) * len(starts)
-    index = [slice(None)] * x.ndim
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        begin, stop, stride = slice(start, end, step).indices(x.shape[axis])
-        index[axis] = slice(begin, None if stop < 0 else stop, stride)
-    return np.asarray(x[tuple(index)])
-
-
 def _reduce(function: Callable[..., Value]) -> Callable[[Call, list[Value]], Value]:
     def compute(call: Call, v: list[Value]) -> Value:
         axes = call.listed("axes", 1, "") or None
@@ -91,12 +78,6 @@ def _reduce(function: Callable[..., Value]) -> Callable[[Call, list[Value]], Val
         return np.asarray(value).astype(v[0].dtype)
 
     return compute
-
-
-def _split(call: Call, v: list[Value]) -> list[Value]:
-    axis = call.integer("axis", 0)
-    sizes = call.listed("split", 1, "") or parts(v[0].shape[axis], call.outputs)
-    return [np.asarray(part) for part in np.split(v[0], np.cumsum(sizes)[:-1], axis)]
 
 
 def _filled(call: Call, v: list[Value]) -> Value:
@@ -109,6 +90,49 @@ def _filled(call: Call, v: list[Value]) -> Value:
 
 def _range(call: Call, v: list[Value]) -> Value:
     return np.arange(*(x.reshape(-1)[0] for x in v)).astype(v[0].dtype)
+
+
+def _clip(call: Call, v: list[Value]) -> Value:
+    """Bounds are operands, either of which may be left out; before opset 11 attributes."""
+    bounds = []
+    for position, name in ((1, "min"), (2, "max")):
+        held = call.values(position) if call.has(position) else None
+        given = call.attributes.get(name)
+        bounds.append(held.reshape(-1)[0] if held is not None else given)
+    x, (low, high) = v[0], bounds
+    x = x if low is None else np.maximum(x, np.asarray(low).astype(x.dtype))
+    return x if high is None else np.asarray(np.minimum(x, np.asarray(high).astype(x.dtype)))
+
+
+def _scanned(call: Call, v: list[Value]) -> Value:
+    axis = int(v[1].reshape(-1)[0])
+    x = np.flip(v[0], axis) if call.integer("reverse", 0) else v[0]
+    total = np.cumsum(x, axis=axis).astype(x.dtype)
+    if call.integer("exclusive", 0):
+        total = np.asarray(np.subtract(total, x))
+    return np.flip(total, axis) if call.integer("reverse", 0) else total
+
+
+def _extremum(function: Callable[..., Value]) -> Callable[[Call, list[Value]], Value]:
+    def compute(call: Call, v: list[Value]) -> Value:
+        axis = call.integer("axis", 0)
+        if call.integer("select_last_index", 0):
+            place = v[0].shape[axis] - 1 - function(np.flip(v[0], axis), axis=axis)
+        else:
+            place = function(v[0], axis=axis)
+        return np.expand_dims(place, axis) if call.integer("keepdims", 1) else np.asarray(place)
+
+    return compute
+
+
+def _shift(call: Call, v: list[Value]) -> Value:
+    left = str(call.attributes.get("direction", "LEFT")) == "LEFT"
+    return np.asarray(np.left_shift(v[0], v[1]) if left else np.right_shift(v[0], v[1]))
+
+
+def _infinite(call: Call, v: list[Value]) -> Value:
+    up = np.equal(v[0], np.inf) & bool(call.integer("detect_positive", 1))
+    return np.asarray(up | (np.equal(v[0], -np.inf) & bool(call.integer("detect_negative", 1))))
 
 
 def _pair(function: Callable[..., Value]) -> Callable[[Call, list[Value]], Value]:
@@ -149,6 +173,7 @@ def _power(call: Call, v: list[Value]) -> Value:
 
 
 _COMPUTE: Mapping[str, Callable[[Call, list[Value]], Computed]] = {
+    **INDEXING,
     "Shape": lambda call, v: np.array(call.shape(0), np.int64)[
         slice(call.integer("start", 0), call.attributes.get("end"))
     ],
@@ -162,18 +187,31 @@ _COMPUTE: Mapping[str, Callable[[Call, list[Value]], Computed]] = {
     "Div": _divide,
     "Mod": _modulo,
     "Pow": _power,
+    "MatMul": _pair(np.matmul),
+    "BitShift": _shift,
+    "BitwiseAnd": _pair(np.bitwise_and),
+    "BitwiseOr": _pair(np.bitwise_or),
+    "BitwiseXor": _pair(np.bitwise_xor),
+    "BitwiseNot": _one(np.bitwise_not),
     "Min": _fold(np.minimum),
     "Max": _fold(np.maximum),
     "Sum": _fold(np.add),
+    "Mean": lambda call, v: np.asarray(np.divide(_fold(np.add)(call, v), len(v))).astype(v[0].dtype),
+    "Clip": _clip,
     "Neg": _one(np.negative),
     "Abs": _one(np.abs),
     "Relu": lambda call, v: np.asarray(np.maximum(v[0], np.zeros(1, v[0].dtype))).reshape(v[0].shape),
+    "Reciprocal": _one(np.reciprocal),
     "Floor": _one(np.floor),
     "Ceil": _one(np.ceil),
     "Round": _one(np.round),
     "Sqrt": _one(np.sqrt),
     "Log": _one(np.log),
     "Exp": _one(np.exp),
+    "Sin": _one(np.sin),
+    "Cos": _one(np.cos),
+    "Tanh": _one(np.tanh),
+    "Sigmoid": _one(lambda x: 1 / (1 + np.exp(-x))),
     "Sign": _one(np.sign),
     "Not": _one(np.logical_not),
     "And": _pair(np.logical_and),
@@ -184,12 +222,9 @@ _COMPUTE: Mapping[str, Callable[[Call, list[Value]], Computed]] = {
     "LessOrEqual": _pair(np.less_equal),
     "Greater": _pair(np.greater),
     "GreaterOrEqual": _pair(np.greater_equal),
+    "IsNaN": lambda call, v: np.isnan(v[0]),
+    "IsInf": _infinite,
     "Where": lambda call, v: np.where(v[0], v[1], v[2]),
-    "Gather": lambda call, v: np.asarray(np.take(v[0], v[1].astype(np.int64), axis=call.integer("axis", 0))),
-    "GatherElements": lambda call, v: np.take_along_axis(v[0], v[1].astype(np.int64), call.integer("axis", 0)),
-    "Slice": _slice,
-    "Concat": lambda call, v: np.concatenate(v, axis=call.integer("axis", 1)),
-    "Split": _split,
     "Reshape": _reshape,
     "Flatten": lambda call, v: v[0].reshape(math.prod(v[0].shape[: call.integer("axis", 1)]), -1),
     "Transpose": lambda call, v: np.transpose(v[0], call.integers("perm") or None),
@@ -201,8 +236,16 @@ _COMPUTE: Mapping[str, Callable[[Call, list[Value]], Computed]] = {
     "Range": _range,
     "ReduceProd": _reduce(np.prod),
     "ReduceSum": _reduce(np.sum),
+    "ReduceMean": _reduce(np.mean),
     "ReduceMax": _reduce(np.max),
     "ReduceMin": _reduce(np.min),
-    "CumSum": lambda call, v: np.asarray(np.cumsum(v[0], axis=int(v[1].reshape(-1)[0]))).astype(v[0].dtype),
+    "ReduceL1": _reduce(lambda x, **how: np.sum(np.abs(x), **how)),
+    "ReduceL2": _reduce(lambda x, **how: np.sqrt(np.sum(np.square(x), **how))),
+    "ReduceSumSquare": _reduce(lambda x, **how: np.sum(np.square(x), **how)),
+    "ReduceLogSum": _reduce(lambda x, **how: np.log(np.sum(x, **how))),
+    "ReduceLogSumExp": _reduce(lambda x, **how: np.log(np.sum(np.exp(x), **how))),
+    "ArgMax": _extremum(np.argmax),
+    "ArgMin": _extremum(np.argmin),
+    "CumSum": _scanned,
 }
 COMPUTED = frozenset(_COMPUTE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from narformer.errors import ModelError
 from narformer.frontends.call import Value
 from narformer.frontends.constants import constant_operand
 from narformer.frontends.inlining import inlined
+from narformer.frontends.inputs import weights_among
 from narformer.frontends.ordering import live_in_order
 from narformer.frontends.protobuf import strip_weights
 from narformer.frontends.rebinding import Rebatched
@@ -31,20 +32,6 @@ from narformer.graph import Graph, Operand, Shape, Tensor
 
 # Files beyond this size are stripped of their weights before they are parsed.
 STRIP_BEYOND = 1 << 20
-# Operands that are weights where a weightless file declares them as mere inputs of the graph.
-WEIGHT_POSITIONS: Mapping[str, tuple[int, ...]] = {
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "Gemm": (1, 2),
-    "MatMul": (1,),
-    "BatchNormalization": (1, 2, 3, 4),
-    "LayerNormalization": (1, 2),
-    "InstanceNormalization": (1, 2),
-    "PRelu": (1,),
-    "LSTM": (1, 2, 3),
-    "GRU": (1, 2, 3),
-    "RNN": (1, 2, 3),
-}
 
 
 def read_onnx(
@@ -104,7 +91,7 @@ def _read(
         model = inlined(model, label)
     values = {key: np.asarray(value) for key, value in input_values.items()}
     shapes = {**{key: value.shape for key, value in values.items()}, **input_shapes}
-    return _Reader(model, label, values).graph(batch_size, shapes)
+    return _Reader(model, label, values, shapes).graph(batch_size, shapes)
 
 
 def _parse(source: str | Path | bytes | onnx.ModelProto, label: str) -> onnx.ModelProto:
@@ -151,10 +138,14 @@ def _read_file(path: Path) -> bytes:
 class _Reader:
     """One model on its way to a Graph."""
 
-    def __init__(self, model: onnx.ModelProto, label: str, values: Mapping[str, Value]) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, label: str, values: Mapping[str, Value], given: Collection[str] = ()
+    ) -> None:
+        """given: names of inputs that the caller says something of; they are no weights."""
         self.model = model
         self.label = label
         self.values = values
+        self.given = given
         graph = model.graph
         if not graph.node:
             raise ModelError(f"{label}: the graph has no nodes; there is nothing to predict")
@@ -182,32 +173,12 @@ class _Reader:
             raise ModelError(f"{label!r}: an input has a name that is no text")
         if len({i.name for i in self.inputs}) < len(self.inputs):
             raise ModelError(f"{label}: two inputs have the same name; every value needs one producer")
-        self._take_weights_from_inputs()
-
-    def _take_weights_from_inputs(self) -> None:
-        """Weights that a weightless file declares as inputs alone: read only where operators expect weights."""
-        if len(self.inputs) < 2:
-            return
-        as_weight: set[str] = set()
-        as_data: set[str] = set()
-        rank = {i.name: len(i.type.tensor_type.shape.dim) for i in self.inputs}
-        for step in self.steps:
-            positions = WEIGHT_POSITIONS.get(step.op, ())
-            for position, value in enumerate(step.reads):
-                if value not in rank:
-                    continue
-                # The second operand of a MatMul may well be data (attention); a matrix of weights has two dimensions.
-                expected = position in positions and (step.op != "MatMul" or rank[value] == 2)
-                (as_weight if expected else as_data).add(value)
-        weights = [i for i in self.inputs if i.name in as_weight and i.name not in as_data]
-        if len(weights) == len(self.inputs):
-            return
-        for info in weights:
-            kind = info.type.tensor_type
-            if all(d.HasField("dim_value") for d in kind.shape.dim):
+        if not graph.initializer and not graph.sparse_initializer and len(self.inputs) > 1:
+            for info in weights_among(self.inputs, self.steps, given):
+                kind = info.type.tensor_type
                 held = onnx.TensorProto(data_type=kind.elem_type, dims=[d.dim_value for d in kind.shape.dim])
                 self.weights[info.name] = self.walk.weight(held, info.name)
-        self.inputs = [i for i in self.inputs if i.name not in self.weights]
+            self.inputs = [i for i in self.inputs if i.name not in self.weights]
 
     def graph(self, batch_size: int | None, input_shapes: dict[str, Shape]) -> Graph:
         bound, rebound = bind_shapes(self.inputs, batch_size, input_shapes, self.label)
@@ -260,7 +231,7 @@ class _Reader:
         # Behind the first dimension, a size other than 1 is rather a length or a resolution than a batch.
         if not old or not new or (axis and old != 1):
             return None
-        reader = _Reader(self.model, self.label, self.values)
+        reader = _Reader(self.model, self.label, self.values, self.given)
         try:
             scope = reader._walk(declared, stated_shapes(self.model.graph), order)
         except ModelError:

@@ -84,14 +84,21 @@ def multi_head_attention(call: Call) -> Tensors:
 
 
 def group_query_attention(call: Call) -> Tensors:
-    """Several query heads share one head of keys and values; Q, K, V may be packed into the first operand."""
+    """Several query heads share one head of keys and values; Q, K, V may be packed into the first operand.
+
+    The past may be a buffer as long as it will ever be, which the present then shares: max(past, total), where the
+    number of keys in all (operand 6) is known; else the past is as long as it is, and the new keys come behind it.
+    """
     q = call.tensor(0)
     heads, kv_heads = call.integer("num_heads", 0), call.integer("kv_num_heads", 0)
     if len(q.shape) != 3 or heads < 1 or kv_heads < 1:
         raise UnknownShape(f"queries {list(q.shape)} for {heads} and {kv_heads} heads")
     head = q.shape[2] // heads if call.has(1) else q.shape[2] // (heads + 2 * kv_heads)
     past = call.shape(3)[2] if call.has(3) else 0
-    present = Tensor((q.shape[0], kv_heads, past + q.shape[1], head), q.dtype)
+    total = call.known(6) if call.has(6) else None
+    length = max(past, total[0] if total else past + q.shape[1])
+    kind = call.dtype(3) if call.has(3) else q.dtype
+    present = Tensor((q.shape[0], kv_heads, length, head), kind)
     return (Tensor((*q.shape[:2], heads * head), q.dtype), present, present)
 
 

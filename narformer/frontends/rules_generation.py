@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from narformer.frontends.call import Call, Rule, UnknownShape, axis_of
 from narformer.frontends.tensors import DTYPES
 from narformer.graph import Tensor
@@ -44,19 +46,21 @@ def one_hot(call: Call) -> Tensors:
 
 
 def non_zero(call: Call) -> Tensors:
-    """The most positions there can be: how many are is known only when it runs."""
-    x = call.tensor(0)
-    return (Tensor((len(x.shape), x.elements), "int64"),)
+    """The most positions there can be, where their number is known only when it runs."""
+    x, held = call.tensor(0), call.values(0)
+    count = x.elements if held is None else int(np.count_nonzero(held))
+    return (Tensor((len(x.shape), count), "int64"),)
 
 
 def unique(call: Call) -> Tensors:
-    """As if every element differed: how many do is known only when it runs."""
-    x = call.tensor(0)
-    if "axis" not in call.attributes:
-        indices = Tensor((x.elements,), "int64")
-        return (Tensor((x.elements,), x.dtype), indices, indices, indices)
-    indices = Tensor((x.shape[axis_of(call.integer("axis", 0), len(x.shape))],), "int64")
-    return (x, indices, indices, indices)
+    """As if every element differed, where how many do is known only when it runs."""
+    x, held = call.tensor(0), call.values(0)
+    axis = axis_of(call.integer("axis", 0), len(x.shape)) if "axis" in call.attributes else None
+    size = x.elements if axis is None else x.shape[axis]
+    count = size if held is None else len(np.unique(held, return_index=True, axis=axis)[1])
+    out = (count,) if axis is None else (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    each, inverse = Tensor((count,), "int64"), Tensor((size,), "int64")
+    return (Tensor(out, x.dtype), each, inverse, each)
 
 
 def generated(call: Call) -> Tensors:

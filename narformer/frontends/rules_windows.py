@@ -30,7 +30,9 @@ def windows(
         if transposed:
             grown = call.integers("output_padding") or (0,) * rank
             if auto.startswith("SAME"):
-                sizes.append(size * strides[k])
+                # As much padding as brings it to size * stride, and none where the window is too short for that.
+                full = strides[k] * (size - 1) + grown[k] + window
+                sizes.append(min(full, size * strides[k]))
             else:
                 sizes.append(strides[k] * (size - 1) + grown[k] + window - padding)
         elif auto.startswith("SAME"):

@@ -64,7 +64,10 @@ def read_torch(
             raise ModelError(f"{label}: PyTorch cannot export it to ONNX: {_line(error)}") from error
     if program is None:
         raise ModelError(f"{label}: PyTorch exported nothing")
-    return read_onnx(_weightless(program), name=label)
+    model = _weightless(program)
+    # Every input of the module is one, also where an operator reads it as it would read a weight.
+    shapes = {i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim) for i in model.graph.input}
+    return read_onnx(model, input_shapes=shapes, name=label)
 
 
 def _weightless(program: Any) -> onnx.ModelProto:

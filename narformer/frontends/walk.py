@@ -185,11 +185,12 @@ class Walk:
         operands = tuple([item for item in items if item is not None])
         left_out = () if len(operands) == len(items) else _left_out(items)
         self.nodes.append(Node(prefix + (given or first), op, operands, outputs, attributes, domain, (), left_out))
-        if op in COMPUTED and domain == "" and len(outputs) == len(writes) and outputs:
+        if op in COMPUTED and domain == "" and outputs and len(tensors) >= len(writes):
             reads_known = op in SHAPE_ALONE or not items or self.contents(items[0]) is not None
             if reads_known and outputs[0].elements <= LARGEST:
-                values = computed(call or self._call(node, items, attributes), tensors)
-                for port, value in enumerate(values or ()):
+                values = computed(call or self._call(node, items, attributes), tensors[: len(writes)]) or ()
+                asked_for = [value for name, value in zip(writes, values, strict=False) if name]
+                for port, value in enumerate(asked_for):
                     self.computed[index, port] = value
 
     def _attributes(self, node: onnx.NodeProto) -> dict[str, Attribute]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from collections import Counter
+from functools import partial
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from narformer.errors import ShapeError
-from narformer.frontends.arithmetic import LARGEST
+from narformer.frontends.arithmetic import COMPUTED, LARGEST, computed
+from narformer.frontends.call import Call, attributes_of
 from narformer.frontends.onnx import read_onnx
+from narformer.frontends.rules import RULES
+from narformer.graph import Tensor
 
 
 def _model(nodes: list[onnx.NodeProto], initializers: dict[str, np.ndarray]) -> onnx.ModelProto:
@@ -78,8 +86,70 @@ ARITHMETIC: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], tuple[i
         {"n": _ints(3), "z": np.array(0)},
         (2, 4, 6),
     ),
+    "a reciprocal": (
+        [
+            *(NODE("Shape", ["x"], ["s"]), NODE("Cast", ["s"], ["f"], to=TensorProto.FLOAT)),
+            *(NODE("Reciprocal", ["f"], ["r"]), NODE("Mul", ["r", "h"], ["m"]), NODE("Cast", ["m"], ["to"], to=7)),
+        ],
+        {"h": np.array([48], np.float32)},
+        (24, 16, 6, 8),
+    ),
+    "a bound left out": (
+        [NODE("Shape", ["x"], ["s"]), NODE("Clip", ["s", "", "b"], ["to"])],
+        {"b": np.array(4)},
+        (2, 3, 4, 4),
+    ),
+    "placed": (
+        [NODE("Shape", ["x"], ["s"]), NODE("ScatterND", ["s", "i", "u"], ["to"])],
+        {"i": np.array([[1], [-1]]), "u": _ints(7, 5)},
+        (2, 7, 8, 5),
+    ),
+    "the places of what is not zero": (
+        [NODE("NonZero", ["m"], ["n"]), NODE("Reshape", ["n", "l"], ["to"])],
+        {"m": _ints(0, 1, 0, 1, 1), "l": _ints(-1)},
+        (1, 3, 4),
+    ),
+    "the second of two outputs": (
+        [NODE("Shape", ["x"], ["s"]), NODE("TopK", ["s", "k"], ["", "to"])],
+        {"k": _ints(3)},
+        (2, 3, 1),
+    ),
     "split": ([NODE("Shape", ["x"], ["s"]), NODE("Split", ["s"], ["a", "to"], axis=0)], {}, (8, 6)),
 }
+
+
+def _at(held: list[np.ndarray | None], position: int) -> np.ndarray | None:
+    return held[position] if position < len(held) else None
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_contents_are_those_of_onnx_own_tests() -> None:
+    """Every operator that is computed, on what onnx's tests of it read."""
+    cases = importlib.import_module("onnx.backend.test.case.node")
+    for module in pkgutil.iter_modules(cases.__path__):
+        importlib.import_module(f"{cases.__name__}.{module.name}")
+    compared: Counter[str] = Counter()
+    for case in cases._NodeTestCases:
+        node = case.model.graph.node[0] if case.model is not None and case.data_sets else NODE("", [], [])
+        if node.op_type not in COMPUTED or node.domain or len(case.model.graph.node) > 1:
+            continue
+        inputs, outputs = (list(map(np.asarray, arrays)) for arrays in case.data_sets[0])
+        if any(a.dtype.kind not in "iufb" or a.size > LARGEST for a in [*inputs, *outputs]):
+            continue
+        given = iter(inputs)
+        held = [next(given) if name else None for name in node.input]
+        tensors = [None if a is None else Tensor(a.shape, str(a.dtype)) for a in held]
+        opset = case.model.opset_import[0].version
+        call = Call(node, opset, attributes_of(node), tensors, partial(_at, held), len(node.output))
+        values = computed(call, list(RULES[node.op_type](call))[: len(node.output)])
+        if values is None:
+            continue
+        asked_for = [value for name, value in zip(node.output, values, strict=True) if name]
+        for value, right in zip(asked_for, outputs, strict=True):
+            assert (value.shape, value.dtype) == (right.shape, right.dtype), case.name
+            np.testing.assert_allclose(value.astype(float), right.astype(float), 1e-4, 1e-5, err_msg=case.name)
+        compared[node.op_type] += 1
+    assert sorted(COMPUTED - set(compared)) == ["Cast", "CastLike"]
 
 
 @pytest.mark.parametrize("name", ARITHMETIC)

@@ -92,11 +92,44 @@ def test_weightless_forms_equal_the_ordinary_one(form: str) -> None:
     assert read_onnx(_weightless(conv_net(), form)).hash == read_onnx(conv_net()).hash
 
 
-def test_the_second_input_of_a_product_is_data_unless_it_is_a_matrix() -> None:
-    for dims, inputs in (((2, 4, 5), 2), ((4, 5), 1)):
-        product = helper.make_node("MatMul", ["x", "k"], ["y"])
-        net = model([product], [value("x", 2, 3, 4), value("k", *dims)], [value("y", 2, 3, 5)])
-        assert len(read_onnx(net).inputs) == inputs
+def _names(net: onnx.ModelProto, **sizes: object) -> tuple[str, ...]:
+    return read_onnx(net, **sizes).input_names  # type: ignore[arg-type]
+
+
+def test_two_tensors_that_meet_are_both_inputs() -> None:
+    """An adjacency matrix times features, a search window correlated with a template: nothing is stored, no weight."""
+    for op, first, second, out in (
+        ("MatMul", (8, 8), (8, 4), (8, 4)),
+        ("Gemm", (8, 8), (8, 4), (8, 4)),
+        ("Conv", (1, 6, 9, 9), (1, 6, 3, 3), (1, 1, 7, 7)),
+    ):
+        node = helper.make_node(op, ["a", "x"], ["y"])
+        assert _names(model([node], [value("a", *first), value("x", *second)], [value("y", *out)])) == ("a", "x")
+
+
+def test_a_file_that_stores_weights_declares_no_others() -> None:
+    nodes = [helper.make_node("MatMul", ["a", "x"], ["h"]), helper.make_node("Gemm", ["h", "w", "b"], ["y"])]
+    weights = {"w": np.zeros((4, 2), np.float32), "b": np.zeros(2, np.float32)}
+    net = model(nodes, [value("a", 8, 8), value("x", 8, 4)], [value("y", 8, 2)], weights)
+    assert _names(net) == ("a", "x")
+
+
+def test_an_input_that_the_caller_gives_a_shape_is_an_input() -> None:
+    net = _weightless(conv_net(), "inputs alone")
+    assert _names(net) == ("x",)
+    assert _names(net, input_shapes={"f": (4, 5)}) == ("x", "f")
+
+
+def test_where_names_tell_weights_other_names_are_inputs() -> None:
+    nodes = [helper.make_node("MatMul", ["a", "x"], ["h"]), helper.make_node("MatMul", ["h", "fc.weight"], ["y"])]
+    inputs = [value("a", 8, 8), value("x", 8, 4), value("fc.weight", 4, 2)]
+    net = model(nodes, inputs, [value("y", 8, 2)])
+    assert _names(net) == ("a", "x")
+    for name in ("p_fc_weight", "rnn.weight_ih_l0", "layer/kernel:0", "attention.in_proj_weight"):
+        nodes[1].input[1] = inputs[2].name = name
+        assert _names(model(nodes, inputs, [value("y", 8, 2)])) == ("a", "x"), name
+    nodes[1].input[1] = inputs[2].name = "weight"  # an argument of a function may be called so
+    assert len(_names(model(nodes, inputs, [value("y", 8, 2)]))) == 3
 
 
 def test_external_data_is_never_opened(tmp_path: Path) -> None:
