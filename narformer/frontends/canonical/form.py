@@ -6,7 +6,7 @@ whose operators occur is not run.
 
 from __future__ import annotations
 
-from narformer.frontends.canonical import constants, convolution, identities, views
+from narformer.frontends.canonical import constants, convolution, identities, linear, pooling, scales, views
 from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.canonical.rule import Rules, merged, sweep
 from narformer.graph import Graph
@@ -14,7 +14,10 @@ from narformer.graph import Graph
 # Passes in the order in which they run: tables of rules by operator, from the file of their name in this folder.
 STAGES: tuple[Rules, ...] = (
     merged(constants.RULES, views.RULES, identities.RULES),
+    linear.RULES,
     convolution.RULES,
+    scales.RULES,
+    pooling.RULES,
 )
 
 

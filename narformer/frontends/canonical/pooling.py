@@ -1,0 +1,107 @@
+"""Means and maxima over all positions of an image, however they are written, and reductions in one form.
+
+Requires: convolution.py, and the patterns of normalisations, which are made of means, must have run before. Ensures: a
+mean or maximum over all spatial axes is GlobalAveragePool or GlobalMaxPool, whose output keeps those axes; any other
+reduction has its axes as an attribute, counted from the front, and keeps them; a convolution over a single position is
+a Gemm; a function of single elements has the shape of what it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from narformer.frontends.canonical.draft import Draft
+from narformer.frontends.canonical.linear import pointwise
+from narformer.frontends.canonical.rule import Rule
+from narformer.graph import Node, Shape, Tensor
+
+_GLOBAL = {
+    "ReduceMean": "GlobalAveragePool",
+    "AveragePool": "GlobalAveragePool",
+    "ReduceMax": "GlobalMaxPool",
+    "MaxPool": "GlobalMaxPool",
+}
+_REDUCTIONS = (
+    *("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceProd", "ReduceL1", "ReduceL2"),
+    *("ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"),
+)
+
+
+def axes_of(node: Node) -> Shape | None:
+    """Axes of a reduction, counted from the front, in order; None where they cannot be told."""
+    shape = node.operands[0].tensor.shape
+    given: object = node.attributes.get("axes")
+    if given is None and len(node.operands) > 1:
+        given = node.operands[1].value
+        if given is None:  # not known: those that shapes tell
+            return _told(shape, node.output_shape)
+    if not given:
+        return tuple(range(len(shape)))
+    assert isinstance(given, tuple)
+    return tuple(sorted({int(axis) % len(shape) for axis in given}))
+
+
+def _told(shape: Shape, out: Shape) -> Shape | None:
+    if len(shape) != len(out):
+        return None
+    return tuple([k for k, (before, after) in enumerate(zip(shape, out, strict=True)) if before != after])
+
+
+def reduction(draft: Draft, index: int, node: Node) -> bool:
+    """A reduction with its axes as an attribute, kept as 1."""
+    data, axes = node.operands[0], axes_of(node)
+    if axes is None:
+        return False
+    shape = data.tensor.shape
+    kept = tuple([1 if k in axes else size for k, size in enumerate(shape)])
+    out = Tensor(kept, node.outputs[0].dtype)
+    if out.elements != node.outputs[0].elements:
+        return False
+    spatial = len(shape) > 3 and axes == tuple(range(2, len(shape))) and node.op in _GLOBAL
+    op, attributes = (_GLOBAL[node.op], {}) if spatial else (node.op, {"axes": axes})
+    if (op, attributes, (out,), 1) == (node.op, node.attributes, node.outputs, len(node.operands)):
+        return False
+    draft.put(index, node._replace(op=op, operands=(data,), outputs=(out,), attributes=attributes, left_out=()))
+    return True
+
+
+def window(draft: Draft, index: int, node: Node) -> bool:
+    """A pool whose window is all there is."""
+    data, kernel = node.operands[0], node.attributes.get("kernel_shape")
+    if len(node.outputs) > 1 or kernel != data.tensor.shape[2:] or any(size != 1 for size in node.output_shape[2:]):
+        return False
+    pads = node.attributes.get("pads", ())
+    if (isinstance(pads, tuple) and any(pads)) or set(node.attributes.get("dilations", (1,))) != {1}:  # type: ignore[arg-type]
+        return False
+    draft.put(index, node._replace(op=_GLOBAL[node.op], attributes={}))
+    return True
+
+
+def shaped(draft: Draft, index: int, node: Node) -> bool:
+    """A function of single elements reads and gives what its producer gives, in whatever shape others read it."""
+    data = node.operands[0]
+    producer = draft.node(data)
+    if producer is None or not data.tensor.elements:
+        return False
+    shape = producer.outputs[data.output].shape
+    if shape == data.tensor.shape or data.tensor.elements != node.outputs[0].elements:
+        return False
+    if any(operand.tensor.elements != 1 or operand.source is not None for operand in node.operands[1:]):
+        return False
+    read = data._replace(tensor=data.tensor._replace(shape=shape))
+    outputs = tuple([out._replace(shape=shape) for out in node.outputs])
+    draft.state(index, node._replace(operands=(read, *node.operands[1:]), outputs=outputs))
+    return True
+
+
+_BY_ELEMENT = (
+    *("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Gelu", "Swish", "HardSwish", "HardSigmoid", "Mish", "Elu"),
+    *("Selu", "Celu", "Softplus", "Softsign", "ThresholdedRelu", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Cast"),
+    *("Reciprocal", "Sin", "Cos", "Floor", "Ceil", "Round", "Not"),
+)
+RULES: Mapping[str, Sequence[Rule]] = {
+    **dict.fromkeys(_REDUCTIONS, (reduction,)),
+    **dict.fromkeys(("AveragePool", "MaxPool"), (window,)),
+    **dict.fromkeys(_BY_ELEMENT, (shaped,)),
+    "Conv": (pointwise,),
+}

@@ -1,0 +1,50 @@
+"""Reductions, in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from narformer.graph import Graph
+
+Read = Callable[[str], Graph]
+
+MEANS = [
+    "y = GlobalAveragePool(x)",
+    "y = ReduceMean(x, a)",
+    "m = ReduceMean<keepdims = 0>(x, a) y = Reshape(m, s)",
+    "y = ReduceMean(x, n)",
+    "y = AveragePool<kernel_shape = [5, 6]>(x)",
+]
+
+
+@pytest.mark.parametrize("nodes", MEANS)
+@pytest.mark.parametrize("kind", ["mean", "maximum"])
+def test_a_mean_over_all_positions_is_a_global_pool(canon: Read, nodes: str, kind: str) -> None:
+    if kind == "maximum":
+        nodes = nodes.replace("Average", "Max").replace("ReduceMean", "ReduceMax")
+    (node,) = canon(
+        "g (float[2,3,5,6] x) => (float[2,3,1,1] y) <int64[2] a = {3, 2}, int64[2] n = {-2, -1}, int64[2] s = {2, 3}>"
+        f"{{ {nodes} }}"
+    ).nodes
+    assert node.op == ("GlobalAveragePool" if kind == "mean" else "GlobalMaxPool")
+    assert (node.output_shape, dict(node.attributes), len(node.operands)) == ((2, 3, 1, 1), {}, 1)
+
+
+def test_axes_of_a_reduction_are_an_attribute_in_every_opset(canon: Read) -> None:
+    old = canon(
+        '<ir_version: 8, opset_import: ["" : 11]> g (float[2,3,4] x) => (float[2,3] y)'
+        "{ a = ReduceSum<axes = [-1], keepdims = 0>(x) y = Softmax(a) }"
+    )
+    new = canon(
+        "g (float[2,3,4] x) => (float[2,3] y) <int64[1] a = {2}>{ b = ReduceSum<keepdims = 0>(x, a) y = Softmax(b) }"
+    )
+    assert old.nodes[0].attributes == {"axes": (2,)}
+    assert old.nodes[0].output_shape == (2, 3, 1)
+    assert old.hash == new.hash
+
+
+def test_a_mean_over_features_is_no_global_pool(canon: Read) -> None:
+    (node,) = canon("g (float[2,3,4] x) => (float[2,3,1] y) <int64[1] a = {-1}> { y = ReduceMean(x, a) }").nodes
+    assert node.op == "ReduceMean"
