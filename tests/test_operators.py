@@ -1,0 +1,83 @@
+"""The table of operators: every operator of ONNX has a row, and kinds of kernels are told apart by what nodes read."""
+
+from __future__ import annotations
+
+import onnx.defs
+import pytest
+
+from narformer.graph import Node, Operand, Tensor
+from narformer.operators import CLASSES, KINDS, kernel_kind, operator_of
+from narformer.operators.lookup import find
+from narformer.operators.table import TABLE
+
+
+def node(op: str, *operands: tuple[int, ...], out: tuple[int, ...], domain: str = "", **a: object) -> Node:
+    """A node of one computed operand and further constants."""
+    read = tuple(Operand(Tensor(s), None if k else ~0, name=f"w{k}" if k else "") for k, s in enumerate(operands))
+    return Node("n", op, read, (Tensor(out),), a, domain)  # type: ignore[arg-type]
+
+
+def test_every_operator_of_onnx_has_a_row() -> None:
+    schemas = {(s.domain, s.name) for s in onnx.defs.get_all_schemas() if "training" not in s.domain}
+    assert [key for key in sorted(schemas) if not find(key[1], key[0]).known] == []
+
+
+def test_every_row_is_of_a_kind_and_every_kind_of_a_class() -> None:
+    assert {row.kind for row in TABLE.values()} <= KINDS.keys()
+    assert set(KINDS.values()) == set(CLASSES)
+    assert all((row.domain, row.name) == key for key, row in TABLE.items())
+
+
+DATA = (1, 16, 8, 8)
+MS, BLOCKED, INTERNAL = "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"
+
+
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        (node("Conv", DATA, (32, 16, 3, 3), out=(1, 32, 8, 8)), "convolution"),
+        (node("Conv", DATA, (32, 16, 1, 1), out=(1, 32, 8, 8)), "pointwise"),
+        (node("Conv", (1, 16, 1, 1), (32, 16, 1, 1), out=(1, 32, 1, 1)), "fully connected"),
+        (node("Conv", DATA, (16, 1, 3, 3), out=DATA, group=16), "depthwise"),
+        (node("Conv", DATA, (32, 4, 3, 3), out=(1, 32, 8, 8), group=4), "grouped convolution"),
+        (node("Conv", (1, 16, 9), (8, 16, 1), out=(1, 8, 9)), "pointwise"),
+        (node("FusedConv", DATA, (32, 16, 1, 1), out=(1, 32, 8, 8), domain=MS), "pointwise"),
+        (node("Conv", DATA, (16, 1, 3, 3), out=DATA, domain=BLOCKED, group=16), "depthwise"),
+        (node("NhwcConv", (1, 8, 8, 16), (32, 1, 1, 16), out=(1, 8, 8, 32), domain=MS), "pointwise"),
+        (node("NhwcConv", (1, 8, 8, 16), (16, 3, 3, 1), out=(1, 8, 8, 16), domain=MS, group=16), "depthwise"),
+        (node("NhwcConv", (1, 8, 8, 16), (32, 3, 3, 16), out=(1, 8, 8, 32), domain=MS), "convolution"),
+        (node("NhwcFusedConv", (1, 8, 8, 16), (32, 16, 3, 3), out=(1, 8, 8, 32), domain=MS), "convolution"),
+        (node("Conv", (1, 8, 8, 16), (32, 16, 1, 1), out=(1, 8, 8, 32), domain=INTERNAL), "pointwise"),
+        (node("QLinearConv", DATA, (), (), (16, 1, 3, 3), (), (), (), (), out=DATA, group=16), "depthwise"),
+        (node("ConvTranspose", DATA, (16, 8, 2, 2), out=(1, 8, 16, 16)), "transposed convolution"),
+        (node("Gemm", (1, 16), (16, 8), out=(1, 8)), "fully connected"),
+        (node("MatMul", (4, 16), (16, 8), out=(4, 8)), "fully connected"),
+        (node("MatMulNBits", (4, 16), (8, 1, 8), (8,), out=(4, 8), domain=MS, K=16, N=8), "fully connected"),
+        (node("Gelu", (4, 16), out=(4, 16), domain=MS), "smooth activation"),
+        (node("Reshape", (4, 16), (1,), out=(64,)), "view"),
+        (node("GlobalAveragePool", DATA, out=(1, 16, 1, 1)), "global pool"),
+        (node("TreeEnsembleRegressor", (9, 4), out=(9, 1), domain="ai.onnx.ml"), "trees"),
+        (node("Relu", (4,), out=(4,), domain="of.somebody"), "other"),
+    ],
+    ids=lambda v: f"{v.domain}.{v.op}" if isinstance(v, Node) else "",
+)
+def test_kinds_of_kernels(case: Node, kind: str) -> None:
+    assert kernel_kind(case) == kind
+
+
+def test_a_product_of_two_computed_operands_is_no_layer() -> None:
+    both = (Operand(Tensor((2, 4, 8)), ~0), Operand(Tensor((2, 8, 4)), ~1))
+    for op in ("MatMul", "FusedMatMul", "MatMulInteger"):
+        assert kernel_kind(Node("n", op, both, (Tensor((2, 4, 4)),))) == "matrix product"
+
+
+def test_an_operator_that_nobody_knows_has_a_row_that_says_so() -> None:
+    row = operator_of(node("Relu", (4,), out=(4,), domain="of.somebody"))
+    assert (row.known, row.kind, row.macs, row.free) == (False, "other", None, False)
+    assert operator_of(node("Relu", (4,), out=(4,), domain="com.microsoft")).known
+
+
+def test_sums_are_kept_in_wider_numbers() -> None:
+    conv, relu = find("Conv"), find("Relu")
+    assert [conv.accumulator(d) for d in ("int8", "float16", "float32")] == ["int32", "float32", "float32"]
+    assert relu.accumulator("float16") == "float16"
