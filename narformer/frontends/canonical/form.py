@@ -6,7 +6,20 @@ whose operators occur is not run.
 
 from __future__ import annotations
 
-from narformer.frontends.canonical import constants, convolution, identities, linear, pooling, scales, views
+from narformer.frontends.canonical import (
+    activation,
+    attention,
+    constants,
+    convolution,
+    identities,
+    linear,
+    normalisation,
+    pooling,
+    rotary,
+    scales,
+    softmax,
+    views,
+)
 from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.canonical.rule import Rules, merged, sweep
 from narformer.graph import Graph
@@ -16,6 +29,8 @@ STAGES: tuple[Rules, ...] = (
     merged(constants.RULES, views.RULES, identities.RULES),
     linear.RULES,
     convolution.RULES,
+    merged(normalisation.RULES, activation.RULES, softmax.RULES),
+    merged(rotary.RULES, attention.RULES),
     scales.RULES,
     pooling.RULES,
 )

@@ -1,0 +1,344 @@
+"""Scaled-dot-product attention is one Attention node, however it is spelt.
+
+Requires: no views, no constant arithmetic, Softmax in one node whose axis is stated. Ensures: a product of the Softmax
+of a product is Attention, as ONNX has it since opset 23: queries (N, heads, L, head), keys and values (N, key heads, S,
+head), then, where they are there, what is added to the scores or masks them, and past keys and values. Scales are taken
+in, also on queries, keys or both; so are casts around the Softmax, the repetition of key heads, the Concat of past and
+new, and the Transpose of the keys (which may be read transposed: in a shape whose last two axes are swapped). A mask
+that is constant, and the same for every head and batch, is `is_causal` = 1. With a past, outputs are the result, keys
+and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from narformer.frontends.canonical.draft import Draft, is_number
+from narformer.frontends.canonical.expressions import pair, scalar
+from narformer.frontends.canonical.rule import Rules
+from narformer.frontends.canonical.views import permutation
+from narformer.graph import Attribute, Node, Operand, Shape, Tensor
+
+_SCORES = ("MatMul", "Add", "Where", "Mul", "Div", "Cast", "Tanh")
+_LONGEST = 8  # nodes between the product and the Softmax
+
+
+class Scores(NamedTuple):
+    """The product of queries and keys, the masks on it, and whether its values are capped."""
+
+    product: Node
+    masks: tuple[Operand, ...]
+    capped: bool
+
+
+def attention(draft: Draft, index: int, node: Node) -> bool:
+    """The product of a Softmax with values."""
+    if len(node.operands) != 2:
+        return False
+    weights, values = node.operands
+    softmax = _softmax(draft, weights)
+    if softmax is None or values.source is None or softmax.attributes.get("axis") != -1:
+        return False
+    scores = _scores(draft, softmax.operands[0])
+    if scores is None:
+        return False
+    queries, keys = scores.product.operands
+    if queries.source is None or keys.source is None or len(queries.tensor.shape) != len(keys.tensor.shape):
+        return False
+    if len(values.tensor.shape) < 2 or len(queries.tensor.shape) < 2:
+        return False
+    queries = _four(_unscaled(draft, queries))
+    keys = _four(_untransposed(draft, index, _unscaled(draft, keys)))
+    keys, values = _ungrouped(draft, keys), _ungrouped(draft, _four(values))
+    n, heads, _, head = queries.tensor.shape
+    key_heads, total = keys.tensor.shape[1:3]
+    fits = keys.tensor.shape == (n, key_heads, total, head) and values.tensor.shape[:3] == (n, key_heads, total)
+    if not fits or not key_heads or heads % key_heads:
+        return False
+    _put(draft, index, node, (queries, keys, values), scores.masks, scores.capped)
+    return True
+
+
+def _softmax(draft: Draft, weights: Operand) -> Node | None:
+    """The Softmax that gives the weights, behind a cast, or behind what puts 0 for rows where all is masked."""
+    for _ in range(3):
+        node = draft.made_by(weights, "Softmax", "Cast", "Where") or draft.made_by(weights, "Softmax", shared=True)
+        if node is None:
+            return None
+        if node.op == "Softmax":
+            shared = draft.uses[weights.source or 0] > 1
+            return None if shared and not _checked_for_nan(draft, weights) else node
+        if node.op == "Cast":
+            weights = node.operands[0]
+            continue
+        nan = draft.made_by(node.operands[0], "IsNaN")
+        if nan is None or len(node.operands) != 3 or not is_number(node.operands[1], 0):
+            return None
+        weights = node.operands[2]
+    return None
+
+
+def _checked_for_nan(draft: Draft, weights: Operand) -> bool:
+    """Whether the other reader of the weights is the check of what they hold."""
+    return draft.uses[weights.source or 0] == 2 and "IsNaN" in draft.ops
+
+
+def _scores(draft: Draft, operand: Operand) -> Scores | None:
+    """Back from the Softmax to the product of queries and keys."""
+    masks: list[Operand] = []
+    capped = False
+    for _ in range(_LONGEST):
+        node = draft.made_by(operand, *_SCORES)
+        if node is None:
+            return None
+        if node.op == "MatMul":
+            return Scores(node, tuple(masks), capped)
+        if node.op in ("Cast", "Tanh"):
+            capped |= node.op == "Tanh"
+            operand = node.operands[0]
+        elif node.op == "Where":
+            kept = [o for o in node.operands[1:] if o.source is not None]
+            if len(kept) != 1:
+                return None
+            masks.append(_as_scores(node.operands[0], operand, node))
+            operand = kept[0]
+        elif node.op == "Div" or (node.op == "Mul" and pair(node, scalar)):
+            parts = pair(node, scalar)
+            if parts is None or (node.op == "Div" and not scalar(node.operands[1])):
+                return None
+            operand = parts[1]
+        else:
+            # Of two terms (or factors) the one that leads to a product is the scores, the other a mask.
+            first, second = node.operands
+            leads = [o for o in (first, second) if draft.made_by(o, *_SCORES) and _leads(draft, o)]
+            if node.op != "Add" or not leads:
+                return None
+            mask = second if leads[0] is first else first
+            masks.append(_as_scores(mask, operand, node))
+            operand = leads[0]
+    return None
+
+
+def _leads(draft: Draft, operand: Operand) -> bool:
+    """Whether a product of two computed values is behind the operand."""
+    waiting = [operand]
+    for _ in range(2 * _LONGEST):
+        if not waiting:
+            return False
+        node = draft.made_by(waiting.pop(), *_SCORES)
+        if node is not None:
+            if node.op == "MatMul":
+                return all(o.source is not None for o in node.operands)
+            waiting += node.operands
+    return False
+
+
+def _as_scores(mask: Operand, read: Operand, node: Node) -> Operand:
+    """A mask in the four axes of the scores, also where it was added to them in a view of five."""
+    shape = mask.tensor.shape
+    rank = len(node.outputs[0].shape)
+    shape = (1,) * (rank - len(shape)) + shape
+    while len(shape) > 4:
+        shape = (shape[0] * shape[1], *shape[2:])
+    if rank < 4 and shape:
+        shape = (1,) * (4 - rank) + shape
+    return mask._replace(tensor=mask.tensor._replace(shape=shape))
+
+
+def _unscaled(draft: Draft, operand: Operand) -> Operand:
+    """The operand before it was multiplied or divided by a number."""
+    for _ in range(2):
+        node = draft.made_by(operand, "Mul", "Div")
+        parts = None if node is None else pair(node, scalar)
+        if node is None or parts is None or (node.op == "Div" and node.operands[0].source is None):
+            break
+        operand = parts[1]._replace(tensor=operand.tensor)
+    return operand
+
+
+def _four(operand: Operand) -> Operand:
+    """The operand in four axes: those in front are batches, or one is put in front."""
+    shape = operand.tensor.shape
+    while len(shape) > 4:
+        shape = (shape[0] * shape[1], *shape[2:])
+    shape = (1,) * (4 - len(shape)) + shape
+    return operand._replace(tensor=operand.tensor._replace(shape=shape))
+
+
+def _untransposed(draft: Draft, index: int, keys: Operand) -> Operand:
+    """Keys as (..., S, head), given as (..., head, S): what they are the Transpose of, or read transposed."""
+    shape = keys.tensor.shape
+    swapped = (*shape[:-2], shape[-1], shape[-2])
+    turned = keys._replace(tensor=keys.tensor._replace(shape=swapped))
+    node = draft.made_by(keys, "Transpose", shared=True)
+    if node is None or node.outputs[0].shape[-2:] != shape[-2:]:
+        return turned
+    perm = permutation(node)
+    perm = (*perm[:-2], perm[-1], perm[-2])
+    inner = node.operands[0]
+    if perm == tuple(range(len(perm))):
+        return _unscaled(draft, inner._replace(tensor=turned.tensor))
+    before = node.outputs[0].shape
+    output = node.outputs[0]._replace(shape=(*before[:-2], before[-1], before[-2]))
+    assert keys.source is not None
+    moved = [axis for axis in perm if inner.tensor.shape[axis] != 1]
+    if moved == sorted(moved):
+        return inner._replace(tensor=turned.tensor)
+    put = node._replace(outputs=(output,), attributes={"perm": perm})
+    if draft.uses[keys.source] == 1:
+        draft.state(keys.source, put)
+        return turned
+    return turned._replace(source=draft.insert(index, put))
+
+
+def _ungrouped(draft: Draft, operand: Operand) -> Operand:
+    """Keys or values before each of their heads was repeated for several heads of queries."""
+    node = draft.made_by(operand, "Expand", "Tile")
+    if node is None:
+        return operand
+    before, after, shape = node.operands[0].tensor.shape, node.outputs[0].shape, operand.tensor.shape
+    # (N, key heads, 1, S, head) → (N, key heads, repeats, S, head), read as (N, heads, S, head).
+    if len(before) != len(after) or len(after) < 4 or after[-2:] != shape[-2:] or before[-2:] != shape[-2:]:
+        return operand
+    grown = [axis for axis, size in enumerate(after) if before[axis] != size]
+    if grown != [len(after) - 3] or before[grown[0]] != 1:
+        return operand
+    heads = shape[1] // after[-3]
+    narrow = node.operands[0]
+    return narrow._replace(tensor=narrow.tensor._replace(shape=(shape[0], heads, *shape[2:])))
+
+
+def _put(
+    draft: Draft, index: int, node: Node, inputs: Sequence[Operand], masks: Sequence[Operand], capped: bool
+) -> None:
+    """The Attention node, its constant masks as one, its past taken in."""
+    queries, keys, values = inputs
+    n, heads, length, _ = queries.tensor.shape
+    total = keys.tensor.shape[2]
+    output = node.outputs[0]._replace(shape=(n, heads, length, values.tensor.shape[3]))
+    attributes: dict[str, Attribute] = {"softcap": 1.0} if capped else {}
+    operands = [queries, keys, values]
+    outputs = [output]
+    mask, causal = _one_mask(draft, index, masks, (n, heads, length, total))
+    if causal:
+        attributes["is_causal"] = 1
+    past = _past(draft, keys), _past(draft, values)
+    if mask is not None:
+        operands.append(mask)
+    left_out: tuple[int, ...] = ()
+    if past[0] is not None and past[1] is not None:
+        (operands[1], past_keys), (operands[2], past_values) = past[0], past[1]
+        operands += [past_keys, past_values]
+        outputs += [keys.tensor, values.tensor]
+        left_out = () if mask is not None else (3,)
+    put = Node(node.name, "Attention", tuple(operands), tuple(outputs), attributes, left_out=left_out)
+    draft.put(index, put)
+
+
+def _one_mask(draft: Draft, index: int, masks: Sequence[Operand], scores: Shape) -> tuple[Operand | None, bool]:
+    """What is added to the scores as one operand, if there is any; whether there is one that is known beforehand."""
+    masks = [mask for mask in masks if mask.tensor.elements > 1]
+    alike = [mask for mask in masks if mask.source is None and mask.tensor.elements <= scores[2] * scores[3]]
+    alike = [mask for mask in alike if mask.tensor.shape[:-2].count(1) == len(mask.tensor.shape[:-2])]
+    others = [mask for mask in masks if not any(mask is one for one in alike)]
+    constants = [mask for mask in others if mask.source is None]
+    computed = [mask for mask in others if mask.source is not None]
+    found: Operand | None = None
+    if constants:
+        shape = np.broadcast_shapes(*(mask.tensor.shape for mask in constants))
+        dtype = next((m.tensor.dtype for m in constants if m.tensor.dtype != "bool"), "bool")
+        found = constants[0]._replace(tensor=Tensor(tuple(shape), dtype), value=None, trained=None)
+    for mask in computed:
+        if found is not None:
+            shape = np.broadcast_shapes(mask.tensor.shape, found.tensor.shape)
+            added = Node(f"{mask.source}.mask", "Add", (mask, found), (mask.tensor._replace(shape=tuple(shape)),))
+            found = Operand(added.outputs[0], draft.insert(index, added))
+        else:
+            found = mask
+    # With others that are added anyway, one that is the same for all is added to them once, beforehand.
+    return found, bool(alike) and found is None
+
+
+def _past(draft: Draft, operand: Operand) -> tuple[Operand, Operand] | None:
+    """What is new and what is past, where the operand is their Concat and nothing else of the network reads it."""
+    node = draft.made_by(operand, "Concat")
+    if node is None or len(node.operands) != 2 or node.outputs[0].shape != operand.tensor.shape:
+        return None
+    axis = node.attributes.get("axis", 0)
+    past, new = node.operands
+    if not isinstance(axis, int) or axis % 4 != 2 or past.source is None or new.source is None:
+        return None
+    return new, past
+
+
+def standard(draft: Draft, index: int, node: Node) -> bool:
+    """ONNX's own operator: heads as an axis, and attributes that change no cost left out."""
+    if len(node.operands) < 3:
+        return False
+    heads = [node.attributes.get(name, 0) for name in ("q_num_heads", "kv_num_heads", "kv_num_heads")]
+    inputs = list(node.operands[:3])
+    result = node.outputs[0]
+    flat = len(inputs[0].tensor.shape) == 3
+    if flat:
+        for k, count in enumerate(heads):
+            if not isinstance(count, int) or count < 1 or len(inputs[k].tensor.shape) != 3:
+                return False
+        for k, count in enumerate(heads):
+            assert isinstance(count, int)
+            n, length, width = inputs[k].tensor.shape
+            data = inputs[k]._replace(tensor=inputs[k].tensor._replace(shape=(n, length, count, width // count)))
+            turned = data.tensor._replace(shape=(n, count, length, width // count))
+            transpose = Node(f"{node.name}.{k}", "Transpose", (data,), (turned,), {"perm": (0, 2, 1, 3)})
+            inputs[k] = Operand(turned, draft.insert(index, transpose))
+        result = result._replace(shape=(*inputs[0].tensor.shape[:3], inputs[2].tensor.shape[3]))
+    elif not any(name in node.attributes for name in _NUMBERS) and not _known(node):
+        return False
+    mask, past = node.operand(3), [o for o in (node.operand(4), node.operand(5)) if o is not None]
+    causal = bool(node.attributes.get("is_causal", 0))
+    if mask is not None:
+        mask, known = _one_mask(draft, index, [_widened(mask)], (*result.shape[:3], mask.tensor.shape[-1]))
+        causal |= known
+    attributes: dict[str, Attribute] = {"is_causal": 1} if causal else {}
+    if node.attributes.get("softcap"):
+        attributes["softcap"] = 1.0
+    kept = [mask] if mask is not None else []
+    outputs = (result, *node.outputs[1:3]) if past else (result,)
+    put = Node(
+        node.name,
+        "Attention",
+        (*inputs, *kept, *past),
+        outputs,
+        attributes,
+        left_out=(3,) if past and mask is None else (),
+    )
+    if put == node._replace(origin=()):
+        return False
+    if flat and len(node.outputs) == 1:
+        # Its result is turned back, by a node that takes its place.
+        inner = draft.insert(index, put._replace(name=f"{node.name}.attention"))
+        data = Operand(result, inner)
+        n, count, length, head = result.shape
+        back = result._replace(shape=(n, length, count, head))
+        draft.put(index, Node(node.name, "Transpose", (data,), (back,), {"perm": (0, 2, 1, 3)}))
+    else:
+        draft.put(index, put)
+    return True
+
+
+_NUMBERS = frozenset({"scale", "q_num_heads", "kv_num_heads", "qk_matmul_output_mode", "softmax_precision"})
+
+
+def _known(node: Node) -> bool:
+    mask = node.operand(3)
+    return mask is not None and mask.source is None
+
+
+def _widened(mask: Operand) -> Operand:
+    shape = mask.tensor.shape
+    return mask._replace(tensor=mask.tensor._replace(shape=(1,) * (4 - len(shape)) + shape))
+
+
+RULES: Rules = {"MatMul": (attention,), "Attention": (standard,)}
