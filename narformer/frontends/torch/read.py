@@ -1,0 +1,120 @@
+"""A PyTorch module → Graph: what torch.export records, each ATen operator written as ONNX's.
+
+The Graph has the canonical form of the module's file from `torch.onnx.export`. Contents of weights are not read, so that
+modules on the device meta and under a FakeTensorMode serve as well; the module is traced in evaluation mode, as deployed
+networks run, and left as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from narformer.errors import MissingExtraError, ModelError
+from narformer.frontends.torch.program import DEPENDS_ON_DATA, program_of
+from narformer.frontends.torch.walk import graph_of, missing
+from narformer.graph import Graph
+
+if TYPE_CHECKING:
+    import torch
+
+
+def read_torch(
+    module: torch.nn.Module,
+    example_inputs: torch.Tensor | Sequence[Any],
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> Graph:
+    """Read a module with the shapes of its example inputs.
+
+    example_inputs: what `module(*example_inputs)` would be called with; one tensor may stand alone.
+    kwargs: further arguments by name. name: of the Graph; by default the module's class.
+    A Node is named after the module that calls it, `layers.0.attn/linear`; a weight has its name in the state_dict.
+
+    Raises ModelError for a module that cannot be traced (control flow that depends on data) or that calls an operator
+    which narformer does not read, MissingExtraError without PyTorch.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("reading a PyTorch module needs PyTorch: pip install 'narformer[train]'") from error
+    label = name or type(module).__name__
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(f"{label}: not a torch.nn.Module; wrap a function in one")
+    inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
+    with _evaluating(module), _quiet(), torch.no_grad():
+        try:
+            exported = torch.export.export(module, inputs, dict(kwargs or {}), strict=False)
+        except Exception as error:  # every part of torch raises classes of its own
+            raise ModelError(f"{label}: {_reason(error)}") from error
+        program = program_of(exported, label)
+        unread = missing(program)
+        if unread:
+            program = program_of(_decomposed(exported, unread), label)
+    return graph_of(program, label)
+
+
+def _decomposed(exported: torch.export.ExportedProgram, operators: set[str]) -> torch.export.ExportedProgram:
+    """The program with operators written by others, where torch knows how; as it is where torch does not."""
+    from torch._decomp import decomposition_table
+
+    table = {key: rule for key, rule in decomposition_table.items() if str(key) in operators}
+    try:
+        return exported.run_decompositions(table)
+    except Exception:  # as torch raises; what is missing is then told by the operator's name
+        return exported
+
+
+@contextlib.contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode for every submodule; afterwards each is as it was."""
+    before = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in before:
+            part.training = training
+
+
+class _FromOthers(logging.Filter):
+    """Lets pass what other threads log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread != self._thread
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch logs what it fails on before it raises; this thread's part of that goes nowhere, all else its way."""
+    unheard = _FromOthers()
+    handlers = list(logging.getLogger("torch").handlers)
+    for handler in handlers:
+        handler.addFilter(unheard)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(unheard)
+
+
+def _reason(error: Exception) -> str:
+    """Why torch.export refused, in one line, and what to do where it is known."""
+    names = {type(e).__name__ for e in (error, error.__cause__, error.__context__) if e is not None}
+    text = str(error)
+    if names & {"GuardOnDataDependentSymNode", "UserError"} or "data-dependent" in text or "Data-dependent" in text:
+        return f"{DEPENDS_ON_DATA} ({_line(error)})"
+    return f"torch.export cannot trace it with these inputs: {_line(error)}"
+
+
+def _line(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first[:200]
