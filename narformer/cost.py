@@ -105,7 +105,15 @@ def _once(operands: list[Operand]) -> list[Tensor]:
 
 
 def parameter_operands(node: Node) -> list[Operand]:
-    """Operands that training adjusts: constants with at least one dimension that are neither indices nor settings."""
+    """Operands that training adjusts: those that the front end says; of others, what the operator tells."""
+    told = _told_operands(node)
+    if all(o.trained is None for o in node.operands):
+        return told
+    return [o for o in node.operands if o.source is None and (o in told if o.trained is None else o.trained)]
+
+
+def _told_operands(node: Node) -> list[Operand]:
+    """What an operator tells: constants with at least one dimension that are neither indices nor settings."""
     op = node.op
     if op in _RECURRENT:  # W, R, and what has two dimensions: biases and peepholes; never lengths and initial states
         return [o for k, o in enumerate(node.operands) if o.is_weight and (k in (1, 2) or len(o.tensor.shape) == 2)]

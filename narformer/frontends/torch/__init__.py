@@ -1,4 +1,4 @@
-"""A PyTorch module → Graph, without a file: torch.export traces it, and the program it gives is read operator by operator."""
+"""A PyTorch module → Graph, without a file: torch.export traces it, and its program is read operator by operator."""
 
 from narformer.frontends.torch.read import read_torch
 

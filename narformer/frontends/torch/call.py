@@ -31,7 +31,13 @@ class Pen:
         self._names: Counter[str] = Counter()
 
     def write(
-        self, name: str, op: str, operands: Sequence[Operand], outputs: Sequence[Tensor], attributes: Mapping[str, Any]
+        self,
+        name: str,
+        op: str,
+        operands: Sequence[Operand],
+        outputs: Sequence[Tensor],
+        attributes: Mapping[str, Any],
+        left_out: tuple[int, ...] = (),
     ) -> tuple[Operand, ...]:
         """A Node; its outputs as operands of others."""
         index = len(self.nodes)
@@ -39,7 +45,7 @@ class Pen:
         if self._names[name] > 1:
             name = f"{name}_{self._names[name] - 1}"
         spelt = {key: _attribute(value) for key, value in attributes.items() if value is not None}
-        self.nodes.append(Node(name, op, tuple(operands), tuple(outputs), spelt))
+        self.nodes.append(Node(name, op, tuple(operands), tuple(outputs), spelt, left_out=left_out))
         return tuple([Operand(tensor, index, port) for port, tensor in enumerate(outputs)])
 
 
@@ -49,7 +55,7 @@ def _attribute(value: Any) -> Attribute:
         return int(value)
     if isinstance(value, float):
         return float(np.float32(value))
-    return tuple(value) if isinstance(value, list) else value  # type: ignore[no-any-return]
+    return tuple(value) if isinstance(value, list) else value
 
 
 def constant(values: float | Sequence[float], dtype: str = "int64", shape: Sequence[int] | None = None) -> Operand:
@@ -57,12 +63,12 @@ def constant(values: float | Sequence[float], dtype: str = "int64", shape: Seque
     held = tuple(values) if isinstance(values, Sequence) else (values,)
     if shape is None:
         shape = (len(held),) if isinstance(values, Sequence) else ()
-    return Operand(Tensor(tuple(shape), dtype), value=held if len(held) <= VALUE_ELEMENTS else None)
+    return Operand(Tensor(tuple(shape), dtype), value=held if len(held) <= VALUE_ELEMENTS else None, trained=False)
 
 
 def unknown(tensor: Tensor) -> Operand:
     """A constant whose contents do not matter."""
-    return Operand(tensor)
+    return Operand(tensor, trained=False)
 
 
 class Call:
@@ -153,17 +159,30 @@ class Call:
 
     # What handlers write.
 
-    def emit(self, op: str, *operands: Operand, output: Tensor | None = None, **attributes: Any) -> Operand:
-        """A Node with one output, by default the step's."""
-        return self.emit_several(op, operands, [self.output if output is None else output], **attributes)[0]
+    def emit(
+        self,
+        op: str,
+        *operands: Operand,
+        output: Tensor | None = None,
+        left_out: tuple[int, ...] = (),
+        **attributes: Any,
+    ) -> Operand:
+        """A Node with one output, by default the step's. left_out: positions of operands that are not there."""
+        outputs = [self.output if output is None else output]
+        return self.emit_several(op, operands, outputs, left_out, **attributes)[0]
 
     def emit_several(
-        self, op: str, operands: Sequence[Operand], outputs: Sequence[Tensor], **attributes: Any
+        self,
+        op: str,
+        operands: Sequence[Operand],
+        outputs: Sequence[Tensor],
+        left_out: tuple[int, ...] = (),
+        **attributes: Any,
     ) -> tuple[Operand, ...]:
         name = self.step.operator.split(".")
         spelt = name[1] if len(name) > 1 else name[0]
         path = f"{self.step.module}/{spelt}" if self.step.module else spelt
-        return self.pen.write(path, op, operands, outputs, attributes)
+        return self.pen.write(path, op, operands, outputs, attributes, left_out)
 
     def reshaped(self, operand: Operand, shape: Sequence[int]) -> Operand:
         """The same elements in another shape."""
@@ -187,7 +206,7 @@ class Call:
         if size == shape[axis] and step == 1:
             return operand
         shape[axis] = size
-        where = [constant((number,)) for number in (start, end, axis, step)]
+        where = [constant((number,)) for number in (start, end, axis, step)][: 3 if step == 1 else 4]
         return self.emit("Slice", operand, *where, output=operand.tensor._replace(shape=tuple(shape)))
 
     def cast(self, operand: Operand, dtype: str) -> Operand:

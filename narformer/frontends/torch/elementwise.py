@@ -9,9 +9,9 @@ from narformer.frontends.torch.call import Call, Handler, Value, constant
 from narformer.graph import Operand
 
 
-def one(op: str, **attributes: float | str) -> Handler:
+def one(op: str) -> Handler:
     """An operator of one operand."""
-    return lambda call: call.emit(op, call.cast(call.first, call.output.dtype), **attributes)
+    return lambda call: call.emit(op, call.cast(call.first, call.output.dtype))
 
 
 def two(op: str) -> Handler:
@@ -110,7 +110,7 @@ def clip(call: Call) -> Value:
 
 
 def hardsigmoid(call: Call) -> Value:
-    return call.emit("HardSigmoid", call.first, alpha=1 / 6, beta=0.5)
+    return call.emit("HardSigmoid", call.first, alpha=1 / 6)
 
 
 def gelu(call: Call) -> Value:

@@ -78,9 +78,9 @@ def broadcast_to(call: Call, operand: Operand, shape: Sequence[int]) -> Operand:
 def slice_(call: Call) -> Value:
     axis = call.axis("dim")
     size = call.first.tensor.shape[axis]
-    start, end, step = slice(
-        call.integer("start", 0), call.integer("end", 2**63 - 1), call.integer("step", 1)
-    ).indices(size)
+    start, end, step = slice(call.integer("start", 0), call.integer("end", 2**63 - 1), call.integer("step", 1)).indices(
+        size
+    )
     return call.sliced(call.first, axis, start, max(end, start), step)
 
 
@@ -210,9 +210,7 @@ def index(call: Call) -> Value:
     data = call.transposed(call.first, [*places, *[axis for axis in range(rank) if axis not in places]])
     joined = call.outputs[0].shape
     picked = _broadcast([given[axis].tensor.shape for axis in places])
-    columns = [
-        call.reshaped(broadcast_to(call, given[axis], picked), (*picked, 1)) for axis in places
-    ]
+    columns = [call.reshaped(broadcast_to(call, given[axis], picked), (*picked, 1)) for axis in places]
     where = call.emit("Concat", *columns, output=Tensor((*picked, len(places)), "int64"), axis=len(picked))
     rest = data.tensor.shape[len(places) :]
     found = call.emit("GatherND", data, where, output=Tensor((*picked, *rest), data.tensor.dtype))

@@ -39,10 +39,7 @@ def batch_norm_parts(call: Call) -> Value:
 
 def layer_norm(call: Call) -> Value:
     shape = call.integers("normalized_shape")
-    if not call.has("bias") and call.has("weight"):
-        given = [call.operand("weight")]
-    else:
-        given = _affine(call, shape)
+    given = [call.operand("weight")] if not call.has("bias") and call.has("weight") else _affine(call, shape)
     return call.emit("LayerNormalization", call.first, *given, axis=-len(shape), epsilon=call.number("eps"))
 
 
@@ -90,7 +87,9 @@ def log_softmax(call: Call) -> Value:
 
 def vector_norm(call: Call) -> Value:
     order = call.arguments.get("ord", call.arguments.get("p", 2))
-    op = {2: "ReduceL2", 1: "ReduceL1", math.inf: "ReduceMax", -math.inf: "ReduceMin"}.get(2 if order is None else order)
+    op = {2: "ReduceL2", 1: "ReduceL1", math.inf: "ReduceMax", -math.inf: "ReduceMin"}.get(
+        2 if order is None else order
+    )
     if op is None:
         raise call.refusal(f"norms of order {order} have no operator; write it with pow and sum")
     data = call.first

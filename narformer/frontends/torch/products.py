@@ -28,10 +28,10 @@ def turned(call: Call, weight: Operand) -> Operand:
 
 
 def product(call: Call, data: Operand, matrix: Operand, bias: Operand | None = None) -> Operand:
-    """data · matrix + bias: Gemm where the matrix is a constant or the bias fits it, else MatMul and Add."""
-    if len(matrix.tensor.shape) == 2 and data.tensor.shape and matrix.source is None:
-        if bias is None or (bias.source is None and len(bias.tensor.shape) == 1):
-            return call.emit("Gemm", data, matrix, *([] if bias is None else [bias]))
+    """data · matrix + bias: Gemm where two matrices are multiplied, else MatMul and Add, as files have it."""
+    matrices = len(matrix.tensor.shape) == 2 == len(data.tensor.shape) and matrix.source is None
+    if matrices and (bias is None or (bias.source is None and len(bias.tensor.shape) == 1)):
+        return call.emit("Gemm", data, matrix, *([] if bias is None else [bias]))
     found = call.emit("MatMul", data, matrix)
     return found if bias is None else call.emit("Add", found, bias)
 
@@ -82,11 +82,11 @@ def convolution(call: Call) -> Value:
             **common,
         )
         return call.reshaped(found, call.output.shape)
-    padding = call.arguments.get("padding")
-    if padding == "same":
+    spelt = call.arguments.get("padding")
+    if spelt == "same":
         whole = [d * (k - 1) for d, k in zip(dilations, weight.tensor.shape[2:], strict=True)]
         pads = [*[total // 2 for total in whole], *[total - total // 2 for total in whole]]
-    elif padding == "valid":
+    elif spelt == "valid":
         pads = [0] * (2 * rank)
     else:
         pads = [*call.pair("padding", rank)] * 2

@@ -129,7 +129,8 @@ class _Reader:
         target: Any = node.target
         value = node.meta.get("val")
         several = isinstance(value, tuple | list)
-        outputs = tuple([self._tensor(v, node) for v in (value if several else (value,))])
+        values: Any = value if several else (value,)
+        outputs = tuple([self._tensor(v, node) for v in values])
         stack = node.meta.get("nn_module_stack")
         module = next(reversed(stack.values()))[0] if stack else ""
         known, writes, view = self._schema(target)

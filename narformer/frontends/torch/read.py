@@ -1,20 +1,19 @@
 """A PyTorch module → Graph: what torch.export records, each ATen operator written as ONNX's.
 
-The Graph has the canonical form of the module's file from `torch.onnx.export`. Contents of weights are not read, so that
-modules on the device meta and under a FakeTensorMode serve as well; the module is traced in evaluation mode, as deployed
-networks run, and left as it was.
+The Graph has the canonical form of the module's file from `torch.onnx.export`. Contents of weights are not read, so
+that modules on the device meta and under a FakeTensorMode serve as well; the module is traced in evaluation mode, as
+deployed networks run, and left as it was.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from narformer.errors import MissingExtraError, ModelError
 from narformer.frontends.torch.program import DEPENDS_ON_DATA, program_of
+from narformer.frontends.torch.quiet import quiet
 from narformer.frontends.torch.walk import graph_of, missing
 from narformer.graph import Graph
 
@@ -46,7 +45,7 @@ def read_torch(
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"{label}: not a torch.nn.Module; wrap a function in one")
     inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
-    with _evaluating(module), _quiet(), torch.no_grad():
+    with _evaluating(module), quiet(), torch.no_grad():
         try:
             exported = torch.export.export(module, inputs, dict(kwargs or {}), strict=False)
         except Exception as error:  # every part of torch raises classes of its own
@@ -64,7 +63,8 @@ def _decomposed(exported: torch.export.ExportedProgram, operators: set[str]) -> 
 
     table = {key: rule for key, rule in decomposition_table.items() if str(key) in operators}
     try:
-        return exported.run_decompositions(table)
+        program: torch.export.ExportedProgram = exported.run_decompositions(table)
+        return program
     except Exception:  # as torch raises; what is missing is then told by the operator's name
         return exported
 
@@ -79,31 +79,6 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for part, training in before:
             part.training = training
-
-
-class _FromOthers(logging.Filter):
-    """Lets pass what other threads log."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._thread = threading.get_ident()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.thread != self._thread
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """torch logs what it fails on before it raises; this thread's part of that goes nowhere, all else its way."""
-    unheard = _FromOthers()
-    handlers = list(logging.getLogger("torch").handlers)
-    for handler in handlers:
-        handler.addFilter(unheard)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            handler.removeFilter(unheard)
 
 
 def _reason(error: Exception) -> str:

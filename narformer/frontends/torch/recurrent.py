@@ -26,9 +26,7 @@ def recurrent(op: str, gates: int, activation: str = "") -> Handler:
         single = len(data.tensor.shape) == 2
         if single:
             data = call.reshaped(data, (1, *data.tensor.shape) if call.flag("batch_first") else _middle(data))
-        if call.flag("batch_first") and not single:
-            data = call.transposed(data, (1, 0, 2))
-        elif single and call.flag("batch_first"):
+        if (call.flag("batch_first") and not single) or (single and call.flag("batch_first")):
             data = call.transposed(data, (1, 0, 2))
         steps, batch = data.tensor.shape[:2]
         last: list[list[Operand]] = [[] for _ in states]
@@ -42,6 +40,7 @@ def recurrent(op: str, gates: int, activation: str = "") -> Handler:
                 op,
                 [data, *matrices, *bias, *initial],
                 [Tensor((steps, directions, batch, hidden), data.tensor.dtype), *[state] * len(states)],
+                (4,) if bias else (3, 4),
                 hidden_size=hidden,
                 direction="bidirectional" if directions == 2 else None,
                 linear_before_reset=1 if op == "GRU" else None,
@@ -84,7 +83,7 @@ def _stored(call: Call, parts: list[Operand], shape: tuple[int, ...]) -> Operand
     """Weights that stand one behind the other: one constant, or what joins them where they are computed."""
     tensor = Tensor(shape, parts[0].tensor.dtype)
     if all(part.source is None for part in parts):
-        return Operand(tensor, name="+".join([part.name for part in parts]))
+        return Operand(tensor, name="+".join([part.name for part in parts]), trained=all(o.trained for o in parts))
     flat = [call.reshaped(part, (part.tensor.elements,)) for part in parts]
     if len(flat) == 1:
         return call.reshaped(flat[0], shape)
@@ -99,7 +98,7 @@ def _layer_state(call: Call, state: Operand, layer: int, directions: int, layers
     if layers == 1:
         return state
     if state.source is None:
-        return Operand(tensor, name=f"{state.name}.{layer}" if state.name else "")
+        return Operand(tensor, name=f"{state.name}.{layer}" if state.name else "", trained=state.trained)
     return call.sliced(state, 0, layer * directions, (layer + 1) * directions)
 
 

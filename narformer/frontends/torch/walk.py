@@ -7,13 +7,12 @@ needs are left out at the end.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from narformer.errors import ModelError
 from narformer.frontends.torch.aten import OPERATORS
-from narformer.frontends.torch.call import Call, Handler, Pen, Value, constant, unknown
+from narformer.frontends.torch.call import Call, Handler, Pen, Value
 from narformer.frontends.torch.layout import inverse
 from narformer.frontends.torch.program import DEPENDS_ON_DATA, Program, Reference, Step
 from narformer.graph import Graph, Node, Operand, Tensor
@@ -38,9 +37,9 @@ def missing(program: Program) -> set[str]:
     for step in program.steps:
         found |= {n for value in step.arguments.values() if isinstance(value, Program) for n in missing(value)}
         op = step.operator
-        if op != "getitem" and op not in _ONCE and op != "cond" and not op.startswith(_IGNORED):
-            if handler_of(op) is None:
-                found.add(op)
+        known = op in ("getitem", "cond") or op in _ONCE or op.startswith(_IGNORED)
+        if not known and handler_of(op) is None:
+            found.add(op)
     return found
 
 
@@ -50,7 +49,6 @@ def graph_of(program: Program, label: str) -> Graph:
     scope = _Scope(pen)
     inputs: list[Tensor] = []
     names: list[str] = []
-    parameters: set[str] = set()
     for entry in program.inputs:
         if entry.tensor is None:
             continue
@@ -59,16 +57,12 @@ def graph_of(program: Program, label: str) -> Graph:
             names.append(entry.target)
             scope.values[entry.name] = Operand(entry.tensor, ~(len(inputs) - 1))
         else:
-            if entry.kind == "parameter":
-                parameters.add(entry.target)
-            scope.values[entry.name] = Operand(entry.tensor, name=entry.target, value=entry.value)
+            trained = entry.kind == "parameter"
+            scope.values[entry.name] = Operand(entry.tensor, name=entry.target, value=entry.value, trained=trained)
     scope.run(program.steps)
     results = [*scope.results(program.outputs), *scope.changed()]
     nodes = _needed(pen.nodes, results)
-    # What recurrent cells read is stored as several parameters, one behind the other.
-    joined = {o.name for node in nodes for o in node.weights if "+" in o.name}
-    parameters |= {name for name in joined if parameters.issuperset(name.split("+"))}
-    return Graph(nodes, tuple(inputs), tuple(names), label, frozenset(parameters))
+    return Graph(nodes, tuple(inputs), tuple(names), label)
 
 
 class _Scope:
@@ -214,7 +208,7 @@ class _Scope:
         given = iter(operands)
         for entry in body.inputs:
             if entry.kind == "constant" and entry.tensor is not None and entry.target != entry.name:
-                inner.values[entry.name] = Operand(entry.tensor, name=entry.target, value=entry.value)
+                inner.values[entry.name] = Operand(entry.tensor, name=entry.target, value=entry.value, trained=False)
             else:
                 inner.values[entry.name] = self._argument(next(given))
         inner.run(body.steps)
@@ -240,6 +234,8 @@ def _needed(nodes: Sequence[Node], results: Sequence[Operand]) -> tuple[Node, ..
         if not needed[index]:
             continue
         place[index] = len(kept)
-        operands = [o if o.source is None or o.source < 0 else o._replace(source=place[o.source]) for o in node.operands]
+        operands = [
+            o if o.source is None or o.source < 0 else o._replace(source=place[o.source]) for o in node.operands
+        ]
         kept.append(node._replace(operands=tuple(operands)))
     return tuple(kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from narformer.frontends.torch.call import Call, Handler, Value, constant
 from narformer.graph import Operand, Tensor
@@ -24,7 +25,7 @@ def pool(op: str, rank: int) -> Handler:
         data, batched = _batched(call, rank)
         kernel = call.pair("kernel_size", rank)
         strides = call.pair("stride", rank) if call.integers("stride") else kernel
-        attributes = {
+        attributes: dict[str, Any] = {
             "kernel_shape": kernel,
             "strides": strides,
             "pads": call.pair("padding", rank) * 2,
@@ -62,7 +63,7 @@ def adaptive_pool(op: str, rank: int) -> Handler:
             )
             found = call.emit(op, data, output=output, kernel_shape=kernel, strides=strides, pads=(0,) * (2 * rank))
         result = call.reshaped(found, call.output.shape)
-        return (result, *[o for o in [result] * (len(call.outputs) - 1)]) if call.step.several else result
+        return (result, *list([result] * (len(call.outputs) - 1))) if call.step.several else result
 
     return handler
 
@@ -74,16 +75,21 @@ def resize(mode: str, antialias: bool = False) -> Handler:
             return data
         aligned = call.flag("align_corners")
         coordinates = "asymmetric" if mode == "nearest" else "align_corners" if aligned else "half_pixel"
-        if mode != "nearest" and not aligned:
-            coordinates = "pytorch_half_pixel"
+        scales = call.arguments.get("scale_factors")
+        gap: tuple[int, ...] = (1, 2)  # a region of interest, and scales where sizes are given
+        if scales:
+            where, left_out = constant((1.0, 1.0, *scales), "float32"), gap[:1]
+        else:
+            where, left_out = constant(output.shape), gap
         return call.emit(
             "Resize",
             data,
-            constant(output.shape),
+            where,
+            left_out=left_out,
             mode=mode,
             coordinate_transformation_mode=coordinates,
-            nearest_mode="floor" if mode == "nearest" else None,
-            cubic_coeff_a=-0.75 if mode == "cubic" else None,
+            nearest_mode="floor",
+            cubic_coeff_a=None if mode == "nearest" else -0.75,
             antialias=1 if antialias else None,
         )
 
@@ -143,7 +149,7 @@ def im2col(call: Call) -> Value:
         call.pair(name, 2) for name in ("kernel_size", "dilation", "padding", "stride")
     )
     data = padded(call, call.first, (padding[1], padding[1], padding[0], padding[0]))
-    n, c, *sizes = data.tensor.shape
+    sizes = data.tensor.shape[2:]
     counts = [(sizes[k] - dilation[k] * (kernel[k] - 1) - 1) // stride[k] + 1 for k in (0, 1)]
     for k, axis in ((0, 2), (1, 4)):
         places = [tap * dilation[k] + at * stride[k] for tap in range(kernel[k]) for at in range(counts[k])]
