@@ -109,7 +109,7 @@ def build_cache(
     """
     if not sources:
         raise DataError("there are no networks to tokenise: the dataset has no rows")
-    home = directory / _digest(sources)
+    home = directory / source_digest(sources)
     if not home.is_dir():
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def build_cache(
     return TokenCache(home, tokenizer)
 
 
-def _digest(sources: Sequence[Source]) -> str:
+def source_digest(sources: Sequence[Source]) -> str:
     """Names a cache: another where any source differs, or the file behind it was written anew."""
     return hashlib.sha256(repr((FORMAT, [(s, _file_state(s)) for s in sources])).encode()).hexdigest()[:16]
 
@@ -141,7 +141,7 @@ def _file_state(source: Source) -> tuple[int, int] | None:
 def _fill(sources: Sequence[Source], ids: Sequence[str], home: Path, workers: int) -> None:
     size = min(CHUNK, max(LEAST, -(-len(sources) // workers)))
     jobs = [
-        (home.parent / f"{_digest(sources[c : c + size])}.npz", sources[c : c + size], ids[c : c + size])
+        (home.parent / f"{source_digest(sources[c : c + size])}.npz", sources[c : c + size], ids[c : c + size])
         for c in range(0, len(sources), size)
     ]
     missing = [job for job in jobs if not job[0].exists()]

@@ -55,7 +55,9 @@ class Dataset:
     """Networks with labels and a split.
 
     ids, sources, family and split ("train" or "test") have one entry a row; targets (rows, devices) in ms, NaN where
-    not measured. Raises DataError where lengths differ or an id occurs twice.
+    not measured. batch: how many times the batch of the source's Graph was measured, by row; () for once everywhere.
+    fold: which of the folds of left-out families a row's family is in; () where the dataset names none.
+    Raises DataError where lengths differ or an id occurs twice.
     """
 
     name: str
@@ -65,9 +67,12 @@ class Dataset:
     split: tuple[str, ...]
     targets: npt.NDArray[np.float64]
     devices: tuple[str, ...]
+    batch: tuple[int, ...] = ()
+    fold: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {len(self.ids), len(self.sources), len(self.family), len(self.split), len(self.targets)}
+        lengths |= {len(column) for column in (self.batch, self.fold) if column}
         if len(lengths) > 1 or self.targets.shape != (len(self.ids), len(self.devices)):
             raise DataError(f"{self.name}: columns of different lengths")
         if len(set(self.ids)) < len(self.ids):
@@ -91,7 +96,14 @@ class Dataset:
             family=pick(self.family),
             split=pick(self.split),
             targets=self.targets[chosen],
+            batch=tuple(self.batch[r] for r in chosen) if self.batch else (),
+            fold=tuple(self.fold[r] for r in chosen) if self.fold else (),
         )
+
+    @property
+    def factors(self) -> npt.NDArray[np.float32]:
+        """How many times the batch of its source's Graph each row has, (rows,)."""
+        return np.array(self.batch or (1,) * len(self), dtype=np.float32)
 
     def rows(self, split: str | None = None, families: Collection[str] | None = None) -> npt.NDArray[np.int64]:
         """Indices of the rows of a split and of some families."""
@@ -127,6 +139,7 @@ def concat(name: str, datasets: Sequence[Dataset]) -> Dataset:
         split=tuple(s for d in datasets for s in d.split),
         targets=np.concatenate(parts),
         devices=devices,
+        batch=tuple(b for d in datasets for b in d.batch or (1,) * len(d)) if any(d.batch for d in datasets) else (),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from narformer.datasets import nasbench101, nasbench201
@@ -12,6 +12,7 @@ from narformer.datasets.nnlqp import NASBENCH201_DEVICE, load_nasbench201, load_
 from narformer.datasets.nnmeter import load_nnmeter
 from narformer.datasets.onnxruntime_cpu import DEVICE as ONNXRUNTIME_CPU
 from narformer.datasets.onnxruntime_cpu import load_onnxruntime_cpu
+from narformer.datasets.timm import load_timm
 from narformer.errors import DataError
 
 # Hardware, runtime and batch of each device id.
@@ -24,9 +25,44 @@ DEVICES: Mapping[str, str] = {
     ONNXRUNTIME_CPU: "AMD EPYC (Milan), one core, ONNX Runtime 1.32, float32, batch 1",
 }
 
+# What targets have in common: groups of targets share prices in predictors that know them (models/tally2.py).
+_TAGS: Mapping[str, tuple[str, ...]] = {
+    "cortexA76cpu": ("cpu", "arm cpu", "tflite", "fp32"),
+    "adreno640": ("gpu", "adreno", "tflite", "fp32"),
+    "adreno630": ("gpu", "adreno", "tflite", "fp32"),
+    "myriadvpu": ("npu", "openvino", "fp16"),
+    NASBENCH201_DEVICE: ("gpu", "nvidia gpu", "tensorrt", "fp32"),
+    ONNXRUNTIME_CPU: ("cpu", "x86 cpu", "onnxruntime", "fp32"),
+}
+
+
+def tags(device: str) -> tuple[str, ...]:
+    """The groups to which a target belongs, itself the last; one that is not known belongs to itself alone."""
+    if device in _TAGS:
+        return ("all", *_TAGS[device], device)
+    parts = device.split(":")
+    if len(parts) < 3:
+        return ("all", device)
+    hardware, runtime, precision = parts[:3]
+    words = runtime.split("-")
+    kind = ("gpu", "nvidia gpu") if hardware.startswith(("rtx", "gtx", "h100", "h200")) else ("cpu", "x86 cpu")
+    how = f"{words[0]} compiled" if "compiled" in words else f"{words[0]} eager"
+    layout = (f"{kind[-1]}, {how}, channels last",) if "channels" in words else ()
+    return ("all", *kind, words[0], how, f"{kind[-1]}, {how}", *layout, hardware, f"{hardware}, {how}", precision, device)
+
+
+def groups(devices: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """For each target the numbers of its groups; groups that have the same targets are one."""
+    members: dict[str, tuple[int, ...]] = {}
+    for place, device in enumerate(devices):
+        for tag in dict.fromkeys(tags(device)):
+            members[tag] = (*members.get(tag, ()), place)
+    number = {targets: k for k, targets in enumerate(dict.fromkeys(members.values()))}
+    return tuple(tuple(k for targets, k in number.items() if place in targets) for place in range(len(devices)))
+
 
 def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
-    """`nnmeter`, `nnlqp/nasbench201`, `onnxruntime-cpu`, or a directory in NNLQP's layout; otherwise DataError.
+    """`nnmeter`, `nnlqp/nasbench201`, `onnxruntime-cpu`, `timm`, or a directory in NNLQP's layout; otherwise DataError.
 
     Several joined by `+` are one dataset, with the devices of all.
     """
@@ -38,9 +74,11 @@ def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
         return load_nasbench201(root)
     if name == "onnxruntime-cpu":
         return load_onnxruntime_cpu()
+    if name == "timm":
+        return load_timm(root)
     if Path(name).is_dir():
         return load_nnlqp(name)
-    known = "nnmeter, nnlqp/nasbench201, onnxruntime-cpu"
+    known = "nnmeter, nnlqp/nasbench201, onnxruntime-cpu, timm"
     raise DataError(f"no dataset {name!r}: neither one of {known}, nor a directory in NNLQP's layout")
 
 

@@ -14,6 +14,7 @@ from narformer.models.narformer_v2 import NarformerV2, NarformerV2Config
 from narformer.models.nn_former import NnFormer, NnFormerConfig
 from narformer.models.nnlp import Nnlp, NnlpConfig
 from narformer.models.tally import Tally, TallyConfig
+from narformer.models.tally2 import Tally2, Tally2Config
 from narformer.models.transformer import Transformer, TransformerConfig
 
 
@@ -32,6 +33,9 @@ MODELS: Mapping[str, Entry] = {
     "nn_former": Entry(NnFormer, NnFormerConfig, "narformer_v2"),
     "transformer": Entry(Transformer, TransformerConfig, "narformer_v2"),
     "tally": Entry(Tally, TallyConfig, "kernels", {"loss": "log_l1", "learning_rate": 3e-3, "precision": "bfloat16"}),
+    "tally2": Entry(
+        Tally2, Tally2Config, "runtime_kernels", {"loss": "log_l1", "learning_rate": 3e-3, "precision": "float32"}
+    ),
 }
 
 

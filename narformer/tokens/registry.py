@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from narformer.graph import Graph
-from narformer.tokens import kernels, narformer_v2, nnlp, physical
+from narformer.tokens import kernels, narformer_v2, nnlp, physical, runtime_kernels
 from narformer.tokens.packing import Tokens
 
 TOKENIZERS: Mapping[str, Callable[[Graph], Tokens]] = {
@@ -13,4 +13,5 @@ TOKENIZERS: Mapping[str, Callable[[Graph], Tokens]] = {
     "nnlp": nnlp.tokenize,
     "physical": physical.tokenize,
     "kernels": kernels.tokenize,
+    "runtime_kernels": runtime_kernels.tokenize,
 }

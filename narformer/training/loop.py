@@ -23,6 +23,7 @@ from torch import nn
 from narformer.evaluation.metrics import mape
 from narformer.models.layers import Dropout
 from narformer.models.tally import Tally
+from narformer.models.tally2 import Tally2
 from narformer.training.batching import Indices, TokenSource, predict_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig
@@ -80,7 +81,7 @@ def train(
         started = time.monotonic()
         order = _seed_epoch(config.seed, epoch).permutation(fit)
         model.train()
-        if isinstance(model, Tally):
+        if isinstance(model, Tally | Tally2):
             model.schedule(epoch / config.epochs, measured)
         total = 0.0
         for batch in range(batches):
@@ -91,7 +92,7 @@ def train(
             with mixed_precision(device.type, config.precision):
                 prediction = model(*to_tensors(source.batch(rows), device))[: len(rows)]
             loss = LOSSES[config.loss](prediction, wanted[rows].to(device))
-            if isinstance(model, Tally):
+            if isinstance(model, Tally | Tally2):
                 loss = loss + model.penalty(len(fit))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,231 @@
+"""Tally's second generation: the sum of what a runtime's kernels take, for any number of targets that share what they can.
+
+Ours. Tokens of kernels of the canonical form (tokens/runtime_kernels.py). A kernel's milliseconds are a roofline's: so
+much a MAC, a byte read, a byte written, a byte of weights, an operation, a byte within the kernel and a call, by kind of
+kernel and target; times e to a correction that two rounds of directed message passing learn. A call and a run have a
+floor: nothing is free.
+
+Targets are related (the same hardware, runtime, kind of hardware, precision). Every price is a sum, in ln, of what the
+groups say to which a target belongs; what a group says costs, so that it is said where it serves most targets, and a
+target with few measurements has the prices of its relatives. The correction is read off a kernel's vector the same way.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from narformer.models.layers import degree, full_precision, pool_sum
+from narformer.models.tally import DirectedRound
+from narformer.tokens import runtime_kernels as tokens
+
+# Work of a kernel and ln of the ms a unit of it from which training starts: 33 GMAC/s, 5 GB/s, 1 ns, 10 µs.
+WORK = ("macs", "read", "written", "weights", "streamed", "operations", "within", "absorbed", "calls")
+_START = (-17.3, -15.4, -15.4, -15.4, -16.6, -16.0, -18.0, -8.0, -5.5)
+# What it costs, in mean |ln| error, that a price differs by a factor e: bytes vary least between kinds, calls most.
+_PENALTIES = (1e-3, 2e-3, 2e-3, 1e-3, 2e-3, 1e-3, 1e-3, 1e-3, 7e-4)
+_SPEED = 20.0  # prices are learned so many times faster than weights
+_ODD_PENALTY = 1e-3
+_BOUND = 3.0  # of the correction, in ln
+_CORRECTION_PENALTY = 0.1
+# Factors of tiles (see models/tally.py): by window and height, sixteenths of an octave of channels read and written.
+_HEIGHTS, _CHANNELS = 8, 256
+_SHAPES = (len(tokens.WINDOWS) + 2) * _HEIGHTS
+_TILE_SPEED, _TILE_PENALTY, _TILE_STEP_PENALTY = 4.0, 0.1, 0.8
+# Columns of numbers as the correction hears them: ln(1 + x) over this.
+_SCALES = {"macs": 20, "operations": 20, "read": 20, "written": 20, "within": 20, "weights": 20, "streamed": 20}
+_SCALE = tuple(float(_SCALES.get(name, 6)) for name in tokens.COLUMNS)
+
+
+@dataclass(frozen=True)
+class Tally2Config:
+    """groups: for each output the numbers of the groups to which its target belongs; without, each is its own.
+
+    least_run, least_call: ms that a run and a call take at least, by output. tiled: outputs that have factors of tiles,
+    for which thousands of networks were measured. kind_dropout: how often training hides a kernel's kind.
+    """
+
+    groups: tuple[tuple[int, ...], ...] = ()
+    least_run: tuple[float, ...] = ()
+    least_call: tuple[float, ...] = ()
+    tiled: tuple[int, ...] = ()
+    hidden: int = 64
+    rounds: int = 2
+    kind_dropout: float = 0.05
+    outputs: int = 1
+
+
+class Prices(nn.Module):
+    """Milliseconds a unit of work of each kind of kernel on each target, from what groups of targets say."""
+
+    belongs: Tensor
+    class_of: Tensor
+    start: Tensor
+    least: Tensor
+
+    def __init__(self, config: Tally2Config) -> None:
+        super().__init__()
+        count, terms = config.outputs, len(WORK)
+        groups = config.groups or tuple((k,) for k in range(count))
+        total = 1 + max((g for each in groups for g in each), default=0)
+        belongs = torch.zeros(count, total)
+        for output, each in enumerate(groups):
+            belongs[output, list(each)] = 1
+        self.register_buffer("belongs", belongs, persistent=False)
+        self.register_buffer("class_of", torch.tensor(tokens.CLASS_OF_KIND), persistent=False)
+        self.register_buffer("start", torch.tensor(_START)[:, None, None], persistent=False)
+        least = torch.full((len(tokens.KINDS), count), 1e-4)
+        least[:] = torch.tensor(config.least_call or (1e-4,) * count)
+        least[0] = torch.tensor(config.least_run or (1e-3,) * count)
+        self.register_buffer("least", least, persistent=False)
+        self.target = nn.Parameter(torch.zeros(terms, count))
+        self.by_class = nn.Parameter(torch.zeros(terms, len(tokens.CLASSES), total))
+        self.by_kind = nn.Parameter(torch.zeros(terms, len(tokens.KINDS), total))
+        self.by_oddity = nn.Parameter(torch.zeros(len(tokens.KINDS), total))
+
+    def prices(self) -> Tensor:
+        """(terms, kinds, outputs)."""
+        said = (self.by_class[:, self.class_of] + self.by_kind) @ self.belongs.T
+        return torch.exp(self.start + _SPEED * (self.target[:, None] + said))
+
+    def oddity(self) -> Tensor:
+        """ln of a factor for kernels that read a number of channels that four does not divide, (kinds, outputs)."""
+        return _SPEED * self.by_oddity @ self.belongs.T
+
+    def penalty(self) -> Tensor:
+        """What differing prices cost; free for the run, a target's constant."""
+        outputs = self.belongs.shape[0]
+        total = _ODD_PENALTY * _size(_SPEED * self.by_oddity).sum() / outputs
+        for each in (self.by_class, self.by_kind):
+            size = _size(_SPEED * each[:, 1:]).sum(dim=(1, 2)) / outputs
+            total = total + (size * size.new_tensor(_PENALTIES)).sum()
+        return total
+
+
+def _size(ln: Tensor) -> Tensor:
+    """Nearly |ln| of a factor, smooth at 0."""
+    return torch.sqrt(ln.square() + 0.01) - 0.1
+
+
+class Tally2(nn.Module):
+    """Latency in ms on each target, positive; arguments as every model of whole networks takes them."""
+
+    seen: Tensor
+    scale: Tensor
+
+    def __init__(self, config: Tally2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.prices = Prices(config)
+        self.numbers = len(tokens.COLUMNS)
+        self.register_buffer("scale", torch.tensor(_SCALE), persistent=False)
+        self.embedding = nn.Linear(tokens.WIDTH + 1, config.hidden)
+        # What training never shows (a kind, a window) must add nothing later, rather than something at random.
+        self.register_buffer("seen", torch.zeros(tokens.WIDTH - self.numbers))
+        self.rounds = nn.ModuleList(DirectedRound(config.hidden) for _ in range(config.rounds))
+        self.norm = nn.LayerNorm(config.hidden)
+        self.correction = nn.Linear(config.hidden, self.prices.belongs.shape[1])
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(self.correction.bias)
+        self.by_tile = nn.Parameter(torch.zeros(2 * _SHAPES * _CHANNELS, len(config.tiled)))
+        self.corrected = torch.zeros(())  # mean squared correction of the last batch in training
+
+    def schedule(self, share: float, measured: Tensor) -> None:
+        """Before an epoch: factors of tiles are learned in the second half. share: of the epochs that are done."""
+        self.by_tile.requires_grad_(share >= 0.5)
+
+    def penalty(self, networks: int) -> Tensor:
+        """Added to the loss of a batch in training. networks: how many there are to learn from."""
+        total = self.prices.penalty() + _CORRECTION_PENALTY * self.corrected
+        if self.config.tiled:
+            tile = _TILE_SPEED * self.by_tile.view(-1, _CHANNELS, self.by_tile.shape[1])
+            share = len(self.config.tiled) / self.config.outputs
+            for weight, factors in ((_TILE_PENALTY, tile), (_TILE_STEP_PENALTY, tile.diff(dim=1))):
+                total = total + share * weight / networks * _size(factors).sum(dim=(0, 1)).mean()
+        return total
+
+    def node_vectors(self, features: Tensor, edges: Tensor) -> Tensor:
+        """What is known of each kernel in its place, (T, hidden)."""
+        numbers, told = features[:, : self.numbers], features[:, self.numbers :]
+        if self.training:
+            self.seen = torch.maximum(self.seen, told.amax(dim=0))
+            hidden = torch.rand(len(features), 1, device=features.device) < self.config.kind_dropout
+            flags = len(tokens.FLAGS)
+            kinds = told[:, flags : flags + len(tokens.KINDS)].masked_fill(hidden, 0.0)
+            told = torch.cat([told[:, :flags], kinds, told[:, flags + len(tokens.KINDS) :]], dim=1)
+        else:
+            told = told * self.seen
+        logs = torch.log1p(numbers)
+        moved = numbers[:, [tokens.COLUMN[n] for n in ("read", "written", "weights", "streamed")]].sum(dim=1)
+        intensity = (logs[:, tokens.COLUMN["macs"]] - torch.log1p(moved))[:, None] / 10
+        sources = 1 / degree(edges, features.shape[0], features.dtype).clamp_min(1).sqrt().unsqueeze(1)
+        readers = 1 / degree(edges.flip(0), features.shape[0], features.dtype).clamp_min(1).sqrt().unsqueeze(1)
+        x = self.embedding(torch.cat([logs / self.scale, intensity, told], dim=1))
+        for each in self.rounds:
+            x = each(x, edges, sources, readers)
+        return self.norm(x)
+
+    def roofline(self, features: Tensor) -> Tensor:
+        """Milliseconds of each token from its work, (T, outputs); 0 for one without a kind, which fills a batch up."""
+        kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
+        there = kind.sum(dim=1, keepdim=True)
+        work = [features[:, tokens.COLUMN[name], None] for name in WORK[:-1]]
+        prices = self.prices.prices()
+        each = kind @ (prices[-1] + self.prices.least)
+        for term, amount in enumerate(work):
+            each = each + amount * (kind @ prices[term])
+        odd = (1 - features[:, tokens.FLAG["reads by 4"], None]) * there
+        odd = odd * (features[:, tokens.COLUMN["widest"], None] >= 8)
+        ln = odd * (kind @ self.prices.oddity())
+        if self.config.tiled:
+            ln = ln.index_add(1, torch.tensor(self.config.tiled, device=ln.device), self.tiles(features, kind))
+        return each * torch.exp(ln)
+
+    def tiles(self, features: Tensor, kind: Tensor) -> Tensor:
+        """ln of the factors of tiles, for outputs that have them, (T, tiled)."""
+        window = features[:, tokens.FIRST_WINDOW :].argmax(dim=1)
+        multiply = kind[:, tokens.KINDS.index("multiply")]
+        window = torch.where(multiply > 0, len(tokens.WINDOWS) + 1, window)
+        height = torch.round(torch.log(features[:, tokens.COLUMN["height"]].clamp_min(1)) / math.log(2))
+        group = window * _HEIGHTS + height.clamp(0, _HEIGHTS - 1).long()
+        read, written = features[:, tokens.COLUMN["widest"]], features[:, tokens.COLUMN["channels"]]
+        factors = self.by_tile.index_select(0, group * _CHANNELS + _place(read))
+        factors = factors + self.by_tile.index_select(0, (_SHAPES + group) * _CHANNELS + _place(written))
+        convolutions = [tokens.KINDS.index(n) for n in ("convolution", "pointwise", "depthwise", "multiply")]
+        return _TILE_SPEED * kind[:, convolutions].sum(dim=1, keepdim=True) * factors
+
+    def parts(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
+        """What `embed` returns, and the milliseconds of each token that it sums, (T, outputs)."""
+        networks = static.shape[0]
+        vectors = self.node_vectors(features, edges)
+        with full_precision(vectors):
+            wide = vectors.float()
+            there = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW].sum(dim=1, keepdim=True)
+            correction = _BOUND * torch.tanh((self.correction(wide) @ self.prices.belongs.T) / _BOUND)
+            if self.training:
+                self.corrected = (correction.square() * there).sum() / there.sum() / self.config.outputs
+            each = self.roofline(features) * torch.exp(correction)
+            total = pool_sum(each, graph, networks).clamp_min(1e-9)
+            mean = pool_sum(wide * there, graph, networks) / pool_sum(there, graph, networks).clamp_min(1)
+            return torch.cat([torch.log(total), mean], dim=1), each
+
+    def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
+        """ln of the latencies, then the mean of the kernels' vectors: (B, outputs + hidden)."""
+        return self.parts(features, edges, graph, static)[0]
+
+    def from_embedding(self, vector: Tensor) -> Tensor:
+        """Latency from the vector of `embed`, (B, outputs)."""
+        return torch.exp(vector[:, : self.config.outputs])
+
+    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
+        return self.from_embedding(self.embed(features, edges, graph, static))
+
+
+def _place(channels: Tensor) -> Tensor:
+    """Sixteenths of an octave up to a number of channels, (T,)."""
+    octaves = torch.log(torch.round(channels).clamp_min(1)) / math.log(2)
+    # A power of two ends its octave, however the logarithm is rounded.
+    return torch.ceil(16 * octaves - 0.01).clamp(0, _CHANNELS - 1).long()

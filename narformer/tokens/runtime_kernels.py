@@ -1,0 +1,307 @@
+"""Tokens of the kernels that a runtime runs: a canonical Graph, a token for each kernel, numbers in columns with names.
+
+Runtimes run several nodes at once: a rectifier within the product before it, a chain of element-wise nodes as one. The
+token of the node that takes others in stands for all. The first token is the run itself: what a network costs whatever
+is in it. Numbers are as they are (MACs, bytes, sizes); a model that reads them takes the logarithms it needs, so that
+a batch of B is made from a batch of 1 by multiplication (`with_batch`).
+
+Floating-point numbers count four bytes whatever their type: the precision in which a target computes is the target's,
+and its prices hold it. Integers, packed ones too, count their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from narformer.cost import node_cost
+from narformer.frontends.canonical import canonical
+from narformer.graph import DTYPE_BYTES, Graph, Node, Operand, Tensor
+from narformer.operators import KINDS as CLASS_OF
+from narformer.operators import kernel_kind, operator_of
+from narformer.tokens.packing import FloatArray, Tokens
+
+# Numbers that a batch multiplies come first, the last of them for products of matrices in which positions are rows.
+COLUMNS = (
+    "macs",
+    "operations",
+    "read",
+    "written",
+    "within",
+    "rows",
+    "products",
+    "weights",
+    "streamed",
+    "absorbed",
+    "columns",
+    "depth",
+    "widest",
+    "channels",
+    "height",
+    "window",
+    "stride",
+    "groups",
+    "steps",
+)
+COLUMN: Mapping[str, int] = {name: k for k, name in enumerate(COLUMNS)}
+FLAGS = (
+    "depthwise",
+    "channels by 4",
+    "channels by 8",
+    "reads by 4",
+    "reads by 8",
+    "read often",
+    "reads several",
+    "integer data",
+    "integer weights",
+    "rectified",
+    "clipped",
+)
+FLAG: Mapping[str, int] = {name: len(COLUMNS) + k for k, name in enumerate(FLAGS)}
+WINDOWS = (1, 3, 5, 7)  # sizes that tokens tell apart; every other is one more
+RUN, LINEAR = "run", "linear"
+KINDS: tuple[str, ...] = (RUN, LINEAR, *(kind for kind in CLASS_OF if kind != "input"))
+CLASSES: tuple[str, ...] = (RUN, *dict.fromkeys(CLASS_OF[kind] for kind in CLASS_OF if kind != "input"))
+CLASS_OF_KIND: tuple[int, ...] = (0, CLASSES.index("matrix"), *(CLASSES.index(CLASS_OF[k]) for k in KINDS[2:]))
+FIRST_KIND = len(COLUMNS) + len(FLAGS)
+FIRST_WINDOW = FIRST_KIND + len(KINDS)
+WIDTH = FIRST_WINDOW + len(WINDOWS) + 1
+STATIC_WIDTH = 1  # the batch size
+_KIND: Mapping[str, int] = {kind: k for k, kind in enumerate(KINDS)}
+_ELEMENT_WISE = frozenset(kind for kind, of in CLASS_OF.items() if of == "element-wise")
+_MATRIX = frozenset(kind for kind, of in CLASS_OF.items() if of == "matrix")
+# Element-wise kernels that take others in, or are taken in: what works on one element at a time.
+_CHAINED = _ELEMENT_WISE - {"softmax", "normalization", "quantize"}
+_RECTIFIERS = {"rectifier": FLAG["rectified"], "clip": FLAG["clipped"]}
+
+
+class _Described(NamedTuple):
+    """One node: its kind, its row of numbers and flags, its window, and how many of its operands are computed."""
+
+    kind: str
+    row: list[float]
+    window: int
+    computed: int
+
+
+def tokenize(graph: Graph) -> Tokens:
+    """Tokens of a Graph, in the order of its canonical form's nodes; those that run within another have none."""
+    read = canonical(graph)
+    described = read.distinct.each(_described)
+    nodes = [described[place] for place in read.distinct.place.tolist()]
+    place = kernels(read)
+    kept = sorted(set(place))
+    token = {index: 1 + k for k, index in enumerate(kept)}
+    features = np.zeros((1 + len(kept), WIDTH), dtype=np.float64)
+    features[0, FIRST_KIND] = 1
+    for index in kept:
+        kind, row, window, _ = nodes[index]
+        at = token[index]
+        features[at, : len(row)] = row
+        features[at, FIRST_KIND + _KIND[kind]] = 1
+        if window:
+            features[at, FIRST_WINDOW + (WINDOWS.index(window) if window in WINDOWS else len(WINDOWS))] = 1
+    pairs: set[tuple[int, int]] = set()
+    for source, reader in read.reads:
+        ends = (0 if source < 0 else token[place[source]], token[place[reader]])
+        if ends[0] != ends[1]:
+            pairs.add(ends)
+    _absorb(features, nodes, place, token)
+    edges = np.array(sorted(pairs), dtype=np.int32).reshape(-1, 2).T
+    producers, readers = np.bincount(edges[1], minlength=len(features)), np.bincount(edges[0], minlength=len(features))
+    features[:, FLAG["read often"]] = readers > 1
+    features[:, FLAG["reads several"]] = producers > 1
+    static = np.array([graph.batch_size], dtype=np.float32)
+    return Tokens(features.astype(np.float32), np.ascontiguousarray(edges), static)
+
+
+def with_batch(features: FloatArray, factor: npt.ArrayLike) -> FloatArray:
+    """The tokens of networks at `factor` times the batch, (T,) or one number: (T, WIDTH) -> (T, WIDTH)."""
+    times = np.broadcast_to(np.asarray(factor, dtype=np.float32), (len(features),))[:, None]
+    out = features.copy()
+    out[:, : COLUMN["rows"]] *= times
+    batched = features[:, COLUMN["products"]] > 1
+    several = features[:, FIRST_KIND + _KIND["matrix product"]] + features[:, FIRST_KIND + _KIND["attention"]] > 0
+    by_products = (batched & several)[:, None]
+    out[:, COLUMN["rows"] : COLUMN["products"]] *= np.where(by_products, 1, times)
+    out[:, COLUMN["products"] : COLUMN["weights"]] *= np.where(by_products, times, 1)
+    return out
+
+
+def kernels(graph: Graph) -> list[int]:
+    """For each node of a canonical Graph the node in whose kernel it runs: (N,) indices.
+
+    A rectifier or a clip runs with the product of matrices it follows, an element-wise node of one computed operand
+    with the element-wise node it follows, if nothing else reads that.
+    """
+    distinct = graph.distinct
+    described = distinct.each(_described)
+    nodes = [described[place] for place in distinct.place.tolist()]
+    readers = np.zeros(len(nodes), dtype=np.int64)
+    for source, _ in graph.reads:
+        if source >= 0:
+            readers[source] += 1
+    place = list(range(len(nodes)))
+    for index, node in enumerate(nodes):
+        if node.computed != 1 or node.kind not in _CHAINED:
+            continue
+        source = next(o.source for o in graph.nodes[index].operands if o.source is not None)
+        if source is None or source < 0 or readers[source] != 1:
+            continue
+        host = nodes[place[source]].kind
+        if host in _CHAINED or (host in _MATRIX and node.kind in _RECTIFIERS and place[source] == source):
+            place[index] = place[source]
+    return place
+
+
+def _absorb(features: npt.NDArray[np.float64], nodes: list[_Described], place: list[int], token: dict[int, int]) -> None:
+    """What nodes that run within others would have moved, and which rectifiers they are."""
+    for index, host in enumerate(place):
+        if host == index:
+            continue
+        at, (kind, row, _, _) = token[host], nodes[index]
+        features[at, COLUMN["absorbed"]] += 1
+        features[at, COLUMN["within"]] += row[COLUMN["read"]] + row[COLUMN["written"]]
+        features[at, COLUMN["operations"]] += row[COLUMN["operations"]]
+        if kind in _RECTIFIERS:
+            features[at, _RECTIFIERS[kind]] = 1
+
+
+def _described(node: Node) -> _Described:
+    """What a token says of a node alone."""
+    kind = kernel_kind(node)
+    cost = node_cost(node)
+    computed = [o for o in node.operands if o.source is not None]
+    weights = [o for o in node.operands if o.source is None]
+    shape = node.output_shape
+    elements = math.prod(shape)
+    rows, products, columns, depth = _product(node, kind, computed)
+    if kind == "fully connected" and rows > max(shape[0] if len(shape) > 1 else 1, 1):
+        kind = LINEAR  # over many positions: its weights are read again and again
+    held = sum(_bytes(o.tensor) for o in weights) if cost.weight_bytes else 0.0
+    streamed = held if kind == "fully connected" else 0.0
+    channels, height = _channels(shape, kind), _height(shape)
+    widest = max((_channels(o.tensor.shape, kind) for o in computed), default=0)
+    window, stride = _first(node, "kernel_shape"), _first(node, "strides")
+    groups = node.attributes.get("group", 1)
+    groups = groups if isinstance(groups, int) else 1
+    integer = [not o.tensor.dtype.startswith(("float", "bfloat", "int64", "bool")) for o in computed[:1]]
+    packed = [not o.tensor.dtype.startswith(("float", "bfloat", "int64", "bool")) for o in weights[:1]]
+    numbers: dict[str, float] = {
+        "macs": cost.macs,
+        "operations": counted(node) if (counted := operator_of(node).operations) is not None else 0,
+        "read": _moved(cost.read_bytes, computed),
+        "written": sum(_bytes(t) for t in node.outputs),
+        "within": 0,
+        "rows": rows,
+        "products": products,
+        "weights": held - streamed,
+        "streamed": streamed,
+        "absorbed": 0,
+        "columns": columns,
+        "depth": depth,
+        "widest": widest,
+        "channels": channels,
+        "height": height,
+        "window": window,
+        "stride": stride or 1,
+        "groups": groups,
+        "steps": _steps(node, kind),
+    }
+    flags: dict[str, bool] = {
+        "depthwise": groups > 1 and groups >= channels,
+        "channels by 4": channels % 4 == 0,
+        "channels by 8": channels % 8 == 0,
+        "reads by 4": widest % 4 == 0,
+        "reads by 8": widest % 8 == 0,
+        "integer data": any(integer) and kind not in ("gather", "move", "view"),
+        "integer weights": any(packed) and kind in _MATRIX | {LINEAR},
+    }
+    if elements == 0:
+        numbers = dict.fromkeys(numbers, 0.0)
+    row = [float(numbers[name]) for name in COLUMNS] + [float(flags.get(name, False)) for name in FLAGS]
+    return _Described(kind, row, window, len({(o.source, o.output) for o in computed}))
+
+
+def _product(node: Node, kind: str, computed: list[Operand]) -> tuple[float, float, float, float]:
+    """Rows, how many products, columns and depth of the products of matrices that a node amounts to.
+
+    Of what is no product: positions, 1, channels (for a softmax or a normalisation, the elements it runs over), 1.
+    """
+    shape = node.output_shape
+    elements = math.prod(shape)
+    if node.op in ("Conv", "ConvTranspose") and len(node.operands) > 1 and len(shape) > 2:
+        data, weight = node.operands[0].tensor.shape, node.operands[1].tensor.shape
+        groups = node.attributes.get("group", 1)
+        groups = groups if isinstance(groups, int) and groups > 0 else 1
+        window = math.prod(weight[2:])
+        if node.op == "Conv":
+            return shape[0] * math.prod(shape[2:]), groups, shape[1] / groups, weight[1] * window
+        return data[0] * math.prod(data[2:]), groups, weight[1] * window, data[1] / groups
+    if kind == "fully connected" and len(node.operands) > 1 and shape:
+        return elements / max(shape[-1], 1), 1, shape[-1], node.operands[0].tensor.shape[-1]
+    if kind == "matrix product" and len(shape) > 1:
+        return shape[-2], math.prod(shape[:-2]), shape[-1], node.operands[0].tensor.shape[-1]
+    if kind == "attention" and len(shape) == 4 and len(node.operands) > 1:
+        keys = node.operands[1].tensor.shape[-2]
+        return shape[2], shape[0] * shape[1], keys, shape[3]
+    if kind == "recurrent" and len(node.operands) > 2 and len(node.operands[0].tensor.shape) == 3:
+        weight = node.operands[1].tensor.shape
+        return node.operands[0].tensor.shape[1], 1, math.prod(weight[:2]), sum(weight[2:])
+    if kind in ("softmax", "normalization", "reduction") and computed:
+        width = _normalised(node, computed[0].tensor.shape)
+        return computed[0].tensor.elements / max(width, 1), 1, width, 1
+    channels = _channels(shape, kind)
+    return elements / max(channels, 1), 1, channels, 1
+
+
+def _normalised(node: Node, shape: tuple[int, ...]) -> int:
+    """How many elements a softmax, a normalisation or a reduction takes together."""
+    axis = node.attributes.get("axis", -1)
+    if node.op in ("LayerNormalization", "RMSNormalization") and isinstance(axis, int) and shape:
+        return math.prod(shape[axis:] if axis < 0 else shape[axis:])
+    if node.op in ("Softmax", "LogSoftmax") and isinstance(axis, int) and shape:
+        return shape[axis] if -len(shape) <= axis < len(shape) else shape[-1]
+    if node.op in ("InstanceNormalization", "GroupNormalization"):
+        return math.prod(shape[2:])
+    out = math.prod(node.output_shape)
+    return max(1, math.prod(shape) // max(out, 1)) if out else 1
+
+
+def _channels(shape: tuple[int, ...], kind: str) -> int:
+    """Channels come second in images, last elsewhere."""
+    if len(shape) < 2:
+        return shape[0] if shape else 1
+    return shape[1] if len(shape) > 3 or "conv" in kind or kind in ("pointwise", "depthwise", "pool") else shape[-1]
+
+
+def _height(shape: tuple[int, ...]) -> int:
+    return shape[2] if len(shape) > 3 else shape[1] if len(shape) == 3 else 1
+
+
+def _first(node: Node, name: str) -> int:
+    value = node.attributes.get(name)
+    return int(value[0]) if isinstance(value, tuple) and value else 0
+
+
+def _steps(node: Node, kind: str) -> int:
+    """How often a recurrent kernel runs, one after the other."""
+    if kind != "recurrent" or not node.operands or len(node.operands[0].tensor.shape) != 3:
+        return 0
+    directions = node.operands[1].tensor.shape[0] if len(node.operands) > 1 and node.operands[1].tensor.shape else 1
+    return node.operands[0].tensor.shape[0] * max(directions, 1)
+
+
+def _bytes(tensor: Tensor) -> float:
+    width = 4.0 if tensor.dtype.startswith(("float", "bfloat")) else DTYPE_BYTES[tensor.dtype]
+    return tensor.elements * width
+
+
+def _moved(read: int, computed: list[Operand]) -> float:
+    """Bytes that are read, as the operator's row counts them, floating-point numbers at four each."""
+    full = sum(o.tensor.bytes for o in computed)
+    return sum(_bytes(o.tensor) for o in computed) * (read / full if full else 1.0)
