@@ -35,6 +35,9 @@ _CORRECTION_PENALTY = 0.1
 _HEIGHTS, _CHANNELS = 8, 256
 _SHAPES = (len(tokens.WINDOWS) + 2) * _HEIGHTS
 _TILE_SPEED, _TILE_PENALTY, _TILE_STEP_PENALTY = 4.0, 0.1, 0.8
+# What is looked at to tell kernels apart from those of training, and how far from them is still near, in ln.
+_REGION = ("work", "rows", "columns")
+_NEAR = 0.7
 # Columns of numbers as the correction hears them: ln(1 + x) over this.
 _SCALES = {"macs": 20, "operations": 20, "read": 20, "written": 20, "within": 20, "weights": 20, "streamed": 20}
 _SCALE = tuple(float(_SCALES.get(name, 6)) for name in tokens.COLUMNS)
@@ -115,6 +118,8 @@ class Tally2(nn.Module):
 
     seen: Tensor
     scale: Tensor
+    lowest: Tensor
+    highest: Tensor
 
     def __init__(self, config: Tally2Config) -> None:
         super().__init__()
@@ -132,6 +137,10 @@ class Tally2(nn.Module):
         nn.init.zeros_(self.correction.bias)
         self.by_tile = nn.Parameter(torch.zeros(2 * _SHAPES * _CHANNELS, len(config.tiled)))
         self.corrected = torch.zeros(())  # mean squared correction of the last batch in training
+        # The kernels of each kind that were measured on each target, (region, kinds, outputs); none: lowest > highest.
+        region = (len(_REGION), len(tokens.KINDS), config.outputs)
+        self.register_buffer("lowest", torch.full(region, 1e3))
+        self.register_buffer("highest", torch.full(region, -1e3))
 
     def schedule(self, share: float, measured: Tensor) -> None:
         """Before an epoch: factors of tiles are learned in the second half. share: of the epochs that are done."""
@@ -197,6 +206,31 @@ class Tally2(nn.Module):
         convolutions = [tokens.KINDS.index(n) for n in ("convolution", "pointwise", "depthwise", "multiply")]
         return _TILE_SPEED * kind[:, convolutions].sum(dim=1, keepdim=True) * factors
 
+    @torch.no_grad()
+    def observe(self, features: Tensor, graph: Tensor, measured: Tensor) -> None:
+        """Widen the region of kernels seen by those of training networks. measured (B, outputs): where each was."""
+        kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
+        there = kind.sum(dim=1) > 0
+        of, where = kind[there].argmax(dim=1), measured[graph[there]]
+        for k, values in enumerate(_region(features[there]).T):
+            for number in of.unique().tolist():
+                mine = of == number
+                each = values[mine, None].expand(-1, where.shape[1])
+                low = torch.where(where[mine], each, 1e3).amin(dim=0)
+                high = torch.where(where[mine], each, -1e3).amax(dim=0)
+                self.lowest[k, number] = torch.minimum(self.lowest[k, number], low)
+                self.highest[k, number] = torch.maximum(self.highest[k, number], high)
+
+    def strangers(self, features: Tensor) -> Tensor:
+        """1 for each kernel that is unlike all of its kind that were measured on a target, (T, outputs)."""
+        kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
+        beyond = torch.zeros(1, 1)
+        for k, values in enumerate(_region(features).unbind(dim=1)):
+            under = (kind @ self.lowest[k]) - _NEAR - values[:, None]
+            over = values[:, None] - (kind @ self.highest[k]) - _NEAR
+            beyond = torch.maximum(beyond, torch.maximum(under, over))
+        return (beyond > 0).to(features.dtype) * kind[:, 1:].sum(dim=1, keepdim=True)
+
     def parts(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
         """What `embed` returns, and the milliseconds of each token that it sums, (T, outputs)."""
         networks = static.shape[0]
@@ -222,6 +256,13 @@ class Tally2(nn.Module):
 
     def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
         return self.from_embedding(self.embed(features, edges, graph, static))
+
+
+def _region(features: Tensor) -> Tensor:
+    """ln of the work of each kernel (MACs and bytes), of its rows and columns, (T, region)."""
+    work = features[:, [tokens.COLUMN[n] for n in ("macs", "read", "written")]].sum(dim=1)
+    shape = features[:, [tokens.COLUMN["rows"], tokens.COLUMN["columns"]]]
+    return torch.log1p(torch.cat([work[:, None], shape], dim=1))
 
 
 def _place(channels: Tensor) -> Tensor:

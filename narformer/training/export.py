@@ -32,8 +32,10 @@ FEW = 0.03
 def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Path) -> None:
     """Write the model as ONNX: inputs features, edges, graph, static; outputs latency, embedding; dynamic sizes.
 
-    A model that knows each node's share (`parts`) gets a third output, node_latency.
+    A model that knows each node's share (`parts`) gets a third output, node_latency; one that knows which kernels it
+    has not seen the like of (`strangers`) a fourth, node_strange, 1 for such a token.
     """
+    extra = [name for name, of in (("node_latency", "parts"), ("node_strange", "strangers")) if hasattr(model, of)]
     tokens = 5
     example = (
         torch.zeros(tokens, token_width),
@@ -52,7 +54,7 @@ def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Pat
             verbose=False,
             opset_version=18,
             input_names=["features", "edges", "graph", "static"],
-            output_names=["latency", "embedding", *(["node_latency"] if hasattr(model, "parts") else [])],
+            output_names=["latency", "embedding", *extra],
             dynamic_shapes=({0: "tokens"}, {1: "edges"}, {0: "tokens"}, {0: "networks"}),
         )
     if program is None:
@@ -72,7 +74,8 @@ class _WithEmbedding(nn.Module):
     def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, ...]:
         if hasattr(self.model, "parts"):
             vector, each = self.model.parts(features, edges, graph, static)
-            return self.model.from_embedding(vector), vector, each
+            known = (self.model.strangers(features),) if hasattr(self.model, "strangers") else ()
+            return self.model.from_embedding(vector), vector, each, *known
         vector = self.model.embed(features, edges, graph, static)
         return self.model.from_embedding(vector), vector
 

@@ -1,0 +1,2 @@
+def load(name, size): raise NotImplementedError
+def names(): return set()
