@@ -6,7 +6,8 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.errors import ConfigError, DataError, UnknownDeviceError
+from narformer.frontends.canonical import canonical
 from narformer.frontends.folding import fold_batch_norm
 from narformer.graph import Graph
+from narformer.operators import KINDS, operator_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT = "tally"
-CARD_FORMAT = 2
+CANONICAL = "runtime_kernels"  # the tokenizer of predictors that read the canonical form
+CARD_FORMAT = 3
+READ_FORMATS = (2, CARD_FORMAT)  # cards before precisions and floors were told
+STRANGE = 0.25  # of a network's time in kernels unlike any measured, from which on a warning says so
 # Tokens in one run of the model: bounds memory, and keeps arrays within a core's cache.
 TOKENS_PER_RUN = 4096
 # Graphs in memory at a time, where files are predicted: a list may be of any length.
@@ -61,11 +67,13 @@ class Estimate:
 class Output:
     """What one output of the model predicts, and how far to trust it.
 
-    quantiles: half width of the interval in ln(ms), for networks like those trained on (`known`) and others (`novel`).
+    quantiles: half width of the interval in ln(ms), for networks like those trained on (`known`), others (`novel`), and
+        those that a warning concerns (`doubted`; twice that of `novel` where it is not told).
     held_out: measured on test rows never trained on: `mape` and `acc_10` in percent, `rows`.
     operators, batch_sizes: those of the training networks that were measured on this device; what only others were
         measured on is as good as never seen. references: a character for each of the card's reference networks, "1"
         where it was measured on this device. threshold: a network further than this from all of them is novel.
+    precisions: in which the training networks' files were. floor_ms: what a run, and a kernel, take at least.
     """
 
     device: str
@@ -76,6 +84,8 @@ class Output:
     batch_sizes: tuple[int, ...]
     references: str
     threshold: float
+    precisions: tuple[str, ...] = ("float32",)
+    floor_ms: tuple[float, float] = (0.0, 0.0)
 
     @functools.cached_property
     def measured(self) -> npt.NDArray[np.bool_]:
@@ -134,13 +144,14 @@ class Card:
         """Raises DataError where the file is absent, broken, or of a later format."""
         try:
             data = json.loads(path.read_text())
-            if data.pop("format") != CARD_FORMAT:
+            if data.pop("format") not in READ_FORMATS:
                 raise DataError(f"{path}: a card of another format; install the narformer version that wrote it")
             novelty = data.pop("novelty")
-            outputs = tuple(
-                Output(**{**o, "operators": tuple(o["operators"]), "batch_sizes": tuple(o["batch_sizes"])})
-                for o in data.pop("outputs")
-            )
+            told: list[dict[str, Any]] = data.pop("outputs")
+            lists: list[dict[str, Any]] = [
+                {k: tuple(v) if isinstance(v, list) else v for k, v in output.items()} for output in told
+            ]
+            outputs = tuple(Output(**output) for output in lists)
             center, scale, *references = (
                 np.array(line.split(), dtype=np.float64)
                 for line in (novelty["center"], novelty["scale"], *novelty["references"])
@@ -211,20 +222,22 @@ class Predictor:
         if not graphs:
             return []
         read = [self._as_trained(graph) for graph in graphs]
-        values = self._run_all(read, "latency", len(self.card.outputs))
-        trust = self.trust(read)
+        values, strange = self._values(read)
+        trust = self.trust(read, strange)
         estimates = []
         for row, graph in enumerate(graphs):
             for column in columns:
                 output, value = self.card.outputs[column], float(values[row, column])
                 far, warnings = trust[row][column]
-                factor = math.exp(far * output.quantiles["novel"] if far else output.quantiles["known"])
+                factor = math.exp(_half_width(output, far))
+                run, call = output.floor_ms
+                least = run + call * len(read[row]) if run else 0.0
                 estimates.append(
                     Estimate(
                         model=graph.name,
                         device=output.device,
                         latency_ms=value,
-                        low_ms=value / factor,
+                        low_ms=min(max(value / factor, least), value),
                         high_ms=value * factor,
                         level=self.card.level,
                         held_out_mape=output.held_out.get("mape"),
@@ -244,49 +257,92 @@ class Predictor:
     def explain(self, graph: Graph) -> tuple[Graph, npt.NDArray[np.float64]]:
         """Milliseconds of each node on each device, (nodes, devices), and the Graph whose nodes they are.
 
-        That Graph is the given one as the predictor reads it (BatchNormalization folded where it was trained so). The
-        parts sum to the estimate; what reading the input costs is in the first node's. Raises ConfigError for a
-        predictor that does not add up nodes.
+        That Graph is the given one as the predictor reads it: its canonical form, or with BatchNormalization folded.
+        The parts sum to the estimate; what the run itself costs is in the first node's, and nodes that run within
+        another's kernel have none. Raises ConfigError for a predictor that does not add up nodes.
         """
-        if "node_latency" not in {output.name for output in self._session.get_outputs()}:
+        if "node_latency" not in self._outputs:
             raise ConfigError(f"predictor {self.card.name} does not know its nodes' shares; the default one does")
         read = self._as_trained(graph)
         each = self._run_all([read], "node_latency", len(self.card.outputs))
-        parts = each[len(read.inputs) :].copy()
-        parts[:1] += each[: len(read.inputs)].sum(axis=0)
+        places = self._token_nodes(read)
+        parts = np.zeros((len(read), len(self.card.outputs)))
+        parts[places] = each[len(each) - len(places) :]
+        parts[:1] += each[: len(each) - len(places)].sum(axis=0)
         return read, parts
 
-    def _run_all(self, graphs: Sequence[Graph], output: str, width: int) -> npt.NDArray[np.float64]:
-        """One output of the model for Graphs as it was trained on, a few thousand tokens at a time."""
+    @property
+    def _outputs(self) -> set[str]:
+        return {output.name for output in self._session.get_outputs()}
+
+    def _token_nodes(self, graph: Graph) -> list[int]:
+        """The nodes of a Graph as it was trained on that have a token each, in the order of the tokens."""
+        if self.card.tokenizer != CANONICAL:
+            return list(range(len(graph)))
+        from narformer.tokens.runtime_kernels import kernels
+
+        return sorted(set(kernels(graph)))
+
+    def _values(self, graphs: Sequence[Graph]) -> tuple[npt.NDArray[np.float64], list[_Strange]]:
+        """Latencies (Graphs, devices) of Graphs as it was trained on, and what is strange in each of them."""
+        width = len(self.card.outputs)
+        if "node_strange" not in self._outputs:
+            return self._run_all(graphs, "latency", width), [_Strange((0.0,) * width, ((),) * width)] * len(graphs)
+        from narformer.tokens.runtime_kernels import kind_names
+
+        values, found = np.zeros((len(graphs), width)), []
+        row = 0
+        for batch in self._batches(graphs):
+            latency, each, strange = self._run(batch, "latency", "node_latency", "node_strange")
+            values[row : row + len(latency)] = latency
+            row += len(latency)
+            for network in range(len(latency)):
+                mine = batch.graph == network
+                time = each[mine] * strange[mine]
+                share = time.sum(axis=0) / np.maximum(each[mine].sum(axis=0), 1e-12)
+                names: list[tuple[str, ...]] = [()] * width
+                for column in np.flatnonzero(share > STRANGE):
+                    kinds = kind_names(batch.features[mine][time[:, column] > 0])
+                    names[column] = tuple(sorted(set(kinds)))
+                found.append(_Strange(tuple(share.tolist()), tuple(names)))
+        return values, found
+
+    def _batches(self, graphs: Sequence[Graph]) -> Iterator[PackedTokens]:
+        """The Graphs' tokens, a few thousand at a time."""
         from narformer.tokens.packing import pack
         from narformer.tokens.registry import TOKENIZERS
 
         tokenize = TOKENIZERS[self.card.tokenizer]
-        parts: list[npt.NDArray[np.float64]] = []
         waiting: list[Tokens] = []
         size = 0
         for graph in graphs:
             tokens = tokenize(graph)
             if waiting and size + len(tokens.features) > TOKENS_PER_RUN:
-                parts.append(self._run(pack(waiting), output))
+                yield pack(waiting)
                 waiting, size = [], 0
             waiting.append(tokens)
             size += len(tokens.features)
         if waiting:
-            parts.append(self._run(pack(waiting), output))
+            yield pack(waiting)
+
+    def _run_all(self, graphs: Sequence[Graph], output: str, width: int) -> npt.NDArray[np.float64]:
+        """One output of the model for Graphs as it was trained on."""
+        parts = [self._run(batch, output)[0] for batch in self._batches(graphs)]
         return np.concatenate(parts) if parts else np.zeros((0, width))
 
     def _as_trained(self, graph: Graph) -> Graph:
+        if self.card.tokenizer == CANONICAL:
+            return canonical(graph)
         return fold_batch_norm(graph) if self.card.folds_batch_norm else graph
 
-    def _run(self, batch: PackedTokens, output: str) -> npt.NDArray[np.float64]:
+    def _run(self, batch: PackedTokens, *outputs: str) -> list[npt.NDArray[np.float64]]:
         feed = {
             "features": batch.features,
             "edges": batch.edges.astype(np.int64),
             "graph": batch.graph.astype(np.int64),
             "static": batch.static,
         }
-        return np.asarray(self._session.run([output], feed)[0], dtype=np.float64)
+        return [np.asarray(array, dtype=np.float64) for array in self._session.run(list(outputs), feed)]
 
     def _columns(self, devices: Sequence[str] | None) -> list[int]:
         if devices is None:
@@ -298,27 +354,82 @@ class Predictor:
             )
         return [self.devices.index(d) for d in devices]
 
-    def trust(self, graphs: Sequence[Graph]) -> list[list[tuple[int, tuple[str, ...]]]]:
-        """For each Graph and output: how wide the interval is in terms of the novel one (0, 1 or 2), and why.
+    def trust(
+        self, graphs: Sequence[Graph], strange: Sequence[_Strange] | None = None
+    ) -> list[list[tuple[int, tuple[str, ...]]]]:
+        """For each Graph and output: which interval it has (0 known, 1 novel, 2 doubted), and what not to trust.
 
-        2, where operators were never seen: families left out of training, which set the novel interval, have none.
+        graphs: as the predictor was trained on. strange: what `_values` found; found here without.
         """
         from narformer.tokens.statistics import statistics
 
+        if strange is None:
+            strange = self._values(graphs)[1]
         distances = self.card.novelty.distances(np.stack([statistics(g) for g in graphs]))
         rows = []
-        for graph, distance in zip(graphs, distances, strict=True):
+        for graph, distance, odd in zip(graphs, distances, strange, strict=True):
             operators = {node.op for node in graph.distinct.nodes}
-            rows.append(
-                [
-                    _doubts(graph, operators, output, bool(distance[output.measured].min() <= output.threshold))
-                    for output in self.card.outputs
-                ]
-            )
+            precision = precision_of(graph)
+            row = []
+            for column, output in enumerate(self.card.outputs):
+                near = bool(distance[output.measured].min() <= output.threshold)
+                if self.card.tokenizer == CANONICAL:
+                    warnings = _doubts(graph, precision, output, odd.share[column], odd.kinds[column])
+                    row.append((2 if warnings else int(not near), warnings))
+                else:
+                    row.append(_novelty(graph, operators, output, near))
+            rows.append(row)
         return rows
 
 
-def _doubts(graph: Graph, operators: set[str], output: Output, near: bool) -> tuple[int, tuple[str, ...]]:
+@dataclass(frozen=True)
+class _Strange:
+    """share: of a network's time, by output, in kernels unlike any measured; kinds: theirs, where that is much."""
+
+    share: tuple[float, ...]
+    kinds: tuple[tuple[str, ...], ...]
+
+
+def _half_width(output: Output, far: int) -> float:
+    """Half width of the interval, in ln(ms), of a network that is known, novel or doubted (0, 1, 2)."""
+    if far < 2:
+        return output.quantiles["novel" if far else "known"]
+    return output.quantiles.get("doubted", 2 * output.quantiles["novel"])
+
+
+def precision_of(graph: Graph) -> str:
+    """The type of number in which a network computes: that of the data of most of its products of matrices."""
+    counts: Counter[str] = Counter()
+    for node, times in zip(graph.distinct.nodes, graph.distinct.times, strict=True):
+        if node.operands and KINDS[operator_of(node).kind] == "matrix":
+            counts[node.operands[0].tensor.dtype] += times
+    return counts.most_common(1)[0][0] if counts else "float32"
+
+
+def _doubts(graph: Graph, precision: str, output: Output, share: float, kinds: Sequence[str]) -> tuple[str, ...]:
+    """What is measurably wrong more often: strange kernels, precisions and batches that were never measured."""
+    warnings = []
+    unknown = sorted({node.op for node in graph.distinct.nodes if not operator_of(node).known})
+    if unknown:
+        warnings.append(f"no cost is known of operator {', '.join(unknown)}: it counts as one that reads and writes")
+    if share > STRANGE:
+        warnings.append(
+            f"{100 * share:.0f} % of the time is in kernels unlike any measured there: {', '.join(kinds) or 'several'}"
+        )
+    if precision not in output.precisions:
+        warnings.append(
+            f"computes in {precision}, which was never measured there (only {', '.join(output.precisions)}): "
+            f"the figure is that of {output.precisions[0]}"
+        )
+    least, most = min(output.batch_sizes), max(output.batch_sizes)
+    if not least <= graph.batch_size <= most:
+        seen = str(least) if least == most else f"{least} to {most}"
+        warnings.append(f"batch size {graph.batch_size} was never measured there (only {seen}): an extrapolation")
+    return tuple(warnings)
+
+
+def _novelty(graph: Graph, operators: set[str], output: Output, near: bool) -> tuple[int, tuple[str, ...]]:
+    """As predictors on tokens of the file's own nodes see it: operators, batches and distance from training."""
     warnings = []
     unknown = sorted(operators.difference(output.operators))
     if unknown:

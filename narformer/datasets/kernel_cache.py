@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from narformer.datasets.cache import LISTED, source_digest
+from narformer.datasets.cache import LISTED, TokenCache, build_cache, source_digest
 from narformer.datasets.dataset import Dataset, Source
 from narformer.errors import DataError, NarformerError
 from narformer.tokens import runtime_kernels
@@ -64,6 +64,21 @@ class KernelCache:
             np.repeat(np.arange(len(rows), dtype=np.int32), sizes),
             factors[:, None].astype(np.float32),
         )
+
+
+def cache_for(
+    dataset: Dataset, tokenizer: str, directory: Path, workers: int | None = None
+) -> TokenCache | KernelCache:
+    """The tokens of a dataset's rows for a tokenizer, from the cache below `directory`, filled first if need be.
+
+    Raises DataError as `build_cache` and `build_kernel_cache` do, and for rows at several batches where tokens are
+    those of the file's own nodes.
+    """
+    if tokenizer == "runtime_kernels":
+        return build_kernel_cache(dataset, directory / dataset.name, workers)
+    if any(factor != 1 for factor in dataset.batch):
+        raise DataError(f"{dataset.name}: its networks were measured at several batches, which {tokenizer} cannot read")
+    return build_cache(dataset.sources, dataset.ids, directory / dataset.name, tokenizer, workers)
 
 
 def build_kernel_cache(dataset: Dataset, directory: Path, workers: int | None = None) -> KernelCache:

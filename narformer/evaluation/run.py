@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from narformer.datasets.cache import TokenCache, build_cache
 from narformer.datasets.dataset import Dataset, Source
+from narformer.datasets.kernel_cache import KernelCache, cache_for
 from narformer.evaluation.plots import predicted_against_measured
 from narformer.evaluation.protocols import Protocol, Task
 from narformer.evaluation.report import file_stem
@@ -43,13 +44,14 @@ def run_protocol(
     Below `runs` each task keeps its checkpoints and, once finished, `scores.json`. Raises DataError, ConfigError.
     """
     tasks = protocol.tasks(dataset)
+    tokens: TokenCache | KernelCache
     if model in YARDSTICKS:
         seeds = seeds[:1]
         tokens = build_cache(dataset.sources, dataset.ids, cache / dataset.name, "narformer_v2")
     else:
         from narformer.models.registry import tokenizer_of
 
-        tokens = build_cache(dataset.sources, dataset.ids, cache / dataset.name, tokenizer_of(model))
+        tokens = cache_for(dataset, tokenizer_of(model), cache)
     results = []
     for seed in seeds:
         scored: dict[str, Any] = {}
@@ -108,23 +110,24 @@ def _log_error(dataset: Dataset, tasks: list[Task], homes: list[Path]) -> dict[s
 
 
 def _predict(
-    model: str, dataset: Dataset, tokens: TokenCache, task: Task, seed: int, epochs: int, home: Path
+    model: str, dataset: Dataset, tokens: TokenCache | KernelCache, task: Task, seed: int, epochs: int, home: Path
 ) -> npt.NDArray[np.float64]:
     """Learn from the task's fit rows, predict its test rows: (test, devices)."""
     if model in YARDSTICKS:
         return fit_predict(model, tokens.statistics, dataset.targets, task.fit, task.test)
     import torch
 
-    from narformer.models.registry import MODELS, create_model
+    from narformer.models.registry import MODELS
     from narformer.training.batching import predict_rows, split_rows
     from narformer.training.config import TrainConfig
     from narformer.training.loop import train
+    from narformer.training.run import model_for
 
     settings: dict[str, Any] = {"precision": "bfloat16", **MODELS[model].training}
     config = TrainConfig(dataset.name, model, epochs=epochs, seed=seed, **settings)
     validation, fit = split_rows([dataset.ids[r] for r in task.fit], (VALIDATION,))
     torch.manual_seed(seed)
-    network = create_model(model, {}, len(dataset.devices))
+    network = model_for(model, dataset, task.fit[fit])
     targets = dataset.targets
     if task.pretrain is not None:
         none = np.zeros(0, dtype=np.int64)

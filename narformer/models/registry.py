@@ -25,6 +25,7 @@ class Entry(NamedTuple):
     config: Any
     tokenizer: str
     training: Mapping[str, Any] = MappingProxyType({})
+    related: bool = False  # whether it is told which groups its targets belong to, and which were measured often
 
 
 MODELS: Mapping[str, Entry] = {
@@ -34,7 +35,11 @@ MODELS: Mapping[str, Entry] = {
     "transformer": Entry(Transformer, TransformerConfig, "narformer_v2"),
     "tally": Entry(Tally, TallyConfig, "kernels", {"loss": "log_l1", "learning_rate": 3e-3, "precision": "bfloat16"}),
     "tally2": Entry(
-        Tally2, Tally2Config, "runtime_kernels", {"loss": "log_l1", "learning_rate": 3e-3, "precision": "float32"}
+        Tally2,
+        Tally2Config,
+        "runtime_kernels",
+        {"loss": "log_l1", "learning_rate": 3e-3, "precision": "float32"},
+        related=True,
     ),
 }
 

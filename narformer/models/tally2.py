@@ -1,9 +1,9 @@
-"""Tally's second generation: the sum of what a runtime's kernels take, for any number of targets that share what they can.
+"""Tally's second generation: the sum of what a runtime's kernels take, for targets that share what they can.
 
 Ours. Tokens of kernels of the canonical form (tokens/runtime_kernels.py). A kernel's milliseconds are a roofline's: so
-much a MAC, a byte read, a byte written, a byte of weights, an operation, a byte within the kernel and a call, by kind of
-kernel and target; times e to a correction that two rounds of directed message passing learn. A call and a run have a
-floor: nothing is free.
+much a MAC, a byte read, a byte written, a byte of weights, an operation, a byte within the kernel and a call, by kind
+of kernel and target; times e to a correction that two rounds of directed message passing learn. A call and a run have
+a floor: nothing is free.
 
 Targets are related (the same hardware, runtime, kind of hardware, precision). Every price is a sum, in ln, of what the
 groups say to which a target belongs; what a group says costs, so that it is said where it serves most targets, and a
@@ -55,6 +55,8 @@ class Tally2Config:
     least_run: tuple[float, ...] = ()
     least_call: tuple[float, ...] = ()
     tiled: tuple[int, ...] = ()
+    token_width: int = tokens.WIDTH
+    static_width: int = tokens.STATIC_WIDTH
     hidden: int = 64
     rounds: int = 2
     kind_dropout: float = 0.05
@@ -127,7 +129,7 @@ class Tally2(nn.Module):
         self.prices = Prices(config)
         self.numbers = len(tokens.COLUMNS)
         self.register_buffer("scale", torch.tensor(_SCALE), persistent=False)
-        self.embedding = nn.Linear(tokens.WIDTH + 1, config.hidden)
+        self.embedding = nn.Linear(config.token_width + 1, config.hidden)
         # What training never shows (a kind, a window) must add nothing later, rather than something at random.
         self.register_buffer("seen", torch.zeros(tokens.WIDTH - self.numbers))
         self.rounds = nn.ModuleList(DirectedRound(config.hidden) for _ in range(config.rounds))
@@ -213,7 +215,7 @@ class Tally2(nn.Module):
         there = kind.sum(dim=1) > 0
         of, where = kind[there].argmax(dim=1), measured[graph[there]]
         for k, values in enumerate(_region(features[there]).T):
-            for number in of.unique().tolist():
+            for number in sorted(set(of.tolist())):
                 mine = of == number
                 each = values[mine, None].expand(-1, where.shape[1])
                 low = torch.where(where[mine], each, 1e3).amin(dim=0)

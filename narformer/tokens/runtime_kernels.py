@@ -132,6 +132,11 @@ def with_batch(features: FloatArray, factor: npt.ArrayLike) -> FloatArray:
     return out
 
 
+def kind_names(features: FloatArray) -> list[str]:
+    """The kind of each token, (T, WIDTH) -> T names."""
+    return [KINDS[k] for k in features[:, FIRST_KIND:FIRST_WINDOW].argmax(axis=1)]
+
+
 def kernels(graph: Graph) -> list[int]:
     """For each node of a canonical Graph the node in whose kernel it runs: (N,) indices.
 
@@ -158,7 +163,9 @@ def kernels(graph: Graph) -> list[int]:
     return place
 
 
-def _absorb(features: npt.NDArray[np.float64], nodes: list[_Described], place: list[int], token: dict[int, int]) -> None:
+def _absorb(
+    features: npt.NDArray[np.float64], nodes: list[_Described], place: list[int], token: dict[int, int]
+) -> None:
     """What nodes that run within others would have moved, and which rectifiers they are."""
     for index, host in enumerate(place):
         if host == index:
@@ -263,7 +270,7 @@ def _normalised(node: Node, shape: tuple[int, ...]) -> int:
     """How many elements a softmax, a normalisation or a reduction takes together."""
     axis = node.attributes.get("axis", -1)
     if node.op in ("LayerNormalization", "RMSNormalization") and isinstance(axis, int) and shape:
-        return math.prod(shape[axis:] if axis < 0 else shape[axis:])
+        return math.prod(shape[axis:])
     if node.op in ("Softmax", "LogSoftmax") and isinstance(axis, int) and shape:
         return shape[axis] if -len(shape) <= axis < len(shape) else shape[-1]
     if node.op in ("InstanceNormalization", "GroupNormalization"):

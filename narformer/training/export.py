@@ -17,9 +17,12 @@ from torch import Tensor, nn
 
 from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset
+from narformer.datasets.kernel_cache import KernelCache
+from narformer.datasets.registry import least_ms
 from narformer.errors import DataError
 from narformer.evaluation.metrics import acc, mape
 from narformer.frontends.folding import foldable
+from narformer.models.tally2 import Tally2
 from narformer.predictor import Card, Novelty, Output
 from narformer.training.batching import Indices, predict_rows
 
@@ -111,6 +114,15 @@ def novelty_threshold(measure: Novelty, seen: npt.NDArray[np.bool_], held_out: n
     return float(np.quantile(measure.distances(held_out)[:, seen].min(axis=1), 0.995))
 
 
+def observe(model: Tally2, source: TokenCache | KernelCache, rows: Indices, measured: npt.NDArray[np.bool_]) -> None:
+    """Show a model the kernels of its training networks, and on which targets (rows, outputs) each was measured."""
+    for start in range(0, len(rows), 256):
+        chosen = rows[start : start + 256]
+        batch = source.batch(chosen)
+        graph = torch.from_numpy(batch.graph.astype(np.int64))
+        model.observe(torch.from_numpy(batch.features), graph, torch.from_numpy(measured[chosen]))
+
+
 def _references(families: npt.NDArray[np.str_], measured: npt.NDArray[np.bool_], fit: Indices) -> npt.NDArray[np.int64]:
     """Rows to fit on that stand for all: of each family and device the first that were measured there."""
     chosen: set[int] = set()
@@ -126,7 +138,7 @@ def export_predictor(
     model_name: str,
     tokenizer: str,
     dataset: Dataset,
-    source: TokenCache,
+    source: TokenCache | KernelCache,
     fit: Indices,
     calibration: Indices,
     path: Path,
@@ -148,6 +160,8 @@ def export_predictor(
     prediction, target = predict_rows(model, source, calibration), dataset.targets[calibration]
     tests = dataset.rows("test")
     test_prediction = predict_rows(model, source, tests)
+    if isinstance(model, Tally2):
+        observe(model, source, fit, measured)
     outputs = []
     for column, device in enumerate(dataset.devices):
         rows = np.isfinite(target[:, column])
@@ -171,6 +185,7 @@ def export_predictor(
                 batch_sizes=tuple(sorted({graph.batch_size for graph in graphs})),
                 references="".join("1" if there else "0" for there in here),
                 threshold=novelty_threshold(measure, here, source.statistics[calibration[rows]]),
+                floor_ms=least_ms(device) if isinstance(model, Tally2) else (0.0, 0.0),
             )
         )
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from narformer import __version__
-from narformer.datasets.cache import TokenCache, build_cache
 from narformer.datasets.dataset import Dataset
-from narformer.datasets.registry import DEVICES, load_dataset
+from narformer.datasets.kernel_cache import cache_for
+from narformer.datasets.registry import DEVICES, groups, least_ms, load_dataset
 from narformer.errors import ConfigError, DataError
-from narformer.models.registry import create_model, tokenizer_of
+from narformer.models.registry import MODELS, create_model, tokenizer_of
 from narformer.predictor import Card
 from narformer.training.batching import Indices, split_rows
 from narformer.training.config import TrainConfig
 from narformer.training.export import export_predictor
 from narformer.training.loop import Progress, train
+
+# Where fewer networks were measured on a target, it has no factors of tiles (models/tally2.py).
+TILE_NETWORKS = 5000
 
 
 def run(
@@ -32,10 +38,10 @@ def run(
 ) -> Card:
     """Train what `config` says and write `directory/name.onnx` with its card; resumes where a killed run stopped."""
     dataset = prepare(config, data)
-    tokens = tokens_of(dataset, config.model, cache)
+    tokens = cache_for(dataset, tokenizer_of(config.model), cache)
     fit, validation, calibration = train_parts(config, dataset)
     torch.manual_seed(config.seed)
-    model = create_model(config.model, config.model_options, len(dataset.devices))
+    model = model_for(config.model, dataset, fit, config.model_options)
     for progress in train(config, model, tokens, dataset.targets, fit, validation, directory):
         show(progress)
     return export_predictor(
@@ -93,10 +99,25 @@ def prepare(config: TrainConfig, data: Path | None) -> Dataset:
     return dataset.subset(np.flatnonzero(np.isfinite(dataset.targets).any(axis=1)))
 
 
-def tokens_of(dataset: Dataset, model: str, cache: Path) -> TokenCache:
-    """The dataset's tokens for a model, from the cache on disk, which is filled first where it has to be."""
-    tokenizer = tokenizer_of(model)
-    return build_cache(dataset.sources, dataset.ids, cache / dataset.name, tokenizer)
+def model_for(
+    name: str, dataset: Dataset, fit: Indices, options: Mapping[str, Any] = MappingProxyType({})
+) -> nn.Module:
+    """A fresh model with an output a device; one that is told how its targets are related is told.
+
+    fit: the rows it will learn from.
+    """
+    devices = dataset.devices
+    if MODELS[name].related:
+        measured = np.isfinite(dataset.targets[fit]).sum(axis=0)
+        least = [least_ms(device) for device in devices]
+        related = {
+            "groups": groups(devices),
+            "least_run": tuple(run for run, _ in least),
+            "least_call": tuple(call for _, call in least),
+            "tiled": tuple(np.flatnonzero(measured >= TILE_NETWORKS).tolist()),
+        }
+        options = {**related, **options}
+    return create_model(name, options, len(devices))
 
 
 def train_parts(config: TrainConfig, dataset: Dataset) -> tuple[Indices, Indices, Indices]:

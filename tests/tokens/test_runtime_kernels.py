@@ -1,0 +1,74 @@
+"""Tokens of what a runtime runs: known numbers of small networks, made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from narformer.families.registry import build, sample
+from narformer.frontends.canonical import canonical
+from narformer.frontends.onnx import read_onnx
+from narformer.graph import Graph
+from narformer.tokens import runtime_kernels as tokens
+
+
+def _graph(nodes: list[onnx.NodeProto], shape: list[int], weights: dict[str, tuple[int, ...]]) -> Graph:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.zeros(s, np.float32), name) for name, s in weights.items()],
+    )
+    return read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9))
+
+
+def _numbers(features: np.ndarray, row: int) -> dict[str, float]:
+    return dict(zip(tokens.COLUMNS, features[row].tolist(), strict=False))
+
+
+def test_a_rectifier_runs_within_the_convolution_before_it() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["y"]),
+    ]
+    read = tokens.tokenize(_graph(nodes, [1, 3, 8, 8], {"w": (16, 3, 3, 3), "b": (16,)}))
+    assert tokens.kind_names(read.features) == ["run", "convolution"]
+    row = _numbers(read.features, 1)
+    assert row["macs"] == 64 * 16 * 27
+    assert (row["read"], row["written"], row["weights"]) == (4 * 192, 4 * 1024, 4 * (432 + 16))
+    assert (row["rows"], row["columns"], row["depth"], row["products"]) == (64, 16, 27, 1)
+    assert (row["absorbed"], row["within"]) == (1, 8 * 1024)
+    assert read.features[1, tokens.FLAG["rectified"]] == 1
+    assert read.edges.T.tolist() == [[0, 1]]
+
+
+def test_weights_of_one_position_stream_and_those_of_many_do_not() -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    for length, kind, column in ((1, "fully connected", "streamed"), (7, "linear", "weights")):
+        shape = [1, 32] if length == 1 else [1, length, 32]
+        read = tokens.tokenize(_graph(nodes, shape, {"w": (32, 10)}))
+        assert tokens.kind_names(read.features)[1] == kind
+        row = _numbers(read.features, 1)
+        assert row[column] == 4 * 320
+        assert (row["rows"], row["columns"], row["depth"]) == (length, 10, 32)
+
+
+@pytest.mark.parametrize("family", ["resnet", "mobilenetv3", "squeezenet", "shufflenetv2"])
+def test_a_batch_is_made_from_tokens_as_from_the_network(family: str) -> None:
+    variant = next(iter(sample(family, 1, seed=0)))
+    model = build(family, variant.config, variant.version)
+    one, three = (tokens.tokenize(read_onnx(model, batch_size=batch)) for batch in (1, 3))
+    made = tokens.with_batch(one.features, 3)
+    np.testing.assert_allclose(made, three.features, rtol=1e-6)
+    np.testing.assert_array_equal(one.edges, three.edges)
+
+
+def test_every_kernel_is_a_node_of_the_canonical_form_and_nodes_within_it_come_after() -> None:
+    variant = next(iter(sample("mobilenetv3", 1, seed=1)))
+    graph = canonical(read_onnx(build("mobilenetv3", variant.config, variant.version)))
+    place = tokens.kernels(graph)
+    assert all(place[place[index]] == place[index] <= index for index in range(len(graph)))
+    assert len(set(place)) + 1 == len(tokens.tokenize(graph).features)
