@@ -115,6 +115,7 @@ def tokenize(graph: Graph) -> Tokens:
     producers, readers = np.bincount(edges[1], minlength=len(features)), np.bincount(edges[0], minlength=len(features))
     features[:, FLAG["read often"]] = readers > 1
     features[:, FLAG["reads several"]] = producers > 1
+    _spread(features, graph.batch_size)
     static = np.array([graph.batch_size], dtype=np.float32)
     return Tokens(features.astype(np.float32), np.ascontiguousarray(edges), static)
 
@@ -178,6 +179,15 @@ def _absorb(
             features[at, _RECTIFIERS[kind]] = 1
 
 
+def _spread(features: npt.NDArray[np.float64], batch: int) -> None:
+    """Fully connected layers over many positions are of another kind: their weights are read again and again."""
+    connected, linear = FIRST_KIND + _KIND["fully connected"], FIRST_KIND + _KIND[LINEAR]
+    spread = np.flatnonzero((features[:, connected] > 0) & (features[:, COLUMN["rows"]] > max(batch, 1)))
+    features[spread, connected], features[spread, linear] = 0, 1
+    features[spread, COLUMN["weights"]] += features[spread, COLUMN["streamed"]]
+    features[spread, COLUMN["streamed"]] = 0
+
+
 def _described(node: Node) -> _Described:
     """What a token says of a node alone."""
     kind = kernel_kind(node)
@@ -187,8 +197,6 @@ def _described(node: Node) -> _Described:
     shape = node.output_shape
     elements = math.prod(shape)
     rows, products, columns, depth = _product(node, kind, computed)
-    if kind == "fully connected" and rows > max(shape[0] if len(shape) > 1 else 1, 1):
-        kind = LINEAR  # over many positions: its weights are read again and again
     held = sum(_bytes(o.tensor) for o in weights) if cost.weight_bytes else 0.0
     streamed = held if kind == "fully connected" else 0.0
     channels, height = _channels(shape, kind), _height(shape)
@@ -226,7 +234,7 @@ def _described(node: Node) -> _Described:
         "reads by 4": widest % 4 == 0,
         "reads by 8": widest % 8 == 0,
         "integer data": any(integer) and kind not in ("gather", "move", "view"),
-        "integer weights": any(packed) and kind in _MATRIX | {LINEAR},
+        "integer weights": any(packed) and kind in _MATRIX,
     }
     if elements == 0:
         numbers = dict.fromkeys(numbers, 0.0)
