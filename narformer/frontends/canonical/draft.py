@@ -120,15 +120,27 @@ class Draft:
         """The node's outputs are these operands: it does nothing. Those left out must have no readers."""
         node = self.nodes[index]
         assert node is not None
-        readers = self.uses[index]
+        computed = [k for k, o in outputs.items() if o.source is not None and o.source >= 0]
+        several = len({outputs[k].source for k in computed}) > 1
+        # Whichever output they read: with one source all its readers move there.
+        readers = self._readers(index) if several else dict.fromkeys(computed[:1], self.uses[index])
         for output, operand in outputs.items():
             self._instead[index, output] = operand
-            # Whichever output they read: with one source all its readers move there.
             if operand.source is not None and operand.source >= 0:
-                self.uses[operand.source] += readers
+                self.uses[operand.source] += readers.get(output, 0)
         self.nodes[index] = None
         for operand in node.operands:
             self._use(operand, -1)
+
+    def _readers(self, index: int) -> dict[int, int]:
+        """How many operands read each output of a node; one that none reads is read by the world."""
+        node = self.nodes[index]
+        counts = dict.fromkeys(range(len(node.outputs) if node else 0), 0)
+        for reader in self.nodes:
+            for operand in reader.operands if reader is not None else ():
+                if operand.source == index and operand.output in counts:
+                    counts[operand.output] += 1
+        return {output: count or 1 for output, count in counts.items()}
 
     def _use(self, operand: Operand, change: int) -> None:
         operand = self._resolved(operand)

@@ -11,6 +11,8 @@ from narformer.frontends.canonical import (
     attention,
     constants,
     convolution,
+    fused,
+    fused_attention,
     identities,
     linear,
     normalisation,
@@ -26,6 +28,7 @@ from narformer.graph import Graph
 
 # Passes in the order in which they run: tables of rules by operator, from the file of their name in this folder.
 STAGES: tuple[Rules, ...] = (
+    merged(fused.RULES, fused_attention.RULES),
     merged(constants.RULES, views.RULES, identities.RULES),
     linear.RULES,
     convolution.RULES,

@@ -3,7 +3,7 @@
 Requires: convolution.py, and the patterns of normalisations, which are made of means, must have run before. Ensures: a
 mean or maximum over all spatial axes is GlobalAveragePool or GlobalMaxPool, whose output keeps those axes; any other
 reduction has its axes as an attribute, counted from the front, and keeps them; a convolution over a single position is
-a Gemm; a function of single elements has the shape of what it reads.
+a Gemm; a function of single elements has the shape of what it reads; every convolution and Gemm has a bias.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.canonical.linear import pointwise
 from narformer.frontends.canonical.rule import Rule
-from narformer.graph import Node, Shape, Tensor
+from narformer.graph import Node, Operand, Shape, Tensor
 
 _GLOBAL = {
     "ReduceMean": "GlobalAveragePool",
@@ -94,6 +94,17 @@ def shaped(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def biased(draft: Draft, index: int, node: Node) -> bool:
+    """A bias costs a kernel nothing, and exporters leave out one that holds zeros, as in a network without training."""
+    if len(node.operands) != 2 or node.left_out:
+        return False
+    made = node.outputs[0].shape
+    dtype = "int32" if "int8" in node.operands[0].tensor.dtype else node.outputs[0].dtype
+    bias = Operand(Tensor(made[-1:] if node.op == "Gemm" else made[1:2], dtype), name=f"{node.name}.bias")
+    draft.state(index, node._replace(operands=(*node.operands, bias)))
+    return True
+
+
 _BY_ELEMENT = (
     *("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Gelu", "Swish", "HardSwish", "HardSigmoid", "Mish", "Elu"),
     *("Selu", "Celu", "Softplus", "Softsign", "ThresholdedRelu", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Cast"),
@@ -103,5 +114,6 @@ RULES: Mapping[str, Sequence[Rule]] = {
     **dict.fromkeys(_REDUCTIONS, (reduction,)),
     **dict.fromkeys(("AveragePool", "MaxPool"), (window,)),
     **dict.fromkeys(_BY_ELEMENT, (shaped,)),
-    "Conv": (pointwise,),
+    "Conv": (pointwise, biased),
+    **dict.fromkeys(("ConvTranspose", "Gemm"), (biased,)),
 }
