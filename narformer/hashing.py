@@ -68,9 +68,7 @@ def _stated(node: Node) -> list[tuple[str, Attribute]]:
 
 def _canonical(graph: Graph) -> list[object]:
     """The Graph without names, its nodes in the order of a walk from the last ones back through their operands."""
-    # Exporters store equal constants once: vectors of zeros or ones, before training; matrices are random from the start.
-    weights = [weight for node in graph.nodes for weight in node.weights]
-    uses = Counter(weight.name for weight in weights if weight.name and len(weight.tensor.shape) > 1)
+    uses = Counter(weight.name for node in graph.nodes for weight in node.weights if weight.name)
     stated = [
         (n.domain, n.op, _stated(n), [(t.shape, t.dtype) for t in n.outputs], *([n.left_out] if n.left_out else []))
         for n in graph.nodes

@@ -185,9 +185,14 @@ class Draft:
         for index in order:
             node = self.current(index)
             assert node is not None
-            operands = [
-                o if o.source is None or o.source < 0 else o._replace(source=place[o.source]) for o in node.operands
-            ]
+            operands: list[Operand] = []
+            for o in node.operands:
+                if o.source is None:
+                    # Exporters store equal vectors once, such as those of ones before training: no name is shared by
+                    # accident. Matrices are random from the start.
+                    operands.append(o._replace(name="") if o.name and len(o.tensor.shape) < 2 else o)
+                else:
+                    operands.append(o if o.source < 0 else o._replace(source=place[o.source]))
             nodes.append(node._replace(operands=tuple(operands)))
         return Graph(tuple(nodes), self.graph.inputs, self.graph.input_names, self.graph.name)
 

@@ -129,8 +129,7 @@ def _narrowed(draft: Draft, data: Operand, channels: int) -> bool:
         outputs = (out._replace(shape=(out.shape[0], channels, *out.shape[2:])),)
         if node.op == "Conv":
             operands = [node.operands[0]]
-            for weight in node.operands[1:]:
-                operands.append(reshaped(weight, (channels, *weight.tensor.shape[1:])))
+            operands += [reshaped(weight, (channels, *weight.tensor.shape[1:])) for weight in node.operands[1:]]
         else:
             read = node.operands[0].tensor
             narrow = read._replace(shape=(read.shape[0], channels, *read.shape[2:]))

@@ -173,10 +173,10 @@ def projected(draft: Draft, index: int, node: Node) -> bool:
         return False
     chain = Chain(draft, index, node)
     by_heads = Heads(chain)
-    given = node.attributes.get("qkv_hidden_sizes")
-    widths = given if isinstance(given, tuple) and given else (weight.tensor.shape[1] // 3,) * 3
+    given: object = node.attributes.get("qkv_hidden_sizes") or (weight.tensor.shape[1] // 3,) * 3
+    assert isinstance(given, tuple)
     parts = []
-    for name, size in zip(("query", "key", "value"), widths, strict=True):
+    for name, size in zip(("query", "key", "value"), given, strict=True):
         width = int(size)
         matrix = Operand(Tensor((weight.tensor.shape[0], width), weight.tensor.dtype), name=f"{weight.name}.{name}")
         out = Tensor((*data.tensor.shape[:2], width), data.tensor.dtype)

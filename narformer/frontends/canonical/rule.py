@@ -40,7 +40,7 @@ def _changed(draft: Draft, index: int, node: Node, rules: Sequence[Rule]) -> boo
         for rule in rules:
             if rule(draft, index, node):
                 return True
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError):
+    except (AssertionError, IndexError, KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError):
         pass  # a malformed node, which fits no pattern, stays what it is
     return False
 
