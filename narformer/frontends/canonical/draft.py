@@ -8,6 +8,7 @@ themselves, and their names are kept with the node that did away with them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from narformer.graph import Graph, Node, Operand
@@ -26,6 +27,12 @@ class Draft:
                 if operand.source is not None and operand.source >= 0:
                     self.uses[operand.source] += 1
         self.uses = [count or 1 for count in self.uses]
+        # How many of them read another output than the first.
+        self._later: Counter[tuple[int, int]] = Counter(
+            (o.source, o.output) for node in graph.nodes for o in node.operands if o.output and o.source is not None
+        )
+        # What rules of one pass write down for each other.
+        self.notes: dict[tuple[object, ...], object] = {}
         # Operators that occur, or have occurred, as tables of rules name them.
         self.ops = {spelt(node) for node in graph.nodes}
         self._instead: dict[tuple[int, int], Operand] = {}
@@ -120,32 +127,26 @@ class Draft:
         """The node's outputs are these operands: it does nothing. Those left out must have no readers."""
         node = self.nodes[index]
         assert node is not None
-        computed = [k for k, o in outputs.items() if o.source is not None and o.source >= 0]
-        several = len({outputs[k].source for k in computed}) > 1
-        # Whichever output they read: with one source all its readers move there.
-        readers = self._readers(index) if several else dict.fromkeys(computed[:1], self.uses[index])
+        several = len({operand.source for operand in outputs.values()}) > 1
+        later = {k: self._later.pop((index, k), 0) for k in range(1, len(node.outputs))}
         for output, operand in outputs.items():
+            readers = later[output] if output else self.uses[index] - sum(later.values())
             self._instead[index, output] = operand
             if operand.source is not None and operand.source >= 0:
-                self.uses[operand.source] += readers.get(output, 0)
+                # Of several that stand in, one that nothing reads is read by the world.
+                self.uses[operand.source] += readers or several
+                if operand.output:
+                    self._later[operand.source, operand.output] += readers
         self.nodes[index] = None
         for operand in node.operands:
             self._use(operand, -1)
-
-    def _readers(self, index: int) -> dict[int, int]:
-        """How many operands read each output of a node; one that none reads is read by the world."""
-        node = self.nodes[index]
-        counts = dict.fromkeys(range(len(node.outputs) if node else 0), 0)
-        for reader in self.nodes:
-            for operand in reader.operands if reader is not None else ():
-                if operand.source == index and operand.output in counts:
-                    counts[operand.output] += 1
-        return {output: count or 1 for output, count in counts.items()}
 
     def _use(self, operand: Operand, change: int) -> None:
         operand = self._resolved(operand)
         if operand.source is None or operand.source < 0:
             return
+        if operand.output:
+            self._later[operand.source, operand.output] += change
         waiting = [(operand.source, change)]
         while waiting:
             index, by = waiting.pop()
@@ -158,6 +159,8 @@ class Draft:
             for o in node.operands:
                 o = self._resolved(o)
                 if o.source is not None and o.source >= 0:
+                    if o.output:
+                        self._later[o.source, o.output] -= 1
                     waiting.append((o.source, -1))
 
     # What comes of it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from narformer.frontends.canonical import (
     activation,
     attention,
+    attributes,
     constants,
     convolution,
     fused,
@@ -16,10 +17,12 @@ from narformer.frontends.canonical import (
     identities,
     linear,
     normalisation,
+    parts,
     pooling,
     rotary,
     scales,
     softmax,
+    transposes,
     views,
 )
 from narformer.frontends.canonical.draft import Draft
@@ -34,8 +37,11 @@ STAGES: tuple[Rules, ...] = (
     convolution.RULES,
     merged(normalisation.RULES, activation.RULES, softmax.RULES),
     merged(rotary.RULES, attention.RULES),
+    parts.RULES,
+    transposes.RULES,
     scales.RULES,
-    pooling.RULES,
+    merged(transposes.WRITTEN, pooling.RULES),
+    merged(parts.RULES, attributes.RULES),
 )
 
 

@@ -125,7 +125,7 @@ def _square(node: Node) -> bool:
 def mean_axes(node: Node) -> tuple[int, ...] | None:
     """The axes of a mean, ascending and not negative; None where they cannot be told."""
     rank = len(node.operands[0].tensor.shape)
-    if node.op == "GlobalAveragePool":
+    if node.op.startswith("Global"):
         return tuple(range(2, rank))
     axes = node.attributes.get("axes")
     if axes is None and len(node.operands) > 1:

@@ -22,6 +22,7 @@ def sweep(draft: Draft, rules: Rules) -> None:
     """Ask the rules about every node in order, unless none of their operators occurs."""
     if EVERY not in rules and draft.ops.isdisjoint(rules):
         return
+    draft.notes.clear()
     every = rules.get(EVERY, ())
     for index in draft.order():
         for _ in range(_MOST):

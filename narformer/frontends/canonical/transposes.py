@@ -1,0 +1,226 @@
+"""Transposes run as late as they can, so that they meet what undoes them, and are written in one way.
+
+Requires: parts.py; layout of convolutions settled. Ensures: no Transpose before an element-wise operator, a Concat, a
+Split, a Slice or a mean, unless something else reads it or another operand is not transposed alike.
+"""
+
+from __future__ import annotations
+
+from narformer.frontends.canonical.draft import Draft
+from narformer.frontends.canonical.identities import transposes
+from narformer.frontends.canonical.normalisation import mean_axes
+from narformer.frontends.canonical.rule import Rules
+from narformer.frontends.canonical.views import permutation, transposed_view
+from narformer.graph import Attribute, Node, Operand, Shape, Tensor
+
+_UNARY = (
+    *("Relu", "Gelu", "Swish", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh", "Clip", "LeakyRelu", "Mish", "Elu"),
+    *(
+        "Selu",
+        "Softplus",
+        "Softsign",
+        "Erf",
+        "Exp",
+        "Log",
+        "Neg",
+        "Abs",
+        "Sqrt",
+        "Reciprocal",
+        "Cast",
+        "Not",
+        "Sin",
+        "Cos",
+    ),
+)
+BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "Equal", "Greater", "Less", "And", "Or", "PRelu")
+_MEANS = ("ReduceMean", "ReduceMax", "ReduceSum", "GlobalAveragePool", "GlobalMaxPool")
+
+
+def _before(draft: Draft, operand: Operand, shared: bool = False) -> Node | None:
+    """The Transpose that an operand reads, as it is."""
+    node = draft.made_by(operand, "Transpose", shared=shared)
+    return None if node is None or node.outputs[0].shape != operand.tensor.shape else node
+
+
+def elementwise(draft: Draft, index: int, node: Node) -> bool:
+    """One operator whose computed operands are all transposed alike: it runs before, on what they transpose."""
+    if len(node.outputs) != 1:
+        return False
+    perm: Shape = ()
+    transpose: Node | None = None
+    alone = 0
+    operands: list[Operand] = []
+    for operand in node.operands:
+        if operand.source is None:
+            operands.append(operand)
+            continue
+        made = _before(draft, operand, shared=True)
+        if made is None or operand.tensor.shape != node.output_shape or (perm and permutation(made) != perm):
+            return False
+        transpose, perm = made, permutation(made)
+        alone += draft.uses[operand.source] == 1
+        operands.append(made.operands[0])
+    if transpose is None or not alone:
+        return False
+    for k, operand in enumerate(operands):
+        if operand.source is None:
+            turned = constant(operand, perm)
+            if turned is None:
+                return False
+            operands[k] = turned
+    turned_node = node._replace(operands=tuple(operands), outputs=(_turned(node.outputs[0], perm),))
+    _swap(draft, index, node, turned_node, transpose)
+    return True
+
+
+def constant(operand: Operand, perm: Shape) -> Operand | None:
+    """A constant as it is broadcast to what a Transpose reads; None where it has more axes."""
+    shape = operand.tensor.shape
+    if len(shape) > len(perm):
+        return None
+    shape = (1,) * (len(perm) - len(shape)) + shape
+    turned = [1] * len(perm)
+    for place, axis in enumerate(perm):
+        turned[axis] = shape[place]
+    while turned and turned[0] == 1:
+        turned = turned[1:]
+    several = sum(size > 1 for size in shape) > 1
+    return operand._replace(
+        tensor=operand.tensor._replace(shape=tuple(turned)), value=None if several else operand.value
+    )
+
+
+def _swap(draft: Draft, index: int, node: Node, made: Node, transpose: Node) -> None:
+    """A node that runs before, then a Transpose of what it gives in the node's place."""
+    perm, out = permutation(transpose), node.outputs[0]
+    shape = made.outputs[0].shape
+    read = Operand(made.outputs[0], draft.insert(index, made))
+    out = out._replace(shape=tuple([shape[axis] for axis in perm]))
+    draft.put(index, Node(transpose.name, "Transpose", (read,), (out,), {"perm": perm}))
+    put = draft.nodes[index]
+    assert put is not None
+    theirs = {made.name, *made.origin}
+    draft.state(index, put._replace(origin=tuple([name for name in put.origin if name not in theirs])))
+
+
+def _turned(out: Tensor, perm: Shape) -> Tensor:
+    """What a Transpose reads, by what it gives."""
+    shape = [0] * len(perm)
+    for place, axis in enumerate(perm):
+        shape[axis] = out.shape[place]
+    return out._replace(shape=tuple(shape))
+
+
+def concat(draft: Draft, index: int, node: Node) -> bool:
+    """A Concat of values that are all transposed alike."""
+    found = [_before(draft, operand) for operand in node.operands]
+    axis = node.attributes.get("axis", 0)
+    first = found[0] if found else None
+    if not isinstance(axis, int) or first is None:
+        return False
+    perm = permutation(first)
+    if any(made is None or permutation(made) != perm for made in found):
+        return False
+    operands = tuple([made.operands[0] for made in found if made is not None])
+    outputs = (_turned(node.outputs[0], perm),)
+    made = node._replace(operands=operands, outputs=outputs, attributes={"axis": perm[axis % len(perm)]})
+    _swap(draft, index, node, made, first)
+    return True
+
+
+def sliced(draft: Draft, index: int, node: Node) -> bool:
+    """A Slice of a transposed value."""
+    transpose, axes = _before(draft, node.operands[0]), node.attributes.get("axes")
+    if transpose is None or not isinstance(axes, tuple) or len(node.operands) > 1:
+        return False
+    perm = permutation(transpose)
+    attributes = {**node.attributes, "axes": tuple([perm[int(axis)] for axis in axes])}
+    outputs = (_turned(node.outputs[0], perm),)
+    made = node._replace(operands=transpose.operands, outputs=outputs, attributes=attributes)
+    _swap(draft, index, node, made, transpose)
+    return True
+
+
+def split(draft: Draft, index: int, node: Node) -> bool:
+    """A Split of a transposed value: each part is transposed for itself."""
+    transpose, axis = _before(draft, node.operands[0]), node.attributes.get("axis", 0)
+    if transpose is None or not isinstance(axis, int) or len(node.operands) > 1:
+        return False
+    perm = permutation(transpose)
+    parts = tuple([_turned(out, perm) for out in node.outputs])
+    attributes: dict[str, Attribute] = {"axis": perm[axis % len(perm)]}
+    made = node._replace(operands=transpose.operands, outputs=parts, attributes=attributes)
+    source = draft.insert(index, made)
+    outputs = {}
+    for k, out in enumerate(node.outputs):
+        turned = Node(transpose.name, "Transpose", (Operand(parts[k], source, k),), (out,), {"perm": perm})
+        outputs[k] = Operand(out, draft.insert(index, turned))
+    draft.drop_all(index, outputs)
+    return True
+
+
+def mean(draft: Draft, index: int, node: Node) -> bool:
+    """A mean, sum or maximum of a transposed value."""
+    transpose = _before(draft, node.operands[0])
+    axes = None if transpose is None else mean_axes(node)
+    if transpose is None or axes is None:
+        return False
+    perm = permutation(transpose)
+    over = tuple(sorted(perm[axis] for axis in axes))
+    data = transpose.operands[0]
+    shape = tuple([1 if axis in over else size for axis, size in enumerate(data.tensor.shape)])
+    out = node.outputs[0]._replace(shape=shape)
+    if out.elements != node.outputs[0].elements:
+        return False
+    op = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}.get(node.op, node.op)
+    attributes: dict[str, Attribute] = {"axes": over, "keepdims": 1}
+    made = node._replace(op=op, operands=(data,), outputs=(out,), attributes=attributes)
+    _swap(draft, index, node, made, transpose)
+    return True
+
+
+def written(draft: Draft, index: int, node: Node) -> bool:
+    """A Transpose without axes of length 1, but the batch's; axes that stay together are one."""
+    data = node.operands[0]
+    shape, perm = data.tensor.shape, permutation(node)
+    groups: list[list[int]] = []
+    for axis in perm:
+        if shape[axis] == 1:
+            continue
+        if groups and _next(shape, groups[-1][-1]) == axis:
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    order = sorted(range(len(groups)), key=lambda k: groups[k][0])
+    sizes = [1] * len(groups)
+    for k, group in enumerate(groups):
+        for axis in group:
+            sizes[k] *= shape[axis]
+    ahead = (1,) if draft.graph.batch_size == 1 else ()
+    read = Tensor((*ahead, *[sizes[k] for k in order]), data.tensor.dtype)
+    out = Tensor((*ahead, *sizes), node.outputs[0].dtype)
+    new = (*range(len(ahead)), *[len(ahead) + order.index(k) for k in range(len(groups))])
+    if read.shape == shape and new == perm:
+        return False
+    put = node._replace(operands=(data._replace(tensor=read),), outputs=(out,), attributes={"perm": new})
+    draft.state(index, put)
+    return True
+
+
+def _next(shape: Shape, axis: int) -> int:
+    """The axis after one, those of length 1 left out."""
+    axis += 1
+    while axis < len(shape) and shape[axis] == 1:
+        axis += 1
+    return axis
+
+
+RULES: Rules = {
+    "Transpose": (transposed_view, transposes),
+    **dict.fromkeys((*_UNARY, *BINARY), (elementwise,)),
+    "Concat": (concat,),
+    "Slice": (sliced,),
+    "Split": (split,),
+    **dict.fromkeys(_MEANS, (mean,)),
+}
+WRITTEN: Rules = {"Transpose": (written,)}
