@@ -166,9 +166,21 @@ def blocked_convolution(call: Call) -> Tensors:
     return (Tensor((data[0], filters[0], *sizes), call.dtype(0)),)
 
 
-def reorder_output(call: Call) -> Tensors:
+def reorder_input(call: Call) -> Tensors:
+    """Into blocks of channels, which are the second axis, or the last as the node may say."""
     x = call.tensor(0)
-    return (Tensor((x.shape[0], call.integer("channels", x.shape[1]), *x.shape[2:]), x.dtype),)
+    if not call.integer("channels_last", 0):
+        return (x,)
+    return (Tensor((x.shape[0], x.shape[-1], *x.shape[1:-1]), x.dtype),)
+
+
+def reorder_output(call: Call) -> Tensors:
+    """Back from blocks of channels, to the second axis or to the last."""
+    x = call.tensor(0)
+    channels = call.integer("channels", x.shape[1])
+    if call.integer("channels_last", 0):
+        return (Tensor((x.shape[0], *x.shape[2:], channels), x.dtype),)
+    return (Tensor((x.shape[0], channels, *x.shape[2:]), x.dtype),)
 
 
 _SAME = [
@@ -186,7 +198,6 @@ _SAME = [
     "QLinearSoftmax",
     "QMoE",
     "QuickGelu",
-    "ReorderInput",
     "RotaryEmbedding",
     "GemmaRotaryEmbedding",
     "SimplifiedLayerNormalization",
@@ -219,5 +230,6 @@ FUSED: Mapping[str, Rule] = {
     "QLinearGlobalAveragePool": global_pool,
     "QLinearReduceMean": reduced,
     "DynamicQuantizeLSTM": dynamic_quantize_lstm,
+    "ReorderInput": reorder_input,
     "ReorderOutput": reorder_output,
 }

@@ -16,10 +16,14 @@ from narformer.graph import Attribute, Node, Operand, Shape, Tensor
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 POOLS = ("MaxPool", "AveragePool", "LpPool")
+_POOL = {"kernel_shape", "strides", "dilations", "pads"}  # all that there is to state
+_CONVOLUTION = {*_POOL, "group"}
 
 
 def stated(draft: Draft, index: int, node: Node) -> bool:
     """Every attribute of a window, spelt out."""
+    if node.attributes.keys() == (_CONVOLUTION if node.op in CONVOLUTIONS else _POOL):
+        return False
     attributes = window(node)
     if attributes == node.attributes:
         return False
@@ -123,7 +127,7 @@ def scaled(draft: Draft, index: int, node: Node) -> bool:
         if producer is None or not by_channel(producer, data) or data.tensor.shape != node.output_shape:
             return False
         # One number for all channels belongs rather to what follows: a hard sigmoid, a scaled softmax.
-        if not _one_by_channel(constant.tensor.shape, data.tensor.shape) or constant.tensor.dtype != data.tensor.dtype:
+        if not one_by_channel(constant.tensor.shape, data.tensor.shape) or constant.tensor.dtype != data.tensor.dtype:
             return False
         if node.op in ("Add", "Sub"):
             _biased(draft, index, node, producer, constant.tensor.dtype)
@@ -133,7 +137,7 @@ def scaled(draft: Draft, index: int, node: Node) -> bool:
     return False
 
 
-def _one_by_channel(constant: Shape, data: Shape) -> bool:
+def one_by_channel(constant: Shape, data: Shape) -> bool:
     """Whether a constant has one number for each element of the data's second axis and is the same along the others."""
     aligned = (1,) * (len(data) - len(constant)) + constant
     return math.prod(constant) == data[1] and len(aligned) == len(data) and aligned[1] == data[1] > 1
@@ -147,7 +151,7 @@ def padded(draft: Draft, index: int, node: Node) -> bool:
         return False
     before, after = pad.operands[0].tensor.shape, data.tensor.shape
     rank = len(after) - 2
-    if before[:2] != after[:2] or not _filled_as(node, pad):
+    if before[:2] != after[:2] or not _filled_as(draft, node, pad):
         return False
     pads = pad.attributes.get("pads", pad.operands[1].value if len(pad.operands) > 1 else None)
     if isinstance(pads, tuple) and len(pads) == 2 * rank + 4:
@@ -167,20 +171,29 @@ def padded(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
-def _filled_as(node: Node, pad: Node) -> bool:
-    """Whether a Pad adds what the window would read beyond the edge: zeros, or, for a maximum, less than anything."""
+def _filled_as(draft: Draft, node: Node, pad: Node) -> bool:
+    """Whether a Pad adds what the window would read beyond the edge: zeros, or, for a maximum, nothing larger."""
     value = pad.attributes.get("value", 0.0)
-    if len(pad.operands) > 2:
-        held = number(pad.operands[2])
+    filling = pad.operand(2)
+    if filling is not None:
+        held = number(filling)
         if held is None:
             return True
         value = held
-    return isinstance(value, int | float) and (value < -1e4 if node.op == "MaxPool" else value == 0)
+    if not isinstance(value, int | float):
+        return False
+    if node.op != "MaxPool" or value < -1e4:
+        return node.op == "MaxPool" or value == 0
+    return value == 0 and draft.made_by(pad.operands[0], "Relu", shared=True) is not None
 
 
-RULES: Mapping[str, Sequence[Rule]] = {
-    **dict.fromkeys(("Conv", "MaxPool", "AveragePool"), (stated, padded)),
-    **dict.fromkeys(("ConvTranspose", "LpPool"), (stated,)),
+TAKEN_IN: Mapping[str, Sequence[Rule]] = {
+    **dict.fromkeys(("Conv", "MaxPool", "AveragePool"), (padded,)),
     "BatchNormalization": (normalised,),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), (scaled,)),
+}
+RULES: Mapping[str, Sequence[Rule]] = {
+    **TAKEN_IN,
+    **dict.fromkeys(("Conv", "MaxPool", "AveragePool"), (stated, padded)),
+    **dict.fromkeys(("ConvTranspose", "LpPool"), (stated,)),
 }

@@ -43,7 +43,7 @@ class Draft:
 
     def node(self, operand: Operand) -> Node | None:
         """The node that computes an operand; None for inputs and constants."""
-        return self.nodes[operand.source] if operand.source is not None and operand.source >= 0 else None
+        return self.current(operand.source) if operand.source is not None and operand.source >= 0 else None
 
     def made_by(self, operand: Operand, *ops: str, shared: bool = False) -> Node | None:
         """The node that computes an operand, if it is one of these operators and, unless `shared`, read only here."""
@@ -52,7 +52,7 @@ class Draft:
         node = self.nodes[operand.source]
         if node is None or node.op not in ops or node.domain or (not shared and self.uses[operand.source] != 1):
             return None
-        return node
+        return self.current(operand.source)
 
     def current(self, index: int) -> Node | None:
         """The node at an index, reading what its operands have become; None where it is gone."""
@@ -81,8 +81,11 @@ class Draft:
 
     # What rules do.
 
-    def put(self, index: int, node: Node) -> None:
-        """A node in place of the one at an index. Its name is kept, and what it took in is told by `origin`."""
+    def put(self, index: int, node: Node, *, moved: bool = False) -> None:
+        """A node in place of the one at an index. Its name is kept, and what it took in is told by `origin`.
+
+        moved: what stood there runs elsewhere now, and is not taken in.
+        """
         before = self.nodes[index]
         assert before is not None
         for operand in node.operands:
@@ -90,7 +93,8 @@ class Draft:
         self._gone = []
         for operand in before.operands:
             self._use(operand, -1)
-        origin = dict.fromkeys((*reversed(self._gone), before.name, *before.origin, *node.origin))
+        taken_in = () if moved else (before.name, *before.origin)
+        origin = dict.fromkeys((*reversed(self._gone), *taken_in, *node.origin))
         self.nodes[index] = node._replace(origin=tuple([name for name in origin if name and name != node.name]))
         self.ops.add(spelt(node))
 
@@ -192,8 +196,9 @@ class Draft:
             for o in node.operands:
                 if o.source is None:
                     # Exporters store equal vectors once, such as those of ones before training: no name is shared by
-                    # accident. Matrices are random from the start.
-                    operands.append(o._replace(name="") if o.name and len(o.tensor.shape) < 2 else o)
+                    # accident. Matrices are random from the start, but for masks of attention.
+                    vector = o.tensor.elements <= max(o.tensor.shape, default=1)
+                    operands.append(o._replace(name="") if o.name and (vector or node.op == "Attention") else o)
                 else:
                     operands.append(o if o.source < 0 else o._replace(source=place[o.source]))
             nodes.append(node._replace(operands=tuple(operands)))

@@ -39,7 +39,7 @@ STAGES: tuple[Rules, ...] = (
     merged(rotary.RULES, attention.RULES),
     parts.RULES,
     transposes.RULES,
-    scales.RULES,
+    merged(convolution.TAKEN_IN, scales.RULES),
     merged(transposes.WRITTEN, pooling.RULES),
     merged(parts.RULES, attributes.RULES),
 )

@@ -102,13 +102,13 @@ def out_of_blocks(draft: Draft, index: int, node: Node) -> bool:
     channels = node.attributes.get("channels", data.tensor.shape[1])
     if isinstance(channels, int) and channels < data.tensor.shape[1]:
         if not _narrowed(draft, data, channels):
-            return False
+            chain = Chain(draft, index, node)
+            out = data.tensor._replace(shape=(data.tensor.shape[0], channels, *data.tensor.shape[2:]))
+            attributes: dict[str, Attribute] = {"axes": (1,), "starts": (0,), "ends": (channels,), "steps": (1,)}
+            data = chain.step("Slice", (data,), out, attributes)
         data = reshaped(data, (data.tensor.shape[0], channels, *data.tensor.shape[2:]))
-    if node.attributes.get("channels_last"):
-        chain = Chain(draft, index, node)
-        return chain.done(chain.channels_last(data))
-    draft.drop(index, data)
-    return True
+    chain = Chain(draft, index, node)
+    return chain.done(chain.channels_last(data) if node.attributes.get("channels_last") else data)
 
 
 def _narrowed(draft: Draft, data: Operand, channels: int) -> bool:

@@ -22,7 +22,7 @@ _NEVER_SAME = RANDOM | {"Dropout", "If", "Loop", "Scan"}
 
 def again(draft: Draft, index: int, node: Node) -> bool:
     """What was computed before, from the same operands by the same operator, is not computed again."""
-    if node.op in _NEVER_SAME:
+    if node.op in _NEVER_SAME or any(o.source is None and not o.name and o.value is None for o in node.operands):
         return False
     key = (node.op, node.domain, node.outputs, node.left_out, tuple(sorted(node.attributes.items())))
     key = (*key, *[_identity(operand) for operand in node.operands])  # type: ignore[assignment]

@@ -3,17 +3,19 @@
 Requires: convolution.py, and the patterns of normalisations, which are made of means, must have run before. Ensures: a
 mean or maximum over all spatial axes is GlobalAveragePool or GlobalMaxPool, whose output keeps those axes; any other
 reduction has its axes as an attribute, counted from the front, and keeps them; a convolution over a single position is
-a Gemm; a function of single elements has the shape of what it reads; every convolution and Gemm has a bias.
+a Gemm; a function of single elements has the shape of what it reads; every convolution and Gemm has a bias; numbers
+that scale and shift channels behind no convolution are a BatchNormalization.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from narformer.frontends.canonical.convolution import one_by_channel
 from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.canonical.linear import pointwise
 from narformer.frontends.canonical.rule import Rule
-from narformer.graph import Node, Operand, Shape, Tensor
+from narformer.graph import Attribute, Node, Operand, Shape, Tensor
 
 _GLOBAL = {
     "ReduceMean": "GlobalAveragePool",
@@ -21,7 +23,7 @@ _GLOBAL = {
     "ReduceMax": "GlobalMaxPool",
     "MaxPool": "GlobalMaxPool",
 }
-_REDUCTIONS = (
+REDUCTIONS = (
     *("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceProd", "ReduceL1", "ReduceL2"),
     *("ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"),
 )
@@ -77,6 +79,28 @@ def window(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+_DEFAULTS: Mapping[str, Mapping[str, float]] = {
+    "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
+    "LeakyRelu": {"alpha": 0.01},
+    "Elu": {"alpha": 1.0},
+    "Celu": {"alpha": 1.0},
+    "ThresholdedRelu": {"alpha": 1.0},
+}
+
+
+def parameters(draft: Draft, index: int, node: Node) -> bool:
+    """Numbers of an activation to four digits, as exporters differ in the last ones; none where ONNX assumes them."""
+    attributes: dict[str, Attribute] = {}
+    for name, value in node.attributes.items():
+        rounded = float(f"{value:.4g}") if isinstance(value, float) else value
+        if _DEFAULTS[node.op].get(name) != rounded:
+            attributes[name] = rounded
+    if attributes == node.attributes:
+        return False
+    draft.state(index, node._replace(attributes=attributes))
+    return True
+
+
 def shaped(draft: Draft, index: int, node: Node) -> bool:
     """A function of single elements reads and gives what its producer gives, in whatever shape others read it."""
     data = node.operands[0]
@@ -94,6 +118,44 @@ def shaped(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def by_channel(draft: Draft, index: int, node: Node) -> bool:
+    """A convolution that multiplies each channel by a number of its own is a BatchNormalization."""
+    channels = node.output_shape[1]
+    given = node.attributes
+    if (
+        given.get("group") != channels
+        or channels == 1
+        or given.get("kernel_shape") != (1,) * len(node.output_shape[2:])
+    ):
+        return False
+    if node.operands[0].tensor.shape != node.output_shape or node.operands[1].source is not None:
+        return False
+    _normalised(draft, index, node, node.operands[0])
+    return True
+
+
+def scaled_channels(draft: Draft, index: int, node: Node) -> bool:
+    """A product with, then a sum of constants by channel."""
+    for data, shift in (node.operands, node.operands[::-1]):
+        product = draft.made_by(data, "Mul")
+        if product is None or shift.source is not None or not one_by_channel(shift.tensor.shape, node.output_shape):
+            continue
+        for value, scale in (product.operands, product.operands[::-1]):
+            fits = value.source is not None and value.tensor.shape == node.output_shape == data.tensor.shape
+            if fits and scale.source is None and one_by_channel(scale.tensor.shape, node.output_shape):
+                _normalised(draft, index, node, value)
+                return True
+    return False
+
+
+def _normalised(draft: Draft, index: int, node: Node, data: Operand) -> None:
+    vector = Tensor(node.output_shape[1:2], data.tensor.dtype)
+    names = ("scale", "bias", "mean", "variance")
+    constants = [Operand(vector, name=f"{node.name}.{name}") for name in names]
+    put = Node(node.name, "BatchNormalization", (data, *constants), node.outputs[:1], {}, origin=node.origin)
+    draft.put(index, put)
+
+
 def biased(draft: Draft, index: int, node: Node) -> bool:
     """A bias costs a kernel nothing, and exporters leave out one that holds zeros, as in a network without training."""
     if len(node.operands) != 2 or node.left_out:
@@ -105,15 +167,17 @@ def biased(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
-_BY_ELEMENT = (
+BY_ELEMENT = (
     *("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Gelu", "Swish", "HardSwish", "HardSigmoid", "Mish", "Elu"),
     *("Selu", "Celu", "Softplus", "Softsign", "ThresholdedRelu", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Cast"),
     *("Reciprocal", "Sin", "Cos", "Floor", "Ceil", "Round", "Not"),
 )
 RULES: Mapping[str, Sequence[Rule]] = {
-    **dict.fromkeys(_REDUCTIONS, (reduction,)),
+    **dict.fromkeys(REDUCTIONS, (reduction,)),
     **dict.fromkeys(("AveragePool", "MaxPool"), (window,)),
-    **dict.fromkeys(_BY_ELEMENT, (shaped,)),
-    "Conv": (pointwise, biased),
+    **dict.fromkeys(BY_ELEMENT, (shaped,)),
+    **dict.fromkeys(_DEFAULTS, (shaped, parameters)),
+    "Conv": (pointwise, by_channel, biased),
+    "Add": (scaled_channels,),
     **dict.fromkeys(("ConvTranspose", "Gemm"), (biased,)),
 }

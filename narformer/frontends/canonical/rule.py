@@ -24,12 +24,19 @@ def sweep(draft: Draft, rules: Rules) -> None:
         return
     draft.notes.clear()
     every = rules.get(EVERY, ())
+    nodes = draft.nodes
     for index in draft.order():
         for _ in range(_MOST):
-            node = draft.current(index)
+            node = nodes[index]
             if node is None:
                 break
-            listed = rules.get(f"{node.domain}.{node.op}" if node.domain else node.op, ())
+            listed = rules.get(f"{node.domain}.{node.op}" if node.domain else node.op)
+            if listed is None:
+                if not every:
+                    break
+                listed = ()
+            node = draft.current(index)
+            assert node is not None
             if not (
                 (every and _changed(draft, index, node, every)) or (listed and _changed(draft, index, node, listed))
             ):

@@ -43,38 +43,42 @@ def _before(draft: Draft, operand: Operand, shared: bool = False) -> Node | None
 
 
 def elementwise(draft: Draft, index: int, node: Node) -> bool:
-    """One operator whose computed operands are all transposed alike: it runs before, on what they transpose."""
+    """One operator whose computed operands are transposed alike, or move nothing if turned: it runs before."""
     if len(node.outputs) != 1:
         return False
-    perm: Shape = ()
-    transpose: Node | None = None
-    alone = 0
-    operands: list[Operand] = []
-    for operand in node.operands:
-        if operand.source is None:
-            operands.append(operand)
-            continue
-        made = _before(draft, operand, shared=True)
-        if made is None or operand.tensor.shape != node.output_shape or (perm and permutation(made) != perm):
-            return False
-        transpose, perm = made, permutation(made)
-        alone += draft.uses[operand.source] == 1
-        operands.append(made.operands[0])
-    if transpose is None or not alone:
+    found = [_before(draft, operand, shared=True) for operand in node.operands]
+    full = [o.tensor.shape == node.output_shape for o in node.operands]
+    first = next((made for made, whole in zip(found, full, strict=True) if made is not None and whole), None)
+    if first is None:
         return False
-    for k, operand in enumerate(operands):
-        if operand.source is None:
-            turned = constant(operand, perm)
-            if turned is None:
-                return False
-            operands[k] = turned
+    perm = permutation(first)
+    alone = False
+    operands: list[Operand] = []
+    for operand, made, whole in zip(node.operands, found, full, strict=True):
+        if made is not None and whole and permutation(made) == perm:
+            alone |= draft.uses[operand.source or 0] == sum(o.source == operand.source for o in node.operands)
+            operands.append(made.operands[0])
+            continue
+        turned = constant(operand, perm)
+        if turned is None or (operand.source is not None and not _still(operand.tensor.shape, perm)):
+            return False
+        operands.append(turned)
+    if not alone:
+        return False
     turned_node = node._replace(operands=tuple(operands), outputs=(_turned(node.outputs[0], perm),))
-    _swap(draft, index, node, turned_node, transpose)
+    _swap(draft, index, node, turned_node, first)
     return True
 
 
+def _still(shape: Shape, perm: Shape) -> bool:
+    """Whether what is broadcast to a Transpose's result has its elements in the same order before it."""
+    aligned = (1,) * (len(perm) - len(shape)) + shape
+    moved = [axis for axis, size in zip(perm, aligned, strict=True) if size != 1]
+    return moved == sorted(moved)
+
+
 def constant(operand: Operand, perm: Shape) -> Operand | None:
-    """A constant as it is broadcast to what a Transpose reads; None where it has more axes."""
+    """An operand, such as a constant, as it is broadcast to what a Transpose reads; None where it has more axes."""
     shape = operand.tensor.shape
     if len(shape) > len(perm):
         return None
@@ -85,15 +89,17 @@ def constant(operand: Operand, perm: Shape) -> Operand | None:
     while turned and turned[0] == 1:
         turned = turned[1:]
     several = sum(size > 1 for size in shape) > 1
-    return operand._replace(
-        tensor=operand.tensor._replace(shape=tuple(turned)), value=None if several else operand.value
-    )
+    value = None if several else operand.value
+    return operand._replace(tensor=operand.tensor._replace(shape=tuple(turned)), value=value)
 
 
 def _swap(draft: Draft, index: int, node: Node, made: Node, transpose: Node) -> None:
     """A node that runs before, then a Transpose of what it gives in the node's place."""
     perm, out = permutation(transpose), node.outputs[0]
     shape = made.outputs[0].shape
+    if _still(tuple([shape[axis] for axis in perm]), perm):
+        draft.put(index, made)
+        return
     read = Operand(made.outputs[0], draft.insert(index, made))
     out = out._replace(shape=tuple([shape[axis] for axis in perm]))
     draft.put(index, Node(transpose.name, "Transpose", (read,), (out,), {"perm": perm}))
@@ -142,26 +148,58 @@ def sliced(draft: Draft, index: int, node: Node) -> bool:
 
 
 def split(draft: Draft, index: int, node: Node) -> bool:
-    """A Split of a transposed value: each part is transposed for itself."""
+    """A Split of a transposed value: each part is transposed for itself, where that may meet what undoes it.
+
+    That is so of channels that move to the end or back, and of single places, as of queries, keys and values.
+    """
     transpose, axis = _before(draft, node.operands[0]), node.attributes.get("axis", 0)
     if transpose is None or not isinstance(axis, int) or len(node.operands) > 1:
         return False
     perm = permutation(transpose)
+    layout = perm[0] == 0 and (perm[1], perm[-1]) in ((2, 1), (len(perm) - 1, len(perm) - 2))
+    if not layout and any(out.shape[axis] != 1 for out in node.outputs):
+        return False
     parts = tuple([_turned(out, perm) for out in node.outputs])
     attributes: dict[str, Attribute] = {"axis": perm[axis % len(perm)]}
     made = node._replace(operands=transpose.operands, outputs=parts, attributes=attributes)
     source = draft.insert(index, made)
     outputs = {}
     for k, out in enumerate(node.outputs):
-        turned = Node(transpose.name, "Transpose", (Operand(parts[k], source, k),), (out,), {"perm": perm})
+        read = Operand(parts[k], source, k)
+        if _still(out.shape, perm):
+            outputs[k] = read._replace(tensor=out)
+            continue
+        turned = Node(transpose.name, "Transpose", (read,), (out,), {"perm": perm})
         outputs[k] = Operand(out, draft.insert(index, turned))
     draft.drop_all(index, outputs)
     return True
 
 
+def padded(draft: Draft, index: int, node: Node) -> bool:
+    """A Pad of a transposed value."""
+    transpose = _before(draft, node.operands[0])
+    pads = node.attributes.get("pads", node.operands[1].value if len(node.operands) > 1 else None)
+    rank = len(node.output_shape)
+    if transpose is None or not isinstance(pads, tuple) or len(pads) != 2 * rank:
+        return False
+    perm = permutation(transpose)
+    before = [0.0] * (2 * rank)
+    for place, axis in enumerate(perm):
+        before[axis], before[rank + axis] = float(pads[place]), float(pads[rank + place])
+    operands, attributes = [transpose.operands[0], *node.operands[1:]], dict(node.attributes)
+    if "pads" in attributes:
+        attributes["pads"] = tuple([int(p) for p in before])
+    else:
+        operands[1] = node.operands[1]._replace(value=tuple(before), name="")
+    outputs = (_turned(node.outputs[0], perm),)
+    made = node._replace(operands=tuple(operands), outputs=outputs, attributes=attributes)
+    _swap(draft, index, node, made, transpose)
+    return True
+
+
 def mean(draft: Draft, index: int, node: Node) -> bool:
     """A mean, sum or maximum of a transposed value."""
-    transpose = _before(draft, node.operands[0])
+    transpose = _before(draft, node.operands[0], shared=True)
     axes = None if transpose is None else mean_axes(node)
     if transpose is None or axes is None:
         return False
@@ -191,6 +229,8 @@ def written(draft: Draft, index: int, node: Node) -> bool:
             groups[-1].append(axis)
         else:
             groups.append([axis])
+    if len(groups) < 2:
+        return transposed_view(draft, index, node)
     order = sorted(range(len(groups)), key=lambda k: groups[k][0])
     sizes = [1] * len(groups)
     for k, group in enumerate(groups):
@@ -221,6 +261,7 @@ RULES: Rules = {
     "Concat": (concat,),
     "Slice": (sliced,),
     "Split": (split,),
+    "Pad": (padded,),
     **dict.fromkeys(_MEANS, (mean,)),
 }
 WRITTEN: Rules = {"Transpose": (written,)}

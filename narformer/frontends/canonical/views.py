@@ -47,8 +47,10 @@ def over_single(draft: Draft, index: int, node: Node) -> bool:
 
 
 def picked_single(draft: Draft, index: int, node: Node) -> bool:
-    """A Gather of one index from an axis of length 1."""
+    """A Gather of one index from an axis of length 1, or of every element of a vector, as exporters write a view."""
     data, axis = node.operands[0].tensor, node.attributes.get("axis", 0)
+    if len(data.shape) == 1 and node.operands[1].source is None and node.operands[1].tensor.elements == data.elements:
+        return over_single(draft, index, node)
     if not isinstance(axis, int) or not -len(data.shape) <= axis < len(data.shape) or data.shape[axis] != 1:
         return False
     return node.operands[0].source is not None and over_single(draft, index, node)
