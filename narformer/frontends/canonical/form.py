@@ -19,6 +19,8 @@ from narformer.frontends.canonical import (
     normalisation,
     parts,
     pooling,
+    qdq,
+    quantised,
     rotary,
     scales,
     softmax,
@@ -31,8 +33,10 @@ from narformer.graph import Graph
 
 # Passes in the order in which they run: tables of rules by operator, from the file of their name in this folder.
 STAGES: tuple[Rules, ...] = (
-    merged(fused.RULES, fused_attention.RULES),
+    merged(fused.RULES, fused_attention.RULES, quantised.RULES),
     merged(constants.RULES, views.RULES, identities.RULES),
+    qdq.RULES,
+    qdq.CONSTANTS,
     linear.RULES,
     convolution.RULES,
     merged(normalisation.RULES, activation.RULES, softmax.RULES),

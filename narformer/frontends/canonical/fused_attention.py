@@ -179,7 +179,7 @@ def projected(draft: Draft, index: int, node: Node) -> bool:
     for name, size in zip(("query", "key", "value"), given, strict=True):
         width = int(size)
         matrix = Operand(Tensor((weight.tensor.shape[0], width), weight.tensor.dtype), name=f"{weight.name}.{name}")
-        out = Tensor((*data.tensor.shape[:2], width), data.tensor.dtype)
+        out = Tensor((*data.tensor.shape[:2], width), node.outputs[0].dtype)
         made = chain.step("MatMul", (data, matrix), out)
         if bias is not None:
             shift = Operand(Tensor((width,), bias.tensor.dtype), name=f"{bias.name}.{name}")
