@@ -59,11 +59,18 @@ def _attribute(value: Any) -> Attribute:
 
 
 def constant(values: float | Sequence[float], dtype: str = "int64", shape: Sequence[int] | None = None) -> Operand:
-    """A constant that the program states itself: a number, or a list of them."""
-    held = tuple(values) if isinstance(values, Sequence) else (values,)
+    """A constant that the program states itself: a number, or a list of them, as its element type holds them."""
+    held = tuple([_held(value, dtype) for value in (values if isinstance(values, Sequence) else (values,))])
     if shape is None:
         shape = (len(held),) if isinstance(values, Sequence) else ()
     return Operand(Tensor(tuple(shape), dtype), value=held if len(held) <= VALUE_ELEMENTS else None, trained=False)
+
+
+def _held(value: float, dtype: str) -> float:
+    """A number as a tensor of this element type holds it."""
+    if dtype in ("float32", "float16"):
+        return float(np.dtype(dtype).type(value))
+    return float(value) if "float" in dtype else value
 
 
 def unknown(tensor: Tensor) -> Operand:

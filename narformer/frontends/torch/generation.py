@@ -28,8 +28,7 @@ def filled(number: float | None) -> Handler:
 def _constant(tensor: Tensor, values: Callable[[int], Sequence[Any]]) -> Operand:
     if tensor.elements > VALUE_ELEMENTS:
         return unknown(tensor)
-    kind: Any = float if "float" in tensor.dtype else bool if tensor.dtype == "bool" else int
-    return Operand(tensor, value=tuple([kind(value) for value in values(tensor.elements)]), trained=False)
+    return constant(values(tensor.elements), tensor.dtype, tensor.shape)
 
 
 def arange(call: Call) -> Value:

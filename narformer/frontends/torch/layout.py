@@ -63,6 +63,11 @@ def last_axes_swapped(call: Call) -> Value:
     return call.transposed(call.first, [*order[:-2], order[-1], order[-2]])
 
 
+def broadcast_tensors(call: Call) -> Value:
+    """Several tensors, all in the shape that they have together."""
+    return tuple([broadcast_to(call, o, call.output.shape) for o in call.operands("tensors")])
+
+
 def expand(call: Call) -> Value:
     return broadcast_to(call, call.first, call.output.shape)
 
@@ -326,6 +331,7 @@ OPERATORS: Mapping[str, Handler] = {
     "aten.expand": expand,
     "aten.expand_as": expand,
     "aten.broadcast_to": expand,
+    "aten.broadcast_tensors": broadcast_tensors,
     "aten.slice": slice_,
     "aten.narrow": narrow,
     "aten.select": select,

@@ -108,7 +108,7 @@ def einsum(call: Call) -> Value:
 
 
 def embedding(call: Call) -> Value:
-    return call.emit("Gather", call.operand("weight"), call.operand("indices"), axis=0)
+    return call.emit("Gather", call.operand("weight"), call.operand("indices"))
 
 
 def attention(call: Call) -> Value:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from narformer.errors import MissingExtraError, ModelError
 from narformer.frontends.torch.program import DEPENDS_ON_DATA, program_of
 from narformer.frontends.torch.quiet import quiet
-from narformer.frontends.torch.walk import graph_of, missing
+from narformer.frontends.torch.walk import UNREAD, graph_of, missing
 from narformer.graph import Graph
 
 if TYPE_CHECKING:
     import torch
+
+_ROUNDS = 4  # operators are written by others, which may be written by others again
 
 
 def read_torch(
@@ -52,8 +54,14 @@ def read_torch(
             raise ModelError(f"{label}: {_reason(error)}") from error
         program = program_of(exported, label)
         unread = missing(program)
-        if unread:
-            program = program_of(_decomposed(exported, unread), label)
+        for _ in range(_ROUNDS if unread else 0):
+            exported = _decomposed(exported, missing(program))
+            decomposed = program_of(exported, label)
+            if missing(decomposed) == missing(program):
+                break
+            program = decomposed
+    if missing(program):
+        raise ModelError(f"{label}: {UNREAD.format(', '.join(sorted(unread)))}")
     return graph_of(program, label)
 
 
@@ -61,7 +69,11 @@ def _decomposed(exported: torch.export.ExportedProgram, operators: set[str]) -> 
     """The program with operators written by others, where torch knows how; as it is where torch does not."""
     from torch._decomp import decomposition_table
 
-    table = {key: rule for key, rule in decomposition_table.items() if str(key) in operators}
+    table: dict[Any, Any] = {}
+    for node in exported.graph.nodes:
+        if str(node.target) in operators:
+            rule = decomposition_table.get(node.target) or getattr(node.target, "decompose", None)
+            table |= {node.target: rule} if rule else {}
     try:
         program: torch.export.ExportedProgram = exported.run_decompositions(table)
         return program

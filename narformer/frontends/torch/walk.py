@@ -21,6 +21,8 @@ from narformer.graph import Graph, Node, Operand, Tensor
 _ONCE = {"wrap_with_autocast": 4, "wrap_with_set_grad_enabled": 1, "inductor_compiled_code": 0, "wrap": 0}
 _IGNORED = ("aten._assert", "aten.sym_", "aten._check", "aten.lazy_load", "_assert", "sym_", "aten._functional_assert")
 
+UNREAD = "narformer does not read the operator {}; export the module to ONNX and read the file, or write it with others"
+
 
 def handler_of(operator: str) -> Handler | None:
     """Who writes an operator: one for this overload, or one for all; in place or not."""
@@ -122,8 +124,7 @@ class _Scope:
         handler = handler_of(step.operator)
         if handler is None:
             raise ModelError(
-                f"{self.pen.label}: operator {step.operator} of module {step.module or '(the whole)'!r} is not one "
-                "that narformer reads; export the module to ONNX and read the file, or write it with other operators"
+                f"{self.pen.label}: module {step.module or '(the whole)'!r}: {UNREAD.format(step.operator)}"
             )
         call = Call(step, arguments, self.pen)
         try:
