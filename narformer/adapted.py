@@ -19,6 +19,7 @@ import numpy as np
 
 from narformer.adapt import KINDS, LEVEL, Adaptation, Profiles, half_width, kinds
 from narformer.errors import ConfigError, DataError
+from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph
 from narformer.places import user_data
 from narformer.predictor import Estimate, Predictor
@@ -170,7 +171,7 @@ def adapt(
         predictor.card.fingerprint,
         measured_on,
         tuple(graph.name for graph in graphs),
-        tuple(graph.hash for graph in graphs),
+        tuple(network_hash(graph) for graph in graphs),
         tuple(float(ms) for _, ms in measurements),
         profile(graphs, predictor) if profiles is None else profiles,
     )

@@ -195,10 +195,11 @@ def _from_pairs(
     from narformer.adapt import NOISE, choose, covariance
     from narformer.adapted import FEWEST, adapt, profile
     from narformer.errors import ConfigError
+    from narformer.frontends.canonical import network_hash
 
     if not pairs:
         raise ConfigError(f"{name}: nothing was measured on {origin} yet; at least {FEWEST} latencies are needed")
-    unique = list({graph.hash: (graph, ms) for graph, ms in pairs}.values())
+    unique = list({network_hash(graph): (graph, ms) for graph, ms in pairs}.values())
     profiles = profile([graph for graph, _ in _track("reading")(unique)], predictor)
     within = covariance(profiles, profiles)
     rows = choose(within, within, NOISE, most) if len(unique) > most else np.arange(len(unique))

@@ -27,6 +27,7 @@ def inspect(
     """Show what a network costs: MACs, parameters and memory traffic, by operator and for the heaviest nodes."""
     from narformer.cli.inputs import parse_input_shapes
     from narformer.cost import graph_cost, node_costs
+    from narformer.frontends.canonical import network_hash
     from narformer.frontends.onnx import read_onnx
 
     graph = read_onnx(model, batch_size=batch_size, input_shapes=parse_input_shapes(input_shape))
@@ -36,7 +37,7 @@ def inspect(
     for node, cost in zip(graph.nodes, costs, strict=True):
         by_operator.setdefault(node.op, []).append(cost)
     if as_json:
-        print(json.dumps(_as_dict(graph, total, by_operator, heaviest, costs), indent=2))
+        print(json.dumps(_as_dict(graph, network_hash(graph), total, by_operator, heaviest, costs), indent=2))
     else:
         _print(graph, total, by_operator, heaviest, costs)
 
@@ -52,12 +53,17 @@ def _summed(costs: list[Cost]) -> dict[str, int]:
 
 
 def _as_dict(
-    graph: Graph, total: Cost, by_operator: dict[str, list[Cost]], heaviest: list[int], costs: tuple[Cost, ...]
+    graph: Graph,
+    hash: str,
+    total: Cost,
+    by_operator: dict[str, list[Cost]],
+    heaviest: list[int],
+    costs: tuple[Cost, ...],
 ) -> dict[str, object]:
     names = graph.input_names or tuple(str(k) for k in range(len(graph.inputs)))
     return {
         "model": graph.name,
-        "hash": graph.hash,
+        "hash": hash,
         "nodes": len(graph),
         "inputs": {n: list(t.shape) for n, t in zip(names, graph.inputs, strict=True)},
         "macs": total.macs,
@@ -80,7 +86,11 @@ def _as_dict(
 
 
 def _print(
-    graph: Graph, total: Cost, by_operator: dict[str, list[Cost]], heaviest: list[int], costs: tuple[Cost, ...]
+    graph: Graph,
+    total: Cost,
+    by_operator: dict[str, list[Cost]],
+    heaviest: list[int],
+    costs: tuple[Cost, ...],
 ) -> None:
     from rich.console import Console
     from rich.table import Table

@@ -56,11 +56,15 @@ def show(
     as_json: bool = JSON,
 ) -> None:
     """Show all measurements of one network, whatever its file was called."""
+    from narformer.frontends.canonical import network_hash
     from narformer.frontends.onnx import read_onnx
     from narformer.measurement.store import Store
 
-    hash = read_onnx(network, batch_size=batch_size).hash if Path(network).is_file() else network.lower()
+    hash = network.lower()
+    if Path(network).is_file():
+        hash = network_hash(read_onnx(network, batch_size=batch_size))
     with Store.open(location, create=False) as store:
+        hash = store.current_hash(hash) or hash
         rows = [row for row in store.find() if row.graph.startswith(hash)] if hash else []
         hashes = sorted({row.graph for row in rows})
         if len(hashes) != 1:
@@ -133,16 +137,20 @@ def import_into(
 
 @app.command("export")
 def export_from(
-    out: Path = typer.Argument(..., help="A .csv file, or a new directory, in NNLQP's layout.", metavar="OUT"),
+    out: Path = typer.Argument(
+        ..., help="A .csv file, a new store (.db), or a new directory, in NNLQP's layout.", metavar="OUT"
+    ),
     location: str | None = LOCATION,
     device: str | None = DEVICE,
     model: str | None = MODEL,
 ) -> None:
-    """Write measurements as CSV, a row each, or as a dataset in NNLQP's layout with weightless ONNX files.
+    """Write measurements as CSV, a row each, as a store, or as a dataset in NNLQP's layout with weightless ONNX files.
+
+    Only a store holds everything: a CSV has no networks, and the dataset only the last latency of each.
 
     Exit codes: 0, 2 where a network cannot be written as weightless ONNX; the others are written.
     """
-    from narformer.measurement.exchange import export_csv, export_nnlqp
+    from narformer.measurement.exchange import export_csv, export_nnlqp, export_store
     from narformer.measurement.store import Store
 
     with Store.open(location, create=False) as store:
@@ -152,6 +160,9 @@ def export_from(
         if out.suffix.lower() == ".csv":
             export_csv(rows, out)
             print(f"{len(rows)} measurements in {out}")
+            return
+        if out.suffix.lower() == ".db":
+            print(f"{export_store(rows, store, out)} measurements in {out}")
             return
         networks = len({row.graph for row in rows if row.latency_ms is not None})
         steps = list(track(export_nnlqp(rows, store, out), "exporting", networks, least=50))

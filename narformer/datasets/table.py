@@ -14,6 +14,8 @@ from narformer.datasets.dataset import read_lines
 from narformer.errors import DataError
 
 Row = dict[str, str]
+# Reasons of failures can be long.
+csv.field_size_limit(1 << 26)
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
@@ -23,10 +25,13 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
     if missing:
         raise DataError(f"{path}: no column {', '.join(missing)}; is it the right file?")
     rows = []
-    for row in reader:
-        if None in row or any(value is None for value in row.values()):
-            raise DataError(f"{path}, line {reader.line_num}: {len(reader.fieldnames or ())} values expected")
-        rows.append(row)
+    try:
+        for row in reader:
+            if None in row or any(value is None for value in row.values()):
+                raise DataError(f"{path}, line {reader.line_num}: {len(reader.fieldnames or ())} values expected")
+            rows.append(row)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not a CSV file ({error})") from error
     if not rows:
         raise DataError(f"{path}: no rows")
     return rows

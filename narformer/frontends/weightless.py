@@ -6,8 +6,9 @@ predicting and training; a runtime may refuse it.
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
-from onnx import AttributeProto
+from onnx import AttributeProto, numpy_helper
 
 from narformer.errors import ModelError
 from narformer.frontends.onnx import read_onnx
@@ -16,11 +17,16 @@ from narformer.graph import Attribute, Graph, Operand, Tensor
 
 OPSET = 17
 # Where several of ONNX's types are one dtype of a Graph, the first.
+NUMPY = frozenset(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)) - {"float8"} | {
+    "bool"
+}
 TYPES = {dtype: number for number, dtype in reversed(list(DTYPES.items()))}
 
 
 def weightless_onnx(graph: Graph) -> onnx.ModelProto:
     """The network as ONNX: each weight an initializer without data, listed as an input too, as NNLQP has it.
+
+    Small constants whose contents are known keep them: what a network is may depend on them.
 
     Raises ModelError where reading it would not give this Graph again.
     """
@@ -36,7 +42,8 @@ def _write(graph: Graph) -> onnx.ModelProto:
     for domain in sorted({"", *(node.domain for node in graph.nodes)}):
         model.opset_import.add(domain=domain, version=1 if domain else OPSET)
     message = model.graph
-    message.name = graph.name or "network"
+    # A name may be that of a file, and those need not be text.
+    message.name = graph.name.encode(errors="replace").decode() or "network"
     inputs = graph.input_names or tuple(f"input_{k}" for k in range(len(graph.inputs)))
     for name, tensor in zip(inputs, graph.inputs, strict=True):
         _declare(message.input.add(), name, tensor)
@@ -53,6 +60,9 @@ def _write(graph: Graph) -> onnx.ModelProto:
         initializer = message.initializer.add()
         initializer.name, initializer.data_type = name, TYPES[operand.tensor.dtype]
         initializer.dims.extend(operand.tensor.shape)
+        if operand.value is not None and operand.tensor.dtype in NUMPY:
+            held = np.array(operand.value, operand.tensor.dtype).reshape(operand.tensor.shape)
+            initializer.CopyFrom(numpy_helper.from_array(held, name))
         _declare(message.input.add(), name, operand.tensor)
         return name
 

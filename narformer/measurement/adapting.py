@@ -14,6 +14,7 @@ import numpy as np
 from narformer.adapt import Adaptation, Profiles, next_to_measure
 from narformer.adapted import AdaptedDevice, adapt, profile
 from narformer.families.registry import FAMILIES, Variant, sample
+from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
 from narformer.measurement.session import Network, Outcome, Settings, measure
@@ -109,14 +110,17 @@ def _reached(pool: Pool, measured: dict[int, float], target_error: float | None)
 
 
 def strangers(count: int, known: Collection[str], track: Track = lambda v: v) -> list[tuple[Variant, Graph]]:
-    """`count` networks, families taking turns, always the same; none whose hash is among `known`."""
+    """`count` networks, families taking turns, always the same; none whose hash is among `known`.
+
+    known: hashes of networks; files of devices adapted by an older narformer have those of Graphs, which count too.
+    """
     rounds = -(-count // len(FAMILIES)) + 1
     drawn = [list(sample(name, 2 * rounds, seed=2)) for name in FAMILIES]
     taking_turns = [family[turn] for turn in range(2 * rounds) for family in drawn]
     found: list[tuple[Variant, Graph]] = []
     for variant in track(taking_turns):
         graph = _graph(variant)
-        if graph.hash not in known:
+        if network_hash(graph) not in known and graph.hash not in known:
             found.append((variant, graph))
         if len(found) == count:
             break

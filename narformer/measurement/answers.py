@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from narformer.errors import MissingExtraError, StoreError
+from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.store import Store, default_store
@@ -43,7 +44,7 @@ def answer(
     predictor does not know, and on which the Graph was not measured, is left out.
     """
     # A hash takes as long as half a prediction: only a store asks for it.
-    hashes = ["" if store is None else graph.hash for graph in graphs]
+    hashes = ["" if store is None else network_hash(graph) for graph in graphs]
     measured: dict[str, dict[str, Measurement]] = {hash: {} for hash in hashes}
     if store is not None:
         for (hash, device), measurement in sorted(store.latest_of(list(measured), devices).items()):

@@ -130,6 +130,11 @@ class Database:
             )
         if revision == REVISIONS[-1]:
             return
+        if self.read_only:
+            raise StoreError(
+                f"{self.name}: written by an older version of narformer and read-only; copy it, or let its owner give "
+                "`narformer store list` once, which brings it up to date"
+            )
         self.write(_upgrade)
 
 

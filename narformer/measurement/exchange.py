@@ -1,5 +1,8 @@
 """Into the store and out of it: NNLQP's layout, CSV with a row a measurement, and other stores.
 
+What is exported can be imported, and exported again is the same: a store with all that it holds, a CSV where the
+networks are at hand, a dataset with the last latency of each network.
+
 An import can be given again, after an interruption or for ever: what the store has is not added twice.
 """
 
@@ -7,9 +10,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +22,12 @@ import numpy as np
 
 from narformer.datasets.nnlqp import load_nnlqp
 from narformer.datasets.table import positive, read_table
-from narformer.errors import DataError, NarformerError
+from narformer.errors import ConfigError, DataError, NarformerError, StoreError
+from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
 from narformer.frontends.weightless import weightless_onnx
 from narformer.graph import Graph
+from narformer.measurement.device import Device
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.store import Store
 
@@ -32,6 +38,8 @@ COLUMNS = tuple(field.name for field in fields(Measurement))
 SESSION = "imported"
 # Networks written in one transaction: few enough that an interruption costs little.
 TOGETHER = 50
+# Characters of a name in a path: at four bytes each below what file systems take.
+LONGEST_WORD = 60
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def _of_nnlqp(directory: Path) -> tuple[int, Iterator[list[Entry]]]:
                 continue
             file = id.rpartition("@")[0]
             yield [
-                (Measurement(graph.hash, file, device, float(latency), session=SESSION), graph)
+                (Measurement(network_hash(graph), file, device, float(latency), session=SESSION), graph)
                 for device, latency in zip(dataset.devices, latencies, strict=True)
                 if not np.isnan(latency)  # listed there, but not measured yet
             ]
@@ -104,40 +112,80 @@ def _of_nnlqp(directory: Path) -> tuple[int, Iterator[list[Entry]]]:
 def _of_csv(path: Path, store: Store) -> tuple[int, Iterator[list[Entry]]]:
     """Rows of `model, device, latency_ms` and any other fields of a Measurement.
 
-    A row's network is that of its `graph` (a hash that the store has), else the ONNX file `model`, beside the CSV.
+    A row's network is that of its `graph` (a hash that the store has), else the ONNX file `model`, beside the CSV, at
+    the batch size it says or at the device's. With an empty `graph` and a failure it could not be read.
     """
     table = read_table(path, ("model", "device", "latency_ms"))
+    unread = "graph" in table[0]
     unknown = sorted(set(table[0]) - set(COLUMNS))
     if unknown:
         raise DataError(f"{path}: unknown columns {', '.join(unknown)}; there may be {', '.join(COLUMNS)}")
     rows = [_parsed(row, f"{path}, row {number}") for number, row in enumerate(table, start=2)]
 
-    def each() -> Iterator[list[Entry]]:
-        hashes: dict[str, str] = {}  # of files that were read
-        present: set[str] = set()  # hashes of Graphs that the store has
-        for number, row in enumerate(rows, start=2):
-            graph = None
-            if row.graph not in present and not (row.graph and store.graph(row.graph)):
-                if row.model not in hashes and (path.parent / row.model).is_file():
-                    try:
-                        graph = read_onnx(path.parent / row.model)
-                        hashes[row.model] = graph.hash
-                    except NarformerError as error:
-                        if row.graph or not row.failure:  # else this may be the very failure that the row tells of
-                            yield [str(error)]
-                            continue
-                found = hashes.get(row.model)
-                if found is None and (row.graph or not row.failure):
-                    yield [f"{path}, row {number}: {row.model}: no such file, and its network is not in the store"]
-                    continue
-                if row.graph and found != row.graph:
-                    yield [f"{path}, row {number}: {row.model} is not the network that was measured; its hash differs"]
-                    continue
-                row = replace(row, graph=found or "")
-            present.add(row.graph)
-            yield [(row, graph)]
+    files = _Files(path.parent)
+    known: dict[str, str | None] = {}  # what Graphs are known by in the store, by the hashes of rows
 
-    return len(rows), each()
+    def entry(row: Measurement, where: str) -> Entry:
+        if row.failure and not row.graph and unread:
+            return row, None
+        if row.graph and known.setdefault(row.graph, store.current_hash(row.graph)):
+            return replace(row, graph=known[row.graph] or ""), None
+        try:
+            graph = files.network(row)
+        except NarformerError as error:
+            if row.graph or not row.failure:  # else this may be the very failure that the row tells of
+                return str(error)
+            return row, None
+        if graph is None:
+            if row.graph or not row.failure:
+                return f"{where}: {row.model}: no such file, and its network is not in the store"
+            return row, None
+        hash = network_hash(graph)
+        if row.graph and row.graph not in (hash, graph.hash):
+            return f"{where}: {row.model} is not the network that was measured; its hash differs"
+        return replace(row, graph=hash), graph
+
+    return len(rows), ([entry(row, f"{path}, row {number}")] for number, row in enumerate(rows, start=2))
+
+
+class _Files:
+    """ONNX files of a directory, each read once at a batch size."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._read: dict[tuple[str, int | None], Graph | NarformerError] = {}
+
+    def network(self, row: Measurement) -> Graph | None:
+        """The network of a row: as its file says, or where that is another one, at the batch size of its device.
+
+        None where there is no such file. Raises ModelError for one that cannot be read.
+        """
+        if not row.model or not (self.directory / row.model).is_file():
+            return None
+        graph = self._at(row.model, None)
+        batch = _batch(row.device)
+        if batch is None or not row.graph or row.graph in (network_hash(graph), graph.hash):
+            return graph
+        return self._at(row.model, batch)
+
+    def _at(self, model: str, batch: int | None) -> Graph:
+        if (model, batch) not in self._read:
+            try:
+                self._read[model, batch] = read_onnx(self.directory / model, batch_size=batch)
+            except NarformerError as error:
+                self._read[model, batch] = error
+        found = self._read[model, batch]
+        if isinstance(found, NarformerError):
+            raise found
+        return found
+
+
+def _batch(device: str) -> int | None:
+    """The batch size that an id says; None for the name of a device that says none."""
+    try:
+        return Device.parse(device).batch
+    except ConfigError:
+        return None
 
 
 def _parsed(row: dict[str, str], where: str) -> Measurement:
@@ -153,11 +201,15 @@ def _parsed(row: dict[str, str], where: str) -> Measurement:
                 values[name] = kind(values[name])
             except ValueError as error:
                 raise DataError(f"{where}, {name}: {values[name]!r} is not a number") from error
+            if not math.isfinite(values[name]):
+                raise DataError(f"{where}, {name}: {values[name]!r} is not a number")
     if values["latency_ms"] is not None:
         values["latency_ms"] = positive(values["latency_ms"], f"{where}, latency_ms")
-    for name in ("model", "device"):
-        if not values.get(name):
-            raise DataError(f"{where}: no {name}")
+    values.setdefault("model", "")
+    if not values["model"] and not values["graph"] and not values.get("failure"):
+        raise DataError(f"{where}: no model")
+    if not values.get("device"):
+        raise DataError(f"{where}: no device")
     if (values["latency_ms"] is None) != bool(values.get("failure")):
         raise DataError(f"{where}: needs either latency_ms or a failure")
     return Measurement(**values)
@@ -179,7 +231,7 @@ def _of_store(location: str, store: Store) -> tuple[int, Iterator[list[Entry]]]:
                 if row.graph not in hashes:
                     graph = other.graph(row.graph)
                     assert graph is not None  # the database refuses a measurement without
-                    hashes[row.graph] = graph.hash
+                    hashes[row.graph] = network_hash(graph)
                 yield [(replace(row, graph=hashes[row.graph]), graph)]
 
     return len(rows), each()
@@ -197,11 +249,43 @@ def export_csv(rows: Iterable[Measurement], path: Path) -> None:
     _write(path, text.getvalue().encode())
 
 
+def export_store(rows: Sequence[Measurement], store: Store, path: Path) -> int:
+    """Write measurements with their networks, and their devices' descriptions, as a new store; how many.
+
+    Raises DataError where something is at `path` already, StoreError where it cannot be written.
+    """
+    if path.exists():
+        raise DataError(f"{path}: exists already; give a new file (`narformer store import` adds to a store)")
+    part = path.with_name(f".{path.name}.part")
+    for left in part.parent.glob(f"{part.name}*"):  # by an export that was interrupted
+        left.unlink()
+    described = {device.id: device.description for device in store.devices()}
+    given: set[str] = set()
+
+    def entry(row: Measurement) -> Entry:
+        graph = None if row.graph in given else store.graph(row.graph)
+        given.add(row.graph)
+        return row, graph
+
+    with Store.open(part) as new:
+        added = add(new, ([entry(row)] for row in rows)).added
+        for device in sorted({row.device for row in rows}):
+            if described[device]:
+                new.describe(device, described[device])
+    try:
+        os.replace(part, path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
+    return added
+
+
 def export_nnlqp(rows: Iterable[Measurement], store: Store, directory: Path) -> Iterator[str | None]:
     """Write the last latency of each network on each device as `gt.txt`, and the networks as weightless ONNX beside it.
 
     A generator, a step a network: yields why one was left out, else None. ModelType is the name of the directory that
-    the network's file was in. Raises DataError where `directory` holds a dataset already or cannot be written.
+    the network's file was in. Networks come in the order of their files, so that what is exported from the import is
+    the same. Raises DataError where `directory` holds a dataset already or cannot be written, or where nothing has a
+    latency.
     """
     if (directory / "gt.txt").exists():
         raise DataError(f"{directory}: holds a dataset already; give a new directory")
@@ -209,29 +293,51 @@ def export_nnlqp(rows: Iterable[Measurement], store: Store, directory: Path) -> 
     for row in sorted(rows, key=lambda row: row.measured_at):
         if row.latency_ms is not None:
             latest.setdefault(row.graph, {})[row.device] = row
+    if not latest:
+        raise DataError(f"{directory}: none of these measurements has a latency, and a dataset is of latencies")
+    devices = _words({row.device for by_device in latest.values() for row in by_device.values()})
+    families = {hash: _word(Path(next(iter(of.values())).model).parent.name) for hash, of in latest.items()}
     lines: list[str] = []
-    for number, (hash, by_device) in enumerate(latest.items()):
-        model = next(iter(by_device.values())).model
-        family = _word(Path(model).parent.name)
-        file = f"onnx/{family}/{hash[:16]}.onnx"
+    number = 0
+    for hash in sorted(latest, key=lambda hash: (families[hash], hash)):
+        file = f"onnx/{families[hash]}/{hash[:16]}.onnx"
         graph = store.graph(hash)
         assert graph is not None  # the database refuses a measurement without
+        batch = max(graph.batch_size, 1)
+        model = next(iter(latest[hash].values())).model
         try:
-            content = weightless_onnx(graph).SerializeToString()
+            network = weightless_onnx(graph)
+            network.graph.name = hash[:16]  # not what it was called here, which is of no use to others
+            content = network.SerializeToString()
+            if network_hash(read_onnx(content, batch_size=batch)) != hash:
+                raise DataError("cannot be written as weightless ONNX without becoming another network")
         except NarformerError as error:
             yield f"{model}: {error}"
             continue
         _write(directory / file, content)
-        for device, row in by_device.items():
-            batch = max(graph.batch_size, 1)
-            lines.append(f"{number} {file} {batch} {row.latency_ms!r} {family} {_word(device)}\n")
+        for device, row in sorted(latest[hash].items()):
+            lines.append(f"{number} {file} {batch} {row.latency_ms!r} {families[hash]} {devices[device]}\n")
+        number += 1
         yield None
-    _write(directory / "gt.txt", "".join(lines).encode())
+    if lines:
+        _write(directory / "gt.txt", "".join(lines).encode())
+
+
+def _words(texts: Iterable[str]) -> dict[str, str]:
+    """A word for each text, and another for each other."""
+    words: dict[str, str] = {}
+    for text in sorted(texts, key=lambda text: (_word(text) != text, text)):  # what is a word already stays one
+        word, again = _word(text), 1
+        while word in words.values():
+            again += 1
+            word = f"{_word(text)}_{again}"
+        words[text] = word
+    return words
 
 
 def _word(text: str) -> str:
     """What may stand in a column of gt.txt and in a path."""
-    word = re.sub(r"[^\w.+-]+", "_", text).lstrip(".")
+    word = re.sub(r"[^\w.+-]+", "_", text).lstrip(".")[:LONGEST_WORD]
     return "unknown" if word in ("", "onnx") else word
 
 

@@ -10,7 +10,8 @@ from typing import Any
 class Measurement:
     """One timed run of one Graph on one device.
 
-    graph: canonical hash of the Graph. model: what people call it (a path, a family's variant).
+    graph: hash of the network (frontends.canonical.network_hash).
+    model: what people call it (a path, a family's variant).
     device: id of hardware, runtime, version, precision, threads and batch.
     latency_ms: median over the repeats, already divided by `drift`; None where the run failed.
     spread_ms: half the distance between the quartiles of the repeats. repeats: timed runs behind the median.

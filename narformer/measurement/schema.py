@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 # Of the migrations, oldest first; the last is what the tables below are.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 # A name of its own: other programs in the same PostgreSQL database may have Alembic's default table.
 VERSION_TABLE = "narformer_version"
 
@@ -30,6 +30,14 @@ graphs = Table(
     Column("hash", String(64), primary_key=True),
     Column("name", Text, nullable=False),
     Column("content", LargeBinary, nullable=False),  # Graph.to_json, compressed by zlib
+)
+
+# Hashes that an older narformer gave to Graphs, and what they are known by now.
+former_hashes = Table(
+    "former_hashes",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("graph", String(64), ForeignKey("graphs.hash"), nullable=False),
 )
 
 devices = Table(

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 import onnx
 
 from narformer.errors import ConfigError, NarformerError, StoreError
+from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
 from narformer.measurement import device as devices
@@ -163,10 +164,11 @@ class _Session:
             return self._stored(network, measurement, None)
         device = self.base.of(graph)
         if not again:
-            known = self.store.latest(graph.hash, device.id)
+            hash = network_hash(graph)
+            known = self.store.latest(hash, device.id)
             if known is not None:
                 return Outcome(network.name, "stored", known)
-            failed = self.store.find(graph=graph.hash, device=device.id, failed=True)
+            failed = self.store.find(graph=hash, device=device.id, failed=True)
             if failed:
                 return Outcome(network.name, "failed", failed[-1])
         result = self.supervisor.measure(Job(network.name, source, network.batch_size))
@@ -175,7 +177,7 @@ class _Session:
     def _record(self, network: Network, graph: Graph | None, device: Device, result: Result) -> Measurement:
         drift = self._drift(result)
         return Measurement(
-            graph=graph.hash if graph else "",
+            graph=network_hash(graph) if graph else "",
             model=network.name,
             device=device.id,
             latency_ms=None if result.median_ms is None else result.median_ms / drift,
@@ -197,7 +199,9 @@ class _Session:
         return result.reference_ms / self.baseline_ms
 
     def _known_reference(self) -> float | None:
-        known = self.store.find(graph=self.reference.hash, device=self.base.of(self.reference).id, failed=False)
+        known = self.store.find(
+            graph=network_hash(self.reference), device=self.base.of(self.reference).id, failed=False
+        )
         return known[0].latency_ms if known else None
 
     def _first_reference(self, now_ms: float) -> float:

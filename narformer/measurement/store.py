@@ -1,6 +1,7 @@
 """The store: every measurement ever made, in SQLite or PostgreSQL, with the Graphs and devices it was made of.
 
-A Graph is known by its canonical hash, so a network once measured is found again under any file name.
+A Graph is known by the hash of its canonical form, so a network once measured is found again under any file name, and
+whichever exporter wrote the file.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from narformer.errors import MissingExtraError, StoreError
+from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph
 from narformer.measurement.measurement import Measurement
 from narformer.places import user_data
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from narformer.measurement.database import Database
 
+_FLOATS = ("latency_ms", "spread_ms", "drift")
 FIELDS = tuple(field.name for field in fields(Measurement))
 # Values in one `IN (…)`: every SQLite takes this many.
 VALUES_A_QUERY = 500
@@ -57,7 +60,7 @@ class Store:
     """A store that is open. Many processes may have the same one open and write at once.
 
     >>> with Store.open("measurements.db") as store:  # doctest: +SKIP
-    ...     store.add(Measurement(graph.hash, "resnet18.onnx", "cpu-ort-fp32", 12.5), graph)
+    ...     store.add(Measurement(network_hash(graph), "resnet18.onnx", "cpu-ort-fp32", 12.5), graph)
     """
 
     def __init__(self, database: Database) -> None:
@@ -116,9 +119,10 @@ class Store:
         for measurement, graph in pairs:
             rows.append(_row(measurement, graph))
             devices.add(rows[-1]["device"])
-            if graph is not None and graph.hash not in self._present and graph.hash not in contents:
+            hash = rows[-1]["graph"]
+            if graph is not None and hash not in self._present and hash not in contents:
                 content = zlib.compress(graph.to_json().encode())
-                contents[graph.hash] = {"hash": graph.hash, "name": _text(graph.name), "content": content}
+                contents[hash] = {"hash": hash, "name": _text(graph.name), "content": content}
 
         def work(connection: Connection) -> int:
             from narformer.measurement import schema
@@ -209,6 +213,22 @@ class Store:
         except (zlib.error, UnicodeDecodeError) as error:
             raise StoreError(f"{self.name}: the Graph {hash} is damaged ({error})") from error
 
+    def current_hash(self, hash: str) -> str | None:
+        """What the Graph of this hash is known by: the hash itself, or where an older version gave it, another one.
+
+        None where the store has no such Graph.
+        """
+        from narformer.measurement.schema import former_hashes, graphs
+
+        here = graphs.select().where(graphs.c.hash == hash).with_only_columns(graphs.c.hash)
+        former = former_hashes.select().where(former_hashes.c.hash == hash).with_only_columns(former_hashes.c.graph)
+
+        def work(connection: Connection) -> str | None:
+            found: str | None = connection.execute(here).scalar() or connection.execute(former).scalar()
+            return found
+
+        return self._database.read(work)
+
     def devices(self) -> list[StoredDevice]:
         """All devices by id, with the number of measurements of each."""
         from sqlalchemy import func, select
@@ -232,18 +252,36 @@ class Store:
 
 def _row(measurement: Measurement, graph: Graph | None) -> dict[str, Any]:
     """The columns of a Measurement. Raises ValueError where it contradicts itself or its Graph."""
-    if graph is not None and graph.hash != measurement.graph:
-        raise ValueError(f"a measurement of the Graph {measurement.graph or '(none)'}, given with {graph.hash}")
+    if graph is not None and network_hash(graph) != measurement.graph:
+        raise ValueError(
+            f"a measurement of the Graph {measurement.graph or '(none)'}, given with {network_hash(graph)}"
+        )
+    if not measurement.device:
+        raise ValueError("a measurement without a device")
     if (measurement.latency_ms is None) != bool(measurement.failure):
         raise ValueError("a measurement has either a latency or the reason why there is none")
     if measurement.latency_ms is not None and not 0 < measurement.latency_ms < math.inf:
         raise ValueError(f"{measurement.latency_ms} ms is not a latency")
-    row = {
-        name: _text(value) if isinstance(value, str) else value
-        for name, value in ((name, getattr(measurement, name)) for name in FIELDS)
-    }
-    digest = hashlib.sha256(repr(tuple(row.values())).encode()).hexdigest()
-    return {**row, "graph": row["graph"] or None, "digest": digest}
+    if not (math.isfinite(measurement.drift) and math.isfinite(measurement.spread_ms or 0.0)):
+        raise ValueError("the drift and the spread of a measurement are numbers")
+    row = _values(measurement)
+    return {**row, "graph": row["graph"] or None, "digest": digest(measurement)}
+
+
+def digest(measurement: Measurement) -> str:
+    """The same for the same record, whether it comes from a measurement, from a database or from a file."""
+    return hashlib.sha256(repr(tuple(_values(measurement).values())).encode()).hexdigest()
+
+
+def _values(measurement: Measurement) -> dict[str, Any]:
+    """The fields as the database gives them back."""
+    values: dict[str, Any] = {}
+    for name in FIELDS:
+        value = getattr(measurement, name)
+        if value is not None:
+            value = _text(value) if isinstance(value, str) else float(value) if name in _FLOATS else int(value)
+        values[name] = value
+    return values
 
 
 def _measurement(row: Row[Any]) -> Measurement:

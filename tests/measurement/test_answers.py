@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy: pip install 'narform
 import narformer
 from narformer.cli import main as cli
 from narformer.errors import StoreError, UnknownDeviceError
+from narformer.frontends.canonical import network_hash
+from narformer.graph import Node, Operand
 from narformer.measurement.answers import answer, existing_store
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.store import Store
@@ -41,9 +44,9 @@ def dummy(tmp_path: Path) -> Path:
 def store(tmp_path: Path) -> Iterator[Store]:
     """The default store of the test: NET measured on q and on "here", OTHER nowhere."""
     with Store.open(tmp_path / "measurements.db") as opened:
-        opened.add(Measurement(NET.hash, "a", "q", 7.0, 0.5), NET)
-        opened.add(Measurement(NET.hash, "a", "here", 3.0), NET)
-        opened.add(Measurement(OTHER.hash, "b", "here", None, failure="out of memory"), OTHER)
+        opened.add(Measurement(network_hash(NET), "a", "q", 7.0, 0.5), NET)
+        opened.add(Measurement(network_hash(NET), "a", "here", 3.0), NET)
+        opened.add(Measurement(network_hash(OTHER), "b", "here", None, failure="out of memory"), OTHER)
         yield opened
 
 
@@ -67,7 +70,7 @@ def test_devices_come_in_the_order_asked_for(dummy: Path, store: Store) -> None:
 
 
 def test_an_interval_never_reaches_below_zero(dummy: Path, store: Store) -> None:
-    store.add(Measurement(NET.hash, "a", "noisy", 1.0, 5.0), NET)
+    store.add(Measurement(network_hash(NET), "a", "noisy", 1.0, 5.0), NET)
     [[estimate]] = answer([NET], Predictor.load(dummy), ["noisy"], store)
     assert estimate.low_ms == 0.0
 
@@ -79,6 +82,24 @@ def test_predict_from_python(dummy: Path, store: Store) -> None:
     assert narformer.predict(NET, devices="here", predictor=path)[0].latency_ms == 3.0
     with pytest.raises(UnknownDeviceError, match="net: not measured on here; the predictor knows p, q"):
         narformer.predict(OTHER, devices="here", predictor=path)
+
+
+def test_a_network_is_found_whichever_exporter_wrote_its_file(dummy: Path, store: Store) -> None:
+    """Another one writes an Identity behind each node, which no runtime runs."""
+    nodes: list[Node] = []
+    place: dict[int, int] = {}
+    for index, node in enumerate(NET.nodes):
+        operands = [
+            o if o.source is None or o.source < 0 else o._replace(source=place[o.source]) for o in node.operands
+        ]
+        nodes.append(node._replace(operands=tuple(operands)))
+        nodes.append(Node(f"i{index}", "Identity", (Operand(node.outputs[0], len(nodes) - 1),), node.outputs))
+        place[index] = len(nodes) - 1
+    padded = replace(NET, nodes=tuple(nodes), name="padded")
+    assert padded.hash != NET.hash
+    (estimates,) = answer([padded], Predictor.load(dummy), store=store)
+    assert {e.device: e.source for e in estimates} == {"p": "predicted", "q": "measured", "here": "measured"}
+    assert {e.model for e in estimates} == {"padded"}
 
 
 def test_without_a_store_nothing_changes(dummy: Path, tmp_path: Path) -> None:
@@ -123,7 +144,7 @@ def test_the_command(
     tmp_path: Path,
 ) -> None:
     net = narformer.read_onnx(resnet18)
-    store.add(Measurement(net.hash, "x", "here", 4.0, 0.1), net)
+    store.add(Measurement(network_hash(net), "x", "here", 4.0, 0.1), net)
     common = ("--predictor", dummy)
 
     assert run(monkeypatch, resnet18, *common, "--json") == 0

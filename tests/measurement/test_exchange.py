@@ -17,6 +17,7 @@ from narformer.cli import main as cli
 from narformer.datasets.nnlqp import load_nnlqp
 from narformer.errors import DataError
 from narformer.families.registry import build, sample
+from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph, Node, Operand, Tensor
 from narformer.measurement.exchange import Imported, add, entries, export_csv, export_nnlqp
@@ -65,7 +66,7 @@ def test_nnlqp_comes_in_once(dataset: Path, tmp_path: Path) -> None:
             ("onnx/squeezenet/0.onnx", "gpu", 9.5),
             ("onnx/squeezenet/1.onnx", "cpu", 2.5),
         ]
-        assert store.find()[1].graph == read_onnx(dataset / "onnx/squeezenet/0.onnx", batch_size=8).hash
+        assert store.find()[1].graph == network_hash(read_onnx(dataset / "onnx/squeezenet/0.onnx", batch_size=8))
         again = bring(store, dataset)
         assert (again.added, again.present) == (0, 3)
         assert len(store.find()) == 3
@@ -98,32 +99,34 @@ def test_nnlqp_comes_out_as_a_dataset_of_the_same_networks(dataset: Path, tmp_pa
     again = load_nnlqp(out)
     assert again.devices == ("gpu", "cpu")
     assert again.family == ("squeezenet",) * 3
-    latencies = {s.graph().hash: max(row[row == row]) for s, row in zip(again.sources, again.targets, strict=True)}
+    latencies = {
+        network_hash(s.graph()): max(row[row == row]) for s, row in zip(again.sources, again.targets, strict=True)
+    }
     assert latencies == hashes
 
 
 def test_only_the_last_latency_comes_out_and_no_failure(tmp_path: Path) -> None:
     net, odd = network(), network("LeakyRelu", alpha=0.1)  # 0.1 is no float32: ONNX cannot hold it
     rows = [
-        Measurement(net.hash, "../../else where/../net.onnx", "my device", 2.0, measured_at="2026-01-02"),
-        Measurement(net.hash, "net.onnx", "my device", 1.0, measured_at="2026-01-01"),
-        Measurement(net.hash, "net.onnx", "other", None, failure="timeout"),
-        Measurement(odd.hash, "odd.onnx", "other", 1.0),
+        Measurement(network_hash(net), "../../else where/../net.onnx", "my device", 2.0, measured_at="2026-01-02"),
+        Measurement(network_hash(net), "net.onnx", "my device", 1.0, measured_at="2026-01-01"),
+        Measurement(network_hash(net), "net.onnx", "other", None, failure="timeout"),
+        Measurement(network_hash(odd), "odd.onnx", "other", 1.0),
     ]
     with Store.open(tmp_path / "s.db") as store:
-        store.add_all([(row, odd if row.graph == odd.hash else net) for row in rows])
+        store.add_all([(row, odd if row.graph == network_hash(odd) else net) for row in rows])
         steps = list(export_nnlqp(store.find(), store, tmp_path / "out"))
     assert [step is None for step in steps] == [False, True]
     written = (tmp_path / "out" / "gt.txt").read_text().split()
-    assert written[1:] == [f"onnx/unknown/{net.hash[:16]}.onnx", "4", "2.0", "unknown", "my_device"]
+    assert written[1:] == [f"onnx/unknown/{network_hash(net)[:16]}.onnx", "4", "2.0", "unknown", "my_device"]
     assert {p.name for p in tmp_path.iterdir()} == {"s.db", "out"}
 
 
 def test_csv_gives_back_every_row(tmp_path: Path) -> None:
     net = network()
     rows = [
-        Measurement(net.hash, 'a "quoted", name.onnx', "gpu", 1 / 3, 0.1, 9, 1.1, 5, "", "s", "2026-01-01"),
-        Measurement(net.hash, "net.onnx", "gpu", None, failure="first line\nsecond, \u2028line"),
+        Measurement(network_hash(net), 'a "quoted", name.onnx', "gpu", 1 / 3, 0.1, 9, 1.1, 5, "", "s", "2026-01-01"),
+        Measurement(network_hash(net), "net.onnx", "gpu", None, failure="first line\nsecond, \u2028line"),
         Measurement("", "broken.onnx", "gpu", None, failure="not an ONNX model"),
     ]
     with Store.open(tmp_path / "s.db") as store:
@@ -147,7 +150,7 @@ def test_a_csv_of_ones_own_needs_three_columns(dataset: Path, tmp_path: Path) ->
     with Store.open(tmp_path / "s.db") as store:
         result = bring(store, table)
         assert (result.added, len(result.skipped)) == (1, 1)
-        assert store.latest(read_onnx(dataset / "onnx/squeezenet/0.onnx").hash, "phone") is not None
+        assert store.latest(network_hash(read_onnx(dataset / "onnx/squeezenet/0.onnx")), "phone") is not None
 
 
 @pytest.mark.parametrize(
@@ -179,7 +182,10 @@ def test_a_file_that_is_another_network_by_now_is_left_out(dataset: Path, tmp_pa
 
 def test_stores_are_merged(tmp_path: Path) -> None:
     net, other = network(), network("Tanh")
-    rows = [Measurement(net.hash, "a", "gpu", 1.0), Measurement(other.hash, "b", "gpu", None, failure="timeout")]
+    rows = [
+        Measurement(network_hash(net), "a", "gpu", 1.0),
+        Measurement(network_hash(other), "b", "gpu", None, failure="timeout"),
+    ]
     with Store.open(tmp_path / "one.db") as one, Store.open(tmp_path / "two.db") as two:
         one.add_all(zip(rows, (net, other), strict=True))
         one.describe("gpu", "a card")
@@ -187,20 +193,20 @@ def test_stores_are_merged(tmp_path: Path) -> None:
         result = bring(two, tmp_path / "one.db")
         assert (result.added, result.present) == (1, 1)
         assert two.find() == rows
-        assert two.graph(other.hash) == other
+        assert two.graph(network_hash(other)) == other
         assert two.devices()[0].description == "a card"
 
 
 def test_a_store_whose_hashes_are_of_another_version_comes_in_with_ours(tmp_path: Path) -> None:
     net = network()
     with Store.open(tmp_path / "old.db") as store:
-        store.add_all([(Measurement(net.hash, "a", "gpu", latency), net) for latency in (1.0, 2.0)])
+        store.add_all([(Measurement(network_hash(net), "a", "gpu", latency), net) for latency in (1.0, 2.0)])
     with contextlib.closing(sqlite3.connect(tmp_path / "old.db", isolation_level=None)) as connection:
         connection.execute(f"UPDATE graphs SET hash = '{'0' * 64}'")
         connection.execute(f"UPDATE measurements SET graph = '{'0' * 64}'")
     with Store.open(tmp_path / "new.db") as store:
         assert bring(store, tmp_path / "old.db").added == 2
-        assert {row.graph for row in store.find()} == {net.hash}
+        assert {row.graph for row in store.find()} == {network_hash(net)}
 
 
 # --- the commands
@@ -254,6 +260,10 @@ def test_the_commands(shell: Shell, dataset: Path, tmp_path: Path) -> None:
     assert shell("export", tmp_path / "out", "--device", "gpu")[0] == 0
     assert len(load_nnlqp(tmp_path / "out")) == 2
     assert shell("export", tmp_path / "out.csv")[1].startswith("3 measurements")
+    assert shell("export", tmp_path / "all.db")[1].startswith("3 measurements")
+    assert shell("export", tmp_path / "all.db")[0] == 2
+    with Store.open(tmp_path / "all.db", create=False) as copy:
+        assert len(copy.find()) == 3
     assert shell("export", tmp_path / "none.csv", "--device", "tpu")[0] == 2
     code, out, _ = shell("import", tmp_path / "out.csv", tmp_path / "missing.db", "--json")
     assert code == 2

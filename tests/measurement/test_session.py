@@ -12,6 +12,7 @@ import pytest
 
 from narformer.errors import ConfigError, MissingExtraError, StoreError
 from narformer.families.registry import build
+from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
 from narformer.measurement import session
@@ -135,7 +136,7 @@ def test_drift_is_reckoned_from_the_first_reference_on_the_device(worker: type[F
     assert (third.measurement.drift, third.measurement.latency_ms) == (2.0, 10.0)
     assert third.measurement.session != first.measurement.session
     reference = read_onnx(reference_network())
-    assert [m.latency_ms for m in store.find(graph=reference.hash)] == [4.0]
+    assert [m.latency_ms for m in store.find(graph=network_hash(reference))] == [4.0]
     assert [setup.first_reference_s > 0 for setup in worker.setups] == [True, False]  # taken once, with care
 
 

@@ -20,6 +20,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy: pip install 'narformer[measure]'")
 
 from narformer.errors import MissingExtraError, StoreError
+from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph, Node, Operand, Tensor
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.store import Store, StoredDevice, default_store
@@ -41,7 +42,7 @@ def network(width: int = 8, name: str = "net", node: str = "r") -> Graph:
 
 def measured(graph: Graph, latency: float | None = 1.5, device: str = "cpu", **fields: object) -> Measurement:
     failure = "" if latency is not None else "out of memory"
-    return replace(Measurement(graph.hash, "net.onnx", device, latency, failure=failure), **fields)  # type: ignore[arg-type]
+    return replace(Measurement(network_hash(graph), "net.onnx", device, latency, failure=failure), **fields)  # type: ignore[arg-type]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -56,7 +57,17 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_a_record_comes_back_as_it_was(location: str) -> None:
     net = network()
     full = Measurement(
-        net.hash, "a/ü.onnx", "cpu-ort-fp32", 1 / 3, 0.1, 50, 1.02, 2**40, "", "session", "2026-01-02T03:04:05+00:00"
+        network_hash(net),
+        "a/ü.onnx",
+        "cpu-ort-fp32",
+        1 / 3,
+        0.1,
+        50,
+        1.02,
+        2**40,
+        "",
+        "session",
+        "2026-01-02T03:04:05+00:00",
     )
     failed = measured(net, None, failure="runtime says: \0\udcff?\r\nand more")
     with Store.open(location) as store:
@@ -64,28 +75,28 @@ def test_a_record_comes_back_as_it_was(location: str) -> None:
         store.add(failed, net)
     with Store.open(location) as store:
         assert store.find() == [full, replace(failed, failure="runtime says: \ufffd??\nand more")]
-        assert store.graph(net.hash) == net
+        assert store.graph(network_hash(net)) == net
         assert store.graph("0" * 64) is None
 
 
 def test_latest_is_the_last_that_did_not_fail(location: str) -> None:
     net, other = network(), network(9)
     with Store.open(location) as store:
-        assert store.latest(net.hash, "cpu") is None
+        assert store.latest(network_hash(net), "cpu") is None
         for latency, day, device in ((3.0, 2, "cpu"), (2.0, 1, "cpu"), (None, 3, "cpu"), (9.0, 4, "gpu")):
             store.add(measured(net, latency, device, measured_at=f"2026-01-0{day}"), net)
         store.add(measured(other, 7.0, measured_at="2026-01-05"), other)
-        last = store.latest(net.hash, "cpu")
+        last = store.latest(network_hash(net), "cpu")
         assert last is not None
         assert last.latency_ms == 3.0
         many = [f"{i:064d}" for i in range(2000)]  # more than one query takes
-        found = store.latest_of([*many, net.hash, other.hash])
+        found = store.latest_of([*many, network_hash(net), network_hash(other)])
         assert {key: m.latency_ms for key, m in found.items()} == {
-            (net.hash, "cpu"): 3.0,
-            (net.hash, "gpu"): 9.0,
-            (other.hash, "cpu"): 7.0,
+            (network_hash(net), "cpu"): 3.0,
+            (network_hash(net), "gpu"): 9.0,
+            (network_hash(other), "cpu"): 7.0,
         }
-        assert store.latest_of([net.hash], ["gpu"]).keys() == {(net.hash, "gpu")}
+        assert store.latest_of([network_hash(net)], ["gpu"]).keys() == {(network_hash(net), "gpu")}
 
 
 def test_find_takes_filters_together(location: str) -> None:
@@ -97,7 +108,7 @@ def test_find_takes_filters_together(location: str) -> None:
     ]
     with Store.open(location) as store:
         store.add_all(zip(rows, (net, net, other), strict=True))
-        assert store.find(graph=net.hash) == rows[:2]
+        assert store.find(graph=network_hash(net)) == rows[:2]
         assert store.find(device="gpu") == rows[1:]
         assert store.find(failed=True) == [rows[1]]
         assert store.find(device="gpu", failed=False) == [rows[2]]
@@ -109,8 +120,8 @@ def test_the_same_network_under_other_names_is_found(location: str) -> None:
     with Store.open(location) as store:
         store.add(measured(network()), network())
         store.add(measured(network(), 2.5), network(name="copy", node="other"))
-        assert len(store.find(graph=network(node="third").hash)) == 2
-        assert store.graph(network().hash) == network()
+        assert len(store.find(graph=network_hash(network(node="third")))) == 2
+        assert store.graph(network_hash(network())) == network()
 
 
 def test_the_same_record_twice_is_one_row(location: str) -> None:
@@ -227,7 +238,7 @@ def test_kill_loses_nothing_acknowledged_and_leaves_no_half_row(location: str) -
         for row in store.find():
             graph = store.graph(row.graph)
             assert graph is not None
-            assert graph.hash == row.graph
+            assert network_hash(graph) == row.graph
         assert {d.id for d in store.devices()} == {row.device for row in store.find()}
 
 

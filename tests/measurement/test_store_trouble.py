@@ -26,6 +26,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from narformer.errors import StoreError
+from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph, Node, Operand, Tensor
 from narformer.measurement import schema
 from narformer.measurement.measurement import Measurement
@@ -35,7 +36,7 @@ Result = TypeVar("Result")
 
 X = Tensor((1, 8))
 NET = Graph((Node("r", "Relu", (Operand(X, ~0),), (X,)),), (X,), ("x",), "net")
-ROW = Measurement(NET.hash, "net.onnx", "cpu", 1.5)
+ROW = Measurement(network_hash(NET), "net.onnx", "cpu", 1.5)
 MIGRATIONS = Path(schema.__file__).with_name("migrations")
 
 
@@ -96,7 +97,7 @@ def test_a_read_only_file_is_read_while_its_owner_writes(public: Path) -> None:
     public.parent.chmod(0o755)
     with Store.open(public) as opened:
         opened.describe("gpu", "new")  # is in the journal, not yet in the file
-        opened.add(Measurement(NET.hash, "net.onnx", "gpu", 2.0), NET)
+        opened.add(Measurement(network_hash(NET), "net.onnx", "gpu", 2.0), NET)
         public.chmod(0o444)
         rows, _ = in_child(read_and_add_as_another, public)
     assert [row.device for row in rows] == ["cpu", "gpu"]
@@ -122,7 +123,7 @@ def fill(path: Path) -> tuple[int, str]:
     with Store.open(path) as opened:
         try:
             while True:
-                opened.add(Measurement(NET.hash, "net.onnx", "cpu", 10.0 + count), NET)
+                opened.add(Measurement(network_hash(NET), "net.onnx", "cpu", 10.0 + count), NET)
                 count += 1
         except StoreError as error:
             return count, str(error)
@@ -133,7 +134,7 @@ def test_a_full_disk_loses_nothing_acknowledged(store: Path) -> None:
     assert message.startswith(f"{store}: the disk is full")
     with Store.open(store) as opened:
         assert len(opened.find()) == count
-        opened.add(Measurement(NET.hash, "net.onnx", "cpu", 1.0), NET)  # there is room again
+        opened.add(Measurement(network_hash(NET), "net.onnx", "cpu", 1.0), NET)  # there is room again
         assert len(opened.find()) == count + 1
 
 
@@ -143,7 +144,9 @@ def test_a_full_database_is_told(store: Path) -> None:
         sqlalchemy.event.listen(opened._database.engine, "connect", pages)
         opened._database.engine.dispose()
         with pytest.raises(StoreError, match="the disk is full"):
-            opened.add_all([(Measurement(NET.hash, "net.onnx" * 100, "cpu", 1.0 + i), NET) for i in range(100)])
+            opened.add_all(
+                [(Measurement(network_hash(NET), "net.onnx" * 100, "cpu", 1.0 + i), NET) for i in range(100)]
+            )
         assert opened.find() == [ROW]
 
 
@@ -175,7 +178,7 @@ def test_a_damaged_store_is_told(store: Path) -> None:
 def test_a_damaged_graph_is_told(store: Path) -> None:
     sql(store, "UPDATE graphs SET content = x'00'")
     with Store.open(store) as opened, pytest.raises(StoreError, match="is damaged"):
-        opened.graph(NET.hash)
+        opened.graph(network_hash(NET))
 
 
 @pytest.mark.parametrize(

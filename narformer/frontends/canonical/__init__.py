@@ -1,5 +1,5 @@
 """The canonical form: a Graph as a runtime will run it, whichever exporter wrote it."""
 
-from narformer.frontends.canonical.form import canonical
+from narformer.frontends.canonical.form import canonical, network_hash
 
-__all__ = ["canonical"]
+__all__ = ["canonical", "network_hash"]

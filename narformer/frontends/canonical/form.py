@@ -63,6 +63,15 @@ def canonical(graph: Graph) -> Graph:
     return kept
 
 
+def network_hash(graph: Graph) -> str:
+    """What a network is known by, whichever file it was read from: the hash of its canonical form (SHA-256, hex).
+
+    Two networks of the same hash run as the same kernels; `Graph.hash` is that of a Graph as its file says. Where a
+    rule changes the canonical form, what is kept under old hashes has to be found again: measurement/rehashing.py.
+    """
+    return canonical(graph).hash
+
+
 def _canonical(graph: Graph) -> Graph:
     draft = Draft(graph)
     for rules in STAGES:
