@@ -407,8 +407,8 @@ def _image(size: int = 32) -> tuple[Tensor, ...]:
 
 
 def _bert() -> tuple[Tensor, ...]:
-    ones = torch.ones(1, 9, dtype=torch.int64)
-    return (ones, ones, torch.zeros_like(ones))
+    ids = torch.ones(1, 9, dtype=torch.int64)
+    return (ids, ids.clone(), torch.zeros_like(ids))
 
 
 def _decoder() -> tuple[Tensor, ...]:

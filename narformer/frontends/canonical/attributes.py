@@ -91,6 +91,19 @@ def alone(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def stateless(draft: Draft, index: int, node: Node) -> bool:
+    """Constant initial states are left out: they are zero, or cost no more."""
+    states = [node.operand(position) for position in (5, 6, 7)]
+    if not any(states) or any(state is not None and state.source is not None for state in states):
+        return False
+    if states[2] is not None:  # weights of peepholes
+        return False
+    kept = [operand for operand, place in zip(node.operands, node.positions, strict=True) if place < 5]
+    left_out = tuple([place for place in node.left_out if place < len(kept)])
+    draft.put(index, node._replace(operands=tuple(kept), left_out=left_out))
+    return True
+
+
 def recurrent(draft: Draft, index: int, node: Node) -> bool:
     """All the outputs that the operator has, whichever are asked for."""
     data, weight, inner = node.operands[:3]
@@ -126,5 +139,5 @@ RULES: Rules = {
     EVERY: (plain,),
     **dict.fromkeys(_DATA_ALONE, (alone,)),
     **dict.fromkeys(BINARY, (broadcast,)),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), (recurrent,)),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (stateless, recurrent)),
 }
