@@ -39,7 +39,16 @@ _TILE_SPEED, _TILE_PENALTY, _TILE_STEP_PENALTY = 4.0, 0.1, 0.8
 _REGION = ("work", "rows", "columns")
 _NEAR = 0.7
 # Columns of numbers as the correction hears them: ln(1 + x) over this.
-_SCALES = {"macs": 20, "operations": 20, "read": 20, "written": 20, "within": 20, "weights": 20, "streamed": 20}
+_SCALES = {
+    "macs": 20,
+    "operations": 20,
+    "read": 20,
+    "written": 20,
+    "within": 20,
+    "weights": 20,
+    "streamed": 20,
+    "held": 20,
+}
 _SCALE = tuple(float(_SCALES.get(name, 6)) for name in tokens.COLUMNS)
 
 

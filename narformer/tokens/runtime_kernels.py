@@ -36,6 +36,7 @@ COLUMNS = (
     "products",
     "weights",
     "streamed",
+    "held",
     "absorbed",
     "columns",
     "depth",
@@ -116,6 +117,9 @@ def tokenize(graph: Graph) -> Tokens:
     features[:, FLAG["read often"]] = readers > 1
     features[:, FLAG["reads several"]] = producers > 1
     _spread(features, graph.batch_size)
+    # Weights that a processor's caches hold from one run to the next need not be fetched: all kernels are told how
+    # many there are.
+    features[:, COLUMN["held"]] = features[:, [COLUMN["weights"], COLUMN["streamed"]]].sum()
     static = np.array([graph.batch_size], dtype=np.float32)
     return Tokens(features.astype(np.float32), np.ascontiguousarray(edges), static)
 
@@ -216,6 +220,7 @@ def _described(node: Node) -> _Described:
         "products": products,
         "weights": held - streamed,
         "streamed": streamed,
+        "held": 0,
         "absorbed": 0,
         "columns": columns,
         "depth": depth,

@@ -52,7 +52,7 @@ def test_weights_of_one_position_stream_and_those_of_many_do_not() -> None:
         read = tokens.tokenize(_graph(nodes, shape, {"w": (32, 10)}))
         assert tokens.kind_names(read.features)[1] == kind
         row = _numbers(read.features, 1)
-        assert row[column] == 4 * 320
+        assert row[column] == 4 * (320 + 10)  # every product has a bias in the canonical form
         assert (row["rows"], row["columns"], row["depth"]) == (length, 10, 32)
 
 
