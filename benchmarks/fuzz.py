@@ -34,7 +34,9 @@ from rich.progress import Progress
 
 from narformer.cost import graph_cost
 from narformer.errors import NarformerError
+from narformer.frontends.canonical import canonical
 from narformer.frontends.onnx import read_onnx
+from narformer.graph import Graph
 from narformer.tokens.physical import tokenize
 
 SECONDS, MEGABYTES = 5.0, 500
@@ -398,6 +400,10 @@ def outcome(data: bytes, batch: int | None) -> str:
         graph = read_onnx(data, batch_size=batch)
         graph_cost(graph)
         tokenize(graph)
+        found = canonical(graph)
+        graph_cost(found)
+        if canonical(Graph(found.nodes, found.inputs, found.input_names, found.name)) != found:
+            raise RuntimeError("a canonical form that is not its own")
     except NarformerError as error:
         if "\n" in str(error) or not str(error):
             raise RuntimeError(f"a message that is not one line: {error!r}") from error
