@@ -194,14 +194,18 @@ class Draft:
             assert node is not None
             operands: list[Operand] = []
             for o in node.operands:
-                if o.source is None:
+                tensor, source, output, name, value, trained = o
+                if source is None:
                     # Exporters store equal vectors once, such as those of ones before training: no name is shared by
                     # accident. Matrices are random from the start, but for masks of attention.
-                    vector = o.tensor.elements <= max(o.tensor.shape, default=1)
-                    operands.append(o._replace(name="") if o.name and (vector or node.op == "Attention") else o)
-                else:
-                    operands.append(o if o.source < 0 else o._replace(source=place[o.source]))
-            nodes.append(node._replace(operands=tuple(operands)))
+                    shape = tensor.shape
+                    if name and (shape.count(1) >= len(shape) - 1 or node.op == "Attention"):
+                        o = Operand(tensor, None, output, "", value, trained)
+                elif source >= 0 and place[source] != source:
+                    o = Operand(tensor, place[source], output, name, value, trained)
+                operands.append(o)
+            _, op, _, outputs, attributes, domain, origin, left_out = node
+            nodes.append(Node(node.name, op, tuple(operands), outputs, attributes, domain, origin, left_out))
         return Graph(tuple(nodes), self.graph.inputs, self.graph.input_names, self.graph.name)
 
 

@@ -24,6 +24,10 @@ def again(draft: Draft, index: int, node: Node) -> bool:
     """What was computed before, from the same operands by the same operator, is not computed again."""
     if node.op in _NEVER_SAME or any(o.source is None and not o.name and o.value is None for o in node.operands):
         return False
+    uses = draft.uses
+    for operand in node.operands:
+        if operand.source is not None and operand.source >= 0 and uses[operand.source] < 2:
+            return False  # no other reads what this one reads
     key = (node.op, node.domain, node.outputs, node.left_out, tuple(sorted(node.attributes.items())))
     key = (*key, *[_identity(operand) for operand in node.operands])  # type: ignore[assignment]
     first = draft.notes.setdefault(key, index)

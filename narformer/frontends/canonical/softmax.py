@@ -16,7 +16,7 @@ from narformer.graph import Node, Operand
 def stated(draft: Draft, index: int, node: Node) -> bool:
     """The axis from the end."""
     rank, axis = len(node.operands[0].tensor.shape), node.attributes.get("axis", -1)
-    if not isinstance(axis, int) or not rank:
+    if not isinstance(axis, int) or not -rank <= axis < rank:
         return False
     attributes = {"axis": axis if axis < 0 else axis - rank}
     if node.attributes == attributes:
