@@ -222,13 +222,13 @@ class PredictorWithAdapted(Predictor):
                 raise DataError(self.unusable[device])
         return super()._columns(devices)
 
-    def predict(self, graphs: Sequence[Graph], devices: Sequence[str] | None = None) -> list[Estimate]:
+    def _estimates(self, graphs: Sequence[Graph], devices: Sequence[str] | None) -> list[Estimate]:
         wanted = [self.devices[column] for column in self._columns(devices)]
         own = [device for device in wanted if device not in self.adapted]
         mine = [device for device in wanted if device in self.adapted]
         if not mine or not graphs:
-            return super().predict(graphs, own)
-        predicted = super().predict(graphs, own) if own else []
+            return super()._estimates(graphs, own)
+        predicted = super()._estimates(graphs, own) if own else []
         columns = {device: predicted[k :: len(own)] for k, device in enumerate(own)}
         profiles = profile(graphs, self)
         # One known device that has seen the like of a network is enough to trust its profile.

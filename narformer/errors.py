@@ -34,9 +34,17 @@ class ConfigError(UserError):
     """A configuration file or an option with a value that cannot be used."""
 
 
+class BindingError(ShapeError, ConfigError):
+    """Sizes that a caller gives and that are not the network's: an unknown name, another rank, a contradiction."""
+
+
 class UnknownDeviceError(UserError):
     """A device that the predictor does not know."""
 
 
 class MissingExtraError(UserError):
     """A feature whose optional dependencies are not installed (`pip install 'narformer[train]'`, and others)."""
+
+
+class ModelWarning(UserWarning):
+    """Something in a network's file that is wrong, and was read as a runtime reads it; told once a file."""

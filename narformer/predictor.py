@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ import numpy.typing as npt
 from narformer.errors import ConfigError, DataError, UnknownDeviceError
 from narformer.frontends.canonical import canonical
 from narformer.frontends.folding import fold_batch_norm
+from narformer.frontends.sizes import sizes_of
+from narformer.frontends.sources import Source, graph_of, graphs_of, names_of, several, traced
 from narformer.graph import Graph
 from narformer.operators import KINDS, operator_of
 
@@ -213,11 +215,25 @@ class Predictor:
     def devices(self) -> tuple[str, ...]:
         return tuple(output.device for output in self.card.outputs)
 
-    def predict(self, graphs: Sequence[Graph], devices: Sequence[str] | None = None) -> list[Estimate]:
-        """An Estimate for each Graph on each device (all by default), Graph by Graph.
+    def predict(
+        self,
+        models: Source | Sequence[Source],
+        devices: str | Sequence[str] | None = None,
+        *,
+        batch_size: int | None = None,
+        input_shapes: Mapping[str, Sequence[int | str]] | None = None,
+        dims: Mapping[str, int] | None = None,
+    ) -> list[Estimate]:
+        """An Estimate for each network on each device (all by default), network by network.
 
-        Raises UnknownDeviceError for a device that this predictor was not trained for.
+        models: Graphs, or what `read_onnx` reads: paths, bytes, models in memory. batch_size, input_shapes, dims: sizes
+        of the inputs of what is read. Raises UnknownDeviceError for a device that this predictor was not trained for,
+        ConfigError for arguments that are not meant so, ModelError for what cannot be read.
         """
+        graphs = graphs_of(models, sizes_of(batch_size, input_shapes, dims))
+        return self._estimates(graphs, names_of(devices))
+
+    def _estimates(self, graphs: Sequence[Graph], devices: Sequence[str] | None) -> list[Estimate]:
         columns = self._columns(devices)
         if not graphs:
             return []
@@ -248,11 +264,11 @@ class Predictor:
 
     def latencies(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
         """The numbers alone: (Graphs, devices), in ms."""
-        return self._run_all([self._as_trained(g) for g in graphs], "latency", len(self.card.outputs))
+        return self._run_all([self._as_trained(g) for g in graphs_of(graphs)], "latency", len(self.card.outputs))
 
     def embed(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
         """A vector for each Graph, (Graphs, width): what the model's last layer reads. Near vectors, like networks."""
-        return self._run_all([self._as_trained(g) for g in graphs], "embedding", 0)
+        return self._run_all([self._as_trained(g) for g in graphs_of(graphs)], "embedding", 0)
 
     def explain(self, graph: Graph) -> tuple[Graph, npt.NDArray[np.float64]]:
         """Milliseconds of each node on each device, (nodes, devices), and the Graph whose nodes they are.
@@ -457,12 +473,13 @@ def _loaded(path: str | None) -> Predictor:
 
 
 def predict(
-    models: str | Path | Graph | torch.nn.Module | Sequence[str | Path | Graph],
+    models: Source | torch.nn.Module | Sequence[Source],
     example_inputs: torch.Tensor | Sequence[Any] | None = None,
     *,
     devices: str | Sequence[str] | None = None,
     batch_size: int | None = None,
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shapes: Mapping[str, Sequence[int | str]] | None = None,
+    dims: Mapping[str, int] | None = None,
     predictor: str | None = None,
     store: str | Path | None = None,
     measured: bool = True,
@@ -471,40 +488,36 @@ def predict(
 
     A network that the store of measurements has on a device is answered from there (`source` is then "measured").
 
-    models: paths of ONNX files, or Graphs; or one PyTorch module, with example_inputs for it.
+    models: paths of ONNX files, their bytes, models in memory, or Graphs; or one PyTorch module, with example_inputs
+        for it.
     devices: ids, see `narformer devices`; all by default.
-    batch_size, input_shapes: bind or override the sizes of the networks' inputs.
+    batch_size, input_shapes, dims: bind or override the sizes of the networks' inputs: the batch, whole shapes by
+        input, sizes by name (`dims={"sequence": 128}`). A Graph and a module have theirs.
     predictor: name of a shipped predictor or path of one of your own.
     store: path or URL; by default the user's, if there is one. measured: False to leave every store alone.
     Returns Estimates, network by network. Raises ModelError for a file that cannot be read, UnknownDeviceError for a
-    device that the predictor does not know and on which the network was not measured, StoreError.
+    device that the predictor does not know and on which the network was not measured, ConfigError for arguments that
+    are not meant so, StoreError.
 
     >>> import narformer
     >>> narformer.predict("resnet18.onnx", devices="cortexA76cpu")  # doctest: +SKIP
     """
-    from narformer.frontends.onnx import read_onnx
     from narformer.measurement.answers import answer, existing_store
 
+    sizes = sizes_of(batch_size, input_shapes, dims)
     if example_inputs is not None:
-        from narformer.frontends.torch import read_torch
-
-        models = read_torch(cast("torch.nn.Module", models), example_inputs)
-    elif hasattr(models, "state_dict"):
-        raise ConfigError(
-            f"{type(models).__name__}: a PyTorch module needs example_inputs, what it would be called with"
-        )
-    several = [models] if isinstance(models, str | Path | Graph) else list(models)
-    wanted = [devices] if isinstance(devices, str) else devices
+        models = traced(models, example_inputs, sizes)
+    networks = several(models)
+    wanted = names_of(devices)
+    if wanted == []:
+        raise ConfigError("devices=[]: name at least one device, or leave devices out for all")
     loaded = default_predictor(predictor)
     estimates: list[Estimate] = []
     with (existing_store(store) if measured else None) or nullcontext() as opened:
         if opened is None:
             loaded.predict([], wanted)  # an unknown device is told before anything is read
-        for start in range(0, len(several), NETWORKS_AT_ONCE):
-            graphs = [
-                m if isinstance(m, Graph) else read_onnx(m, batch_size=batch_size, input_shapes=input_shapes)
-                for m in several[start : start + NETWORKS_AT_ONCE]
-            ]
+        for start in range(0, len(networks), NETWORKS_AT_ONCE):
+            graphs = [graph_of(network, sizes) for network in networks[start : start + NETWORKS_AT_ONCE]]
             for graph, found in zip(graphs, answer(graphs, loaded, wanted, opened), strict=True):
                 missing = set(wanted or ()) - {estimate.device for estimate in found}
                 if missing:

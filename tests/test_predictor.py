@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -130,13 +131,69 @@ def test_three_lines_of_python(tmp_path: Path, resnet18: Path) -> None:
         narformer.predict([], devices="z", predictor=dummy)
 
 
-def test_a_module_alone_is_asked_for_example_inputs() -> None:
-    class Module:
-        def state_dict(self) -> dict[str, int]:
-            return {}
+def test_networks_are_taken_in_every_form(predictor: Predictor, tmp_path: Path, resnet18: Path) -> None:
+    """By narformer.predict and by a predictor's own method: paths, texts, bytes, models in memory, Graphs, mixed."""
+    dummy = str(write_dummy(tmp_path))
+    model, graph = onnx.load(resnet18), narformer.read_onnx(resnet18)
+    forms = [resnet18, str(resnet18), resnet18.read_bytes(), bytearray(resnet18.read_bytes()), model, graph]
+    for form in forms:
+        assert [e.device for e in narformer.predict(form, predictor=dummy)] == ["p", "q"]
+        assert [e.device for e in predictor.predict(form, "q")] == ["q"]
+    assert len(narformer.predict(forms, predictor=dummy, devices=("q",))) == len(predictor.predict(forms, ["q"])) == 6
+    (batched, small) = predictor.predict([resnet18, resnet18.read_bytes()], "p", batch_size=4)
+    assert any("batch size 4" in warning for warning in batched.warnings + small.warnings)
 
-    with pytest.raises(ConfigError, match="Module: a PyTorch module needs example_inputs"):
-        narformer.predict(Module())  # type: ignore[arg-type]
+
+def dynamic() -> onnx.ModelProto:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, "side", "side"])
+    y = helper.make_empty_tensor_value_info("y")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def test_sizes_are_given_as_on_the_command_line(predictor: Predictor, tmp_path: Path) -> None:
+    dummy = str(write_dummy(tmp_path))
+    for sizes in ({"dims": {"side": 8}}, {"input_shapes": {"x": (1, 3, 8, 8)}}, {"input_shapes": {"": [1, 3, 8, 8]}}):
+        assert len(narformer.predict(dynamic(), predictor=dummy, **sizes)) == 2  # type: ignore[arg-type]
+        assert len(predictor.predict(dynamic(), **sizes)) == 2  # type: ignore[arg-type]
+
+
+class Module:
+    """What a PyTorch module is known by."""
+
+    def state_dict(self) -> dict[str, int]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sizes", "message"),
+    [
+        ((dynamic(),), {"batch_size": 0}, "whole number of at least 1, as in batch_size=4"),
+        ((dynamic(),), {"batch_size": "4"}, "as in batch_size=4"),
+        ((dynamic(),), {"batch_size": True}, "as in batch_size=4"),
+        ((dynamic(),), {"dims": {"width": 8}}, "no size is called 'width'"),
+        ((dynamic(),), {"input_shapes": {"z": (1,)}}, "no input 'z'; the inputs are x"),
+        ((dynamic(),), {"devices": 5}, "give the name of a device"),
+        ((dynamic(),), {"devices": []}, "leave devices out for all"),
+        ((dynamic(), "cortexA76cpu"), {}, r"devices='cortexA76cpu'"),
+        ((dynamic(), ["cortexA76cpu"]), {}, r"devices='cortexA76cpu'"),
+        ((dynamic(), np.zeros(3)), {}, "example_inputs are for a PyTorch module"),
+        ((relu_graph(),), {"batch_size": 4}, r"a Graph has its sizes; .* read_onnx\(path, batch_size=4\)"),
+        (([dynamic(), relu_graph()],), {"dims": {"side": 8}}, "a Graph has its sizes"),
+        ((Module(),), {}, "Module: a PyTorch module needs example_inputs"),
+        (([Module()],), {}, "Module: a PyTorch module needs example_inputs"),
+        ((Module(), np.zeros(3)), {"batch_size": 4}, "give example inputs of the sizes that you want"),
+        ((None,), {}, "NoneType: a network is the path"),
+        (([5],), {}, "int: a network is the path"),
+        ((io.BytesIO(b""),), {}, "BytesIO: a file that is open"),
+    ],
+)
+def test_python_is_as_strict_as_the_command_line(
+    tmp_path: Path, arguments: tuple[object, ...], sizes: dict[str, object], message: str
+) -> None:
+    dummy = str(write_dummy(tmp_path))
+    with pytest.raises(ConfigError, match=message):
+        narformer.predict(*arguments, predictor=dummy, **sizes)  # type: ignore[arg-type]
 
 
 def test_the_road_of_a_prediction_never_imports_torch(tmp_path: Path, resnet18: Path) -> None:

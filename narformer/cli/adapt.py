@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from narformer.cli.figures import milliseconds
-from narformer.cli.inputs import plot_option
+from narformer.cli.inputs import as_words, parse_sizes, plot_option
 from narformer.cli.progress import track
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def adapt(
     from_store: str | None = typer.Option(None, "--from-store", help="Learn from what a store has, by path or URL."),
     directory: Path | None = typer.Option(None, "--from", help="Learn from a directory in NNLQP's layout."),
     table: Path | None = typer.Option(
-        None, "--csv", help="Learn from a CSV with columns model (path of an ONNX file) and latency_ms."
+        None, "--csv", help="Learn from a CSV with columns model (an ONNX file), latency_ms and, if need be, shapes."
     ),
     measured_on: str | None = typer.Option(
         None, "--measured-on", help="Of several devices in a store or directory, this one."
@@ -215,14 +215,29 @@ def _measurements(
     if directory is not None:
         return _of_nnlqp(directory, measured_on)
     assert table is not None
+    return _of_table(table), measured_on or table.name
+
+
+def _of_table(table: Path) -> list[tuple[Graph, float]]:
     from narformer.datasets.table import positive, read_table
+    from narformer.errors import ModelError, UserError
     from narformer.frontends.onnx import read_onnx
+    from narformer.frontends.unbound import UnboundError
 
     pairs = []
     for number, row in enumerate(read_table(table, ("model", "latency_ms")), start=2):
-        latency = positive(row["latency_ms"], f"{table}, row {number}, latency_ms")
-        pairs.append((read_onnx(table.parent / row["model"]), latency))
-    return pairs, measured_on or table.name
+        where = f"{table}, row {number}"
+        latency = positive(row["latency_ms"], f"{where}, latency_ms")
+        try:
+            sizes = parse_sizes(row.get("shapes", ""))
+            path = table.parent / row["model"]
+            pairs.append((read_onnx(path, input_shapes=sizes.input_shapes, dims=sizes.dims), latency))
+        except UnboundError as error:
+            told = f"{error.told}; bind them in a column shapes, for example: {as_words(error.example)}"
+            raise ModelError(f"{where}: {told}") from None
+        except UserError as error:
+            raise ModelError(f"{where}: {error}") from None
+    return pairs
 
 
 def _of_store(location: str, measured_on: str | None) -> tuple[list[tuple[Graph, float]], str]:

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import typer
 
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, read_each, sizes_from
+
 
 def embed(
     models: list[Path] = typer.Argument(..., help="ONNX files, with or without weights.", metavar="MODEL..."),
-    batch_size: int | None = typer.Option(
-        None, "--batch-size", "-b", min=1, help="Override the first input dimension."
-    ),
-    input_shape: list[str] = typer.Option(
-        [], "--input-shape", help="NAME=1,3,224,224; bind or override an input's shape."
-    ),
+    batch_size: int | None = BATCH_SIZE,
+    input_shape: list[str] = INPUT_SHAPE,
+    dim: list[str] = DIM,
     out: Path | None = typer.Option(
         None, "--out", "-o", help="Write a NumPy array (.npy), a row a network, instead of JSON."
     ),
@@ -24,13 +23,10 @@ def embed(
     """Print a JSON array with the vector of each network: what the predictor's last layer reads."""
     import numpy as np
 
-    from narformer.cli.inputs import parse_input_shapes
     from narformer.errors import DataError
-    from narformer.frontends.onnx import read_onnx
     from narformer.predictor import default_predictor
 
-    shapes = parse_input_shapes(input_shape)
-    graphs = [read_onnx(path, batch_size=batch_size, input_shapes=shapes) for path in models]
+    graphs = read_each(models, sizes_from(batch_size, input_shape, dim))
     vectors = default_predictor(predictor).embed(graphs)
     if out is None:
         rows = [{"model": str(path), "vector": vector.tolist()} for path, vector in zip(models, vectors, strict=True)]

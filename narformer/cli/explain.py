@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from narformer.cli.inputs import parse_input_shapes, plot_option
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, plot_option, read_each, sizes_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,12 +21,9 @@ def explain(
     model: Path = typer.Argument(..., help="An ONNX file, with or without weights."),
     device: str = typer.Option("cortexA76cpu", "--device", "-d", help="The device to explain."),
     top: int = typer.Option(15, "--top", min=1, help="How many nodes to list, the slowest first."),
-    batch_size: int | None = typer.Option(
-        None, "--batch-size", "-b", min=1, help="Override the first input dimension."
-    ),
-    input_shape: list[str] = typer.Option(
-        [], "--input-shape", help="NAME=1,3,224,224; bind or override an input's shape."
-    ),
+    batch_size: int | None = BATCH_SIZE,
+    input_shape: list[str] = INPUT_SHAPE,
+    dim: list[str] = DIM,
     plot: Path | None = plot_option("the nodes in their order"),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON object: latency, by operator, by node."),
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
@@ -34,7 +31,6 @@ def explain(
     """Say where the milliseconds go: by operator and by node. The parts sum to what `predict` prints."""
     from narformer.adapted import device_file
     from narformer.errors import ConfigError
-    from narformer.frontends.onnx import read_onnx
     from narformer.predictor import Predictor
 
     loaded = Predictor.load(predictor)
@@ -44,7 +40,7 @@ def explain(
             f"explain one of the predictor's own: {', '.join(loaded.devices)}"
         )
     loaded.predict([], [device])
-    graph = read_onnx(model, batch_size=batch_size, input_shapes=parse_input_shapes(input_shape))
+    (graph,) = read_each([model], sizes_from(batch_size, input_shape, dim))
     read, parts = loaded.explain(graph)
     milliseconds = parts[:, loaded.devices.index(device)]
     total = float(milliseconds.sum())

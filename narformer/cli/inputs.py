@@ -2,33 +2,131 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from narformer.errors import ConfigError
+from narformer.errors import ConfigError, ShapeError
 
 if TYPE_CHECKING:
-    from narformer.graph import Shape
+    from narformer.frontends.sizes import Sizes
+    from narformer.frontends.unbound import UnboundError
+    from narformer.graph import Graph
     from narformer.predictor import Predictor
 
 
-def parse_input_shapes(texts: Sequence[str]) -> dict[str, Shape]:
-    """`NAME=1,3,224,224`, or `1,3,224,224` (name "") for a network with one input. Raises ConfigError otherwise."""
-    shapes: dict[str, Shape] = {}
+BATCH_SIZE = typer.Option(None, "--batch-size", "-b", min=1, help="Override the first input dimension.")
+INPUT_SHAPE = typer.Option([], "--input-shape", help="NAME=1,3,224,224; bind or override an input's shape.")
+DIM = typer.Option([], "--dim", help="NAME=128; bind a named size of the inputs, wherever it stands; repeatable.")
+
+
+def sizes_from(batch_size: int | None, input_shape: Sequence[str], dim: Sequence[str]) -> Sizes:
+    """What --batch-size, --input-shape and --dim say. Raises ConfigError where they are written otherwise."""
+    from narformer.frontends.sizes import Sizes
+
+    return Sizes(batch_size, parse_input_shapes(input_shape), parse_dims(dim))
+
+
+def parse_input_shapes(texts: Sequence[str]) -> dict[str, tuple[int | str, ...]]:
+    """`NAME=1,3,224,224`, or `1,3,224,224` (name "") for a network with one input. Raises ConfigError otherwise.
+
+    A size may be a name, or -1 for what the file says; `x` may stand for the commas between numbers.
+    """
+    shapes: dict[str, tuple[int | str, ...]] = {}
     for text in texts:
-        name, _, sizes = text.rpartition("=")
-        try:
-            shape = tuple(int(size) for size in sizes.replace("x", ",").split(","))
-        except ValueError as error:
-            raise ConfigError(f"--input-shape {text!r}: write it as NAME=1,3,224,224") from error
-        if min(shape) < 1:
-            raise ConfigError(f"--input-shape {text!r}: sizes must be at least 1")
+        name, _, written = text.rpartition("=")
+        sizes = re.sub(r"(?<=\d)\s*x\s*(?=-?\d)", ",", written).split(",")
+        shape = tuple(int(s) if re.fullmatch(r"\s*-?\d{1,18}\s*", s) else s.strip() for s in sizes)
+        if any(
+            s == "" or (isinstance(s, int) and s < -1) or (isinstance(s, str) and s[0] in "-.0123456789") for s in shape
+        ):
+            raise ConfigError(f"--input-shape {text!r}: write it as NAME=1,3,224,224; a size is a number, or a name")
+        if name in shapes and shapes[name] != shape:
+            raise ConfigError(f"--input-shape {text!r}: {name or 'the input'!r} was given another shape before")
         shapes[name] = shape
     return shapes
+
+
+def parse_dims(texts: Sequence[str]) -> dict[str, int]:
+    """`NAME=128`. Raises ConfigError otherwise."""
+    dims: dict[str, int] = {}
+    for text in texts:
+        name, _, size = text.rpartition("=")
+        if not name or not re.fullmatch(r"\s*\d{1,18}\s*", size):
+            raise ConfigError(f"--dim {text!r}: write it as NAME=128, with a number that is not negative")
+        if dims.setdefault(name, int(size)) != int(size):
+            raise ConfigError(f"--dim {text!r}: {name!r} was given as {dims[name]} before")
+    return dims
+
+
+def parse_sizes(text: str) -> Sizes:
+    """Sizes in a cell of a table: `sequence=128 x=1x3x224x224`, separated by spaces or semicolons.
+
+    One number is the size of that name (or of the input of that name, if that has one dimension), several are the shape
+    of an input. Raises ConfigError for what is written otherwise.
+    """
+    words = re.split(r"[;\s]+", text.strip().strip(";"))
+    dims = [word for word in words if re.fullmatch(r".+=\d+", word)]
+    return sizes_from(None, [word for word in words if word and word not in dims], dims)
+
+
+def as_words(sizes: Sizes) -> str:
+    """The same sizes as `parse_sizes` reads them."""
+    shapes = [f"{name}={'x'.join(map(str, shape))}" for name, shape in sizes.input_shapes.items()]
+    return " ".join([*(f"{name}={size}" for name, size in sizes.dims.items()), *shapes])
+
+
+def read_each(paths: Sequence[Path], sizes: Sizes, among: Sequence[Path] = ()) -> list[Graph]:
+    """The networks of files, with the sizes that a command was given. among: all its files, where these are some."""
+    from narformer.frontends.onnx import read_onnx
+    from narformer.frontends.unbound import UnboundError
+
+    graphs = []
+    for path in paths:
+        try:
+            graphs.append(
+                read_onnx(path, batch_size=sizes.batch_size, input_shapes=sizes.input_shapes, dims=sizes.dims)
+            )
+        except UnboundError as error:
+            raise ShapeError(asked_for(error, among or paths)) from None
+    return graphs
+
+
+@contextmanager
+def noted() -> Iterator[list[str]]:
+    """A list that gets what is worth knowing of the files that are read meanwhile."""
+    from narformer.errors import ModelWarning
+
+    notes: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ModelWarning)
+        shown = warnings.showwarning
+
+        def keep(message: Any, category: Any, *more: Any, **how: Any) -> None:
+            if issubclass(category, ModelWarning):
+                notes.append(str(message))
+            else:
+                shown(message, category, *more, **how)
+
+        warnings.showwarning = keep
+        yield notes
+
+
+def asked_for(error: UnboundError, paths: Sequence[Path]) -> str:
+    """What is open, and this command line, for the one file of these `paths`, with options that bind it."""
+    from narformer.frontends.unbound import as_options
+
+    others = {str(path) for path in paths} - {str(Path(error.file))}
+    words = [word for word in sys.argv[1:] if str(Path(word)) not in others]
+    command = f"narformer {shlex.join(words)} {as_options(error.example)}"
+    return f"{error.told}; bind them, for example: {command}"
 
 
 def plot_option(what: str) -> Any:

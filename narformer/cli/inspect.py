@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, read_each, sizes_from
+
 if TYPE_CHECKING:
     from narformer.cost import Cost
     from narformer.graph import Graph
@@ -15,22 +17,17 @@ if TYPE_CHECKING:
 
 def inspect(
     model: Path = typer.Argument(..., help="ONNX file, with or without weights.", metavar="MODEL"),
-    batch_size: int | None = typer.Option(
-        None, "--batch-size", "-b", min=1, help="Override the first input dimension."
-    ),
-    input_shape: list[str] = typer.Option(
-        [], "--input-shape", help="NAME=1,3,224,224; bind or override an input's shape."
-    ),
+    batch_size: int | None = BATCH_SIZE,
+    input_shape: list[str] = INPUT_SHAPE,
+    dim: list[str] = DIM,
     top: int = typer.Option(10, "--top", min=0, help="How many of the heaviest nodes to list."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Show what a network costs: MACs, parameters and memory traffic, by operator and for the heaviest nodes."""
-    from narformer.cli.inputs import parse_input_shapes
     from narformer.cost import graph_cost, node_costs
     from narformer.frontends.canonical import network_hash
-    from narformer.frontends.onnx import read_onnx
 
-    graph = read_onnx(model, batch_size=batch_size, input_shapes=parse_input_shapes(input_shape))
+    (graph,) = read_each([model], sizes_from(batch_size, input_shape, dim))
     costs, total = node_costs(graph), graph_cost(graph)
     heaviest = sorted(range(len(graph)), key=lambda i: (-costs[i].macs, -costs[i].activation_bytes, i))[:top]
     by_operator: dict[str, list[Cost]] = {}

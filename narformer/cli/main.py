@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -22,7 +23,7 @@ from narformer.cli.report import report
 from narformer.cli.store import app as store
 from narformer.cli.terminal import make_output_readable
 from narformer.cli.train import train
-from narformer.errors import NarformerError
+from narformer.errors import ModelWarning, NarformerError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -82,6 +83,14 @@ def main() -> None:
         if error.filename is None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of the output cannot go there
         sys.exit(2)
+
+
+def _note(message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: object) -> None:
+    """What is worth knowing of a file, as a line; other warnings as Python has them."""
+    if issubclass(category, ModelWarning):
+        print(f"narformer: note: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
 
 
 def _stop_quietly() -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from narformer.cli.inputs import noted, read_each
 from narformer.errors import NarformerError, UserError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from narformer.graph import Shape
+    from narformer.frontends.sizes import Sizes
     from narformer.predictor import Estimate, Predictor
 
 CHUNK = 16  # files: enough for one run of the model, few enough that results come in steadily
@@ -29,8 +30,7 @@ class Question:
     """What is asked of every file; as the options of `narformer predict`."""
 
     devices: tuple[str, ...] | None
-    batch_size: int | None
-    input_shapes: Mapping[str, Shape]
+    sizes: Sizes
     predictor: str | None
     store: str | None
     measured: bool
@@ -38,11 +38,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said of one file: an Estimate a device, and what went wrong, a line each."""
+    """What is said of one file: an Estimate a device, what went wrong, and what is worth knowing, a line each."""
 
     path: str
     estimates: tuple[Estimate, ...] = ()
     errors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def cores() -> int:
@@ -58,7 +59,7 @@ def answers(paths: Sequence[Path], question: Question, jobs: int) -> Generator[A
     from narformer.predictor import default_predictor
 
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    reader = Reader(question, default_predictor(question.predictor))
+    reader = Reader(question, default_predictor(question.predictor), paths)
     if jobs < 2 or len(paths) < FEW:
         for chunk in chunks:
             yield from reader.answers(chunk)
@@ -69,7 +70,7 @@ def answers(paths: Sequence[Path], question: Question, jobs: int) -> Generator[A
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    pool = ProcessPoolExecutor(min(jobs, len(chunks)), initializer=_start, initargs=(question,))
+    pool = ProcessPoolExecutor(min(jobs, len(chunks)), initializer=_start, initargs=(question, paths))
     answered = 0
     try:
         waiting: deque[Future[list[Answer]]] = deque()
@@ -99,9 +100,11 @@ def answers(paths: Sequence[Path], question: Question, jobs: int) -> Generator[A
 class Reader:
     """Answers a question about some files, in one process."""
 
-    def __init__(self, question: Question, predictor: Predictor) -> None:
+    def __init__(self, question: Question, predictor: Predictor, among: Sequence[Path]) -> None:
+        """among: all files of the command, for the one line of it that is about one of them."""
         from narformer.measurement.answers import existing_store
 
+        self.among = among
         self.question = question
         self.predictor = predictor
         self.store = existing_store(question.store) if question.measured else None
@@ -112,15 +115,16 @@ class Reader:
 
     def answers(self, paths: Sequence[Path]) -> list[Answer]:
         """One Answer a file; the model runs once for all of them."""
-        from narformer.frontends.onnx import read_onnx
         from narformer.measurement.answers import answer
 
         asked = self.question
+        notes: dict[int, list[str]] = {}
         errors: dict[int, str] = {}
         graphs = {}
         for place, path in enumerate(paths):
             try:
-                graphs[place] = read_onnx(path, batch_size=asked.batch_size, input_shapes=asked.input_shapes)
+                with noted() as notes[place]:
+                    (graphs[place],) = read_each([path], asked.sizes, self.among)
             except NarformerError as error:
                 errors[place] = str(error)
         estimates = answer(list(graphs.values()), self.predictor, asked.devices, self.store)
@@ -128,11 +132,11 @@ class Reader:
         answered = []
         for place, path in enumerate(paths):
             if place in errors:
-                answered.append(Answer(str(path), errors=(errors[place],)))
+                answered.append(Answer(str(path), (), (errors[place],), tuple(notes[place])))
                 continue
             missing = sorted(set(asked.devices or ()) - {estimate.device for estimate in found[place]})
             wrong = [f"{path}: not measured on {device}, and the predictor does not know it" for device in missing]
-            answered.append(Answer(str(path), tuple(found[place]), tuple(wrong)))
+            answered.append(Answer(str(path), tuple(found[place]), tuple(wrong), tuple(notes[place])))
         return answered
 
 
@@ -152,13 +156,13 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(question: Question) -> None:
+def _start(question: Question, among: Sequence[Path]) -> None:
     from narformer.adapted import with_adapted
     from narformer.predictor import Predictor
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where they cannot be started deaf
     # Loaded anew: a session of ONNX Runtime is not made to be forked.
-    _reader[:] = [Reader(question, with_adapted(Predictor.load(question.predictor)))]
+    _reader[:] = [Reader(question, with_adapted(Predictor.load(question.predictor)), among)]
 
 
 def _answers(paths: Sequence[Path]) -> list[Answer]:

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, sizes_from
+
 if TYPE_CHECKING:
+    from narformer.frontends.sizes import Sizes
     from narformer.measurement.session import Network, Outcome, Settings
 
 # More results than this are a number of lines that nobody reads.
@@ -30,7 +33,9 @@ def measure(
     runtime: str = typer.Option("onnxruntime", "--runtime", "-r", help="Runtime, see `narformer devices --here`."),
     processor: str = typer.Option("cpu", "--processor", help="What the runtime runs on: cpu, cuda, ..."),
     threads: int = typer.Option(1, "--threads", "-t", min=1, help="Threads of the runtime."),
-    batch_size: int | None = typer.Option(None, "--batch-size", "-b", min=1, help="Override the first dimension."),
+    batch_size: int | None = BATCH_SIZE,
+    input_shape: list[str] = INPUT_SHAPE,
+    dim: list[str] = DIM,
     hardware: str | None = typer.Option(None, "--hardware", help="Another name for this machine in the device's id."),
     store: str | None = typer.Option(
         None, "--store", help="Path or URL. Default: $NARFORMER_STORE, else a file of this user."
@@ -59,7 +64,7 @@ def measure(
         from dataclasses import replace
 
         settings = replace(settings, cores=session.pinned(pin, settings.threads))
-    networks, unfit = _networks(models, batch_size)
+    networks, unfit = _networks(models, sizes_from(batch_size, input_shape, dim))
     for reason in unfit:
         print(f"narformer: {reason}", file=sys.stderr)
     if unfit and not networks:
@@ -110,7 +115,7 @@ def _from_id(text: str, settings: Settings, batch_size: int | None) -> tuple[Set
     return settings, batch_size or wanted.batch
 
 
-def _networks(models: list[Path], batch_size: int | None) -> tuple[list[Network], list[str]]:
+def _networks(models: list[Path], sizes: Sizes) -> tuple[list[Network], list[str]]:
     """The networks that files and directories hold, in order, each file once; and why some arguments hold none."""
     from narformer.errors import DataError
     from narformer.measurement.session import Network
@@ -119,8 +124,8 @@ def _networks(models: list[Path], batch_size: int | None) -> tuple[list[Network]
     unfit: list[str] = []
     for model in models:
         try:
-            for path, batch in _files(model, batch_size):
-                networks.setdefault((path, batch), Network(str(path), path, batch))
+            for path, batch in _files(model, sizes.batch_size):
+                networks.setdefault((path, batch), Network(str(path), path, batch, sizes.input_shapes, sizes.dims))
         except DataError as error:
             unfit.append(str(error))
     return list(networks.values()), unfit
@@ -191,4 +196,6 @@ def _print(outcomes: list[Outcome]) -> None:
         console.print(table)
     for outcome in outcomes:
         if outcome.measurement.failure:
-            print(f"narformer: {outcome.name}: {outcome.measurement.failure}", file=sys.stderr)
+            # What reads a network asks for sizes on behalf of any command.
+            failure = outcome.measurement.failure.replace("narformer inspect ", "narformer measure ")
+            print(f"narformer: {outcome.name}: {failure}", file=sys.stderr)

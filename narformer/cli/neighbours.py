@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, read_each, sizes_from
+
 
 def neighbours(
     models: list[Path] = typer.Argument(..., help="ONNX files, with or without weights.", metavar="MODEL..."),
@@ -15,6 +17,9 @@ def neighbours(
     dataset: str = typer.Option(
         "nnmeter", "--dataset", help="Known networks: a public table, or a directory in NNLQP's layout."
     ),
+    batch_size: int | None = BATCH_SIZE,
+    input_shape: list[str] = INPUT_SHAPE,
+    dim: list[str] = DIM,
     as_json: bool = typer.Option(False, "--json", help="Print one JSON array, an object per model."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
     cache: Path = typer.Option(Path("cache"), "--cache", help="Where the known networks' vectors are kept."),
@@ -24,10 +29,9 @@ def neighbours(
     from narformer.cli.progress import bar
     from narformer.datasets.registry import load_dataset
     from narformer.evaluation.neighbours import embeddings, nearest
-    from narformer.frontends.onnx import read_onnx
     from narformer.predictor import default_predictor
 
-    graphs = [read_onnx(path) for path in models]
+    graphs = read_each(models, sizes_from(batch_size, input_shape, dim))
     known = load_dataset(dataset, data)
     with bar(f"embedding the networks of {known.name}, once") as show:
         vectors = embeddings(known, predictor, cache, show)

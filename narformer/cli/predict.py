@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from narformer.cli.figures import milliseconds
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, sizes_from, tell_unusable
 from narformer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,12 +26,9 @@ MANY = 20  # files, from which on there is a progress bar
 def predict(
     models: list[Path] = typer.Argument(..., help="ONNX files, with or without weights.", metavar="MODEL..."),
     device: list[str] = typer.Option([], "--device", "-d", help="Device to predict; repeat for several. Default: all."),
-    batch_size: int | None = typer.Option(
-        None, "--batch-size", "-b", min=1, help="Override the first input dimension."
-    ),
-    input_shape: list[str] = typer.Option(
-        [], "--input-shape", help="NAME=1,3,224,224; bind or override an input's shape."
-    ),
+    batch_size: int | None = BATCH_SIZE,
+    input_shape: list[str] = INPUT_SHAPE,
+    dim: list[str] = DIM,
     as_json: bool = typer.Option(False, "--json", help="Print one JSON array, an object per model and device."),
     max_ms: float | None = typer.Option(
         None, "--max-ms", min=0, help="Exit with code 3 if an estimate is above this many ms."
@@ -46,7 +44,6 @@ def predict(
 
     Exit codes: 0, 2 for a file that cannot be read, 3 where an estimate exceeds --max-ms.
     """
-    from narformer.cli.inputs import parse_input_shapes, tell_unusable
     from narformer.cli.many import Question, answers, cores
     from narformer.cli.progress import track
     from narformer.measurement.answers import existing_store
@@ -54,8 +51,8 @@ def predict(
 
     if store and no_store:
         raise ConfigError("--store and --no-store exclude each other")
-    shapes = parse_input_shapes(input_shape)
-    question = Question(tuple(device) or None, batch_size, shapes, predictor, store, not no_store)
+    sizes = sizes_from(batch_size, input_shape, dim)
+    question = Question(tuple(device) or None, sizes, predictor, store, not no_store)
     if device:
         # An unknown device is told before a thousand files are read.
         with nullcontext() if no_store else (existing_store(store) or nullcontext()) as opened:
@@ -69,6 +66,8 @@ def predict(
         # Where the answers scroll by on a terminal, they are the progress.
         bar_from = len(models) + 1 if sys.stdout.isatty() else MANY
         for answer in track(each, "predicting", len(models), least=bar_from):
+            for note in answer.notes:
+                print(f"narformer: note: {note}", file=sys.stderr)
             for error in answer.errors:
                 failed = True
                 print(f"narformer: {error}", file=sys.stderr)

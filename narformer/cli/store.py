@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, read_each, sizes_from
 from narformer.cli.progress import track
-from narformer.errors import DataError, NarformerError
+from narformer.errors import ConfigError, DataError, NarformerError
 
 if TYPE_CHECKING:
     from narformer.measurement.measurement import Measurement
@@ -52,17 +53,21 @@ def list_measurements(
 def show(
     network: str = typer.Argument(..., help="ONNX file, or the hash of a network or its beginning.", metavar="NETWORK"),
     location: str | None = LOCATION,
-    batch_size: int | None = typer.Option(None, "--batch-size", "-b", min=1, help="Of the ONNX file."),
+    batch_size: int | None = BATCH_SIZE,
+    input_shape: list[str] = INPUT_SHAPE,
+    dim: list[str] = DIM,
     as_json: bool = JSON,
 ) -> None:
     """Show all measurements of one network, whatever its file was called."""
     from narformer.frontends.canonical import network_hash
-    from narformer.frontends.onnx import read_onnx
     from narformer.measurement.store import Store
 
+    sizes = sizes_from(batch_size, input_shape, dim)
     hash = network.lower()
     if Path(network).is_file():
-        hash = network_hash(read_onnx(network, batch_size=batch_size))
+        hash = network_hash(read_each([Path(network)], sizes)[0])
+    elif sizes:
+        raise ConfigError(f"{network}: sizes are those of an ONNX file's inputs; a hash has its own")
     with Store.open(location, create=False) as store:
         hash = store.current_hash(hash) or hash
         rows = [row for row in store.find() if row.graph.startswith(hash)] if hash else []

@@ -9,6 +9,7 @@ import contextlib
 import gc
 import mmap
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ import numpy.typing as npt
 import onnx
 from google.protobuf.message import DecodeError
 
-from narformer.errors import ModelError
+from narformer.errors import ConfigError, ModelError
+from narformer.frontends.binding import bind_shapes
 from narformer.frontends.call import Value
 from narformer.frontends.constants import constant_operand
 from narformer.frontends.inlining import inlined
@@ -25,10 +27,12 @@ from narformer.frontends.ordering import live_in_order
 from narformer.frontends.protobuf import strip_weights
 from narformer.frontends.rebinding import Rebatched
 from narformer.frontends.scope import Item, Listed, Scope, Step, steps_of
-from narformer.frontends.shapes import bind_shapes, is_sequence, stated_shapes
+from narformer.frontends.shapes import is_sequence, stated_shapes
+from narformer.frontends.sizes import Size, Sizes, sizes_of
 from narformer.frontends.tensors import DTYPES
+from narformer.frontends.unbound import UnboundError, printable
 from narformer.frontends.walk import Walk
-from narformer.graph import Graph, Operand, Shape, Tensor
+from narformer.graph import Graph, Operand, Tensor
 
 # Files beyond this size are stripped of their weights before they are parsed.
 STRIP_BEYOND = 1 << 20
@@ -38,7 +42,8 @@ def read_onnx(
     source: str | Path | bytes | onnx.ModelProto,
     *,
     batch_size: int | None = None,
-    input_shapes: Mapping[str, Shape] | None = None,
+    input_shapes: Mapping[str, Sequence[Size]] | None = None,
+    dims: Mapping[str, int] | None = None,
     input_values: Mapping[str, npt.ArrayLike] | None = None,
     name: str | None = None,
 ) -> Graph:
@@ -46,22 +51,30 @@ def read_onnx(
 
     source: a path, the bytes of a file, or a model in memory (which is not changed).
     batch_size: replaces the first dimension of every input; a dynamic one is 1 without it.
-    input_shapes: whole shapes by input name; the name "" stands for the only input.
+    input_shapes: whole shapes by input name; the name "" stands for the only input, -1 for the size in the file.
+    dims: sizes by the names that the file gives them, `{"sequence": 128}`; 0 for a cache that is empty yet.
     input_values: contents of inputs that shapes depend on (a length, a target size), by name.
     name: of the Graph, for messages; by default the path, or the name in the model.
 
-    Raises ModelError for what is not a readable network, ShapeError where sizes stay unknown.
+    Raises ModelError for what is not a readable network, ShapeError where sizes stay unknown, ConfigError for arguments
+    that are not meant so.
     """
+    sizes = sizes_of(batch_size, input_shapes, dims)
+    if isinstance(source, bytearray | memoryview):
+        source = bytes(source)
+    if not isinstance(source, str | Path | bytes | onnx.ModelProto):
+        raise ConfigError(
+            f"{type(source).__name__}: read_onnx takes the path of an ONNX file, its bytes, or an onnx.ModelProto; "
+            "for a PyTorch module there is read_torch"
+        )
     label = name or (str(source) if isinstance(source, str | Path) else "model")
     try:
         with _uncollected():
-            return _read(source, label, name is not None, batch_size, input_shapes or {}, input_values or {})
+            return _read(source, label, name is not None, sizes, input_values or {})
     except ModelError as error:
-        told = str(error)
-        if told.isprintable():
+        if str(error).isprintable():
             raise
-        # Names in a file may hold anything; a message is one line.
-        raise type(error)("".join(c if c.isprintable() else "?" for c in told)) from error
+        raise type(error)(printable(str(error))) from error
 
 
 @contextlib.contextmanager
@@ -80,8 +93,7 @@ def _read(
     source: str | Path | bytes | onnx.ModelProto,
     label: str,
     named: bool,
-    batch_size: int | None,
-    input_shapes: Mapping[str, Shape],
+    sizes: Sizes,
     input_values: Mapping[str, npt.ArrayLike],
 ) -> Graph:
     model = _parse(source, label)
@@ -90,8 +102,24 @@ def _read(
     if model.functions:
         model = inlined(model, label)
     values = {key: np.asarray(value) for key, value in input_values.items()}
-    shapes = {**{key: value.shape for key, value in values.items()}, **input_shapes}
-    return _Reader(model, label, values, shapes).graph(batch_size, shapes)
+    shapes = {**{key: value.shape for key, value in values.items()}, **sizes.input_shapes}
+    sizes = replace(sizes, input_shapes=shapes)
+    try:
+        return _Reader(model, label, values, shapes).graph(sizes)
+    except UnboundError as error:
+        raise error.with_example(
+            _that_works(model, error, sizes), str(source) if isinstance(source, str | Path) else ""
+        ) from None
+
+
+def _that_works(model: onnx.ModelProto, error: UnboundError, sizes: Sizes) -> Sizes:
+    """An example of what binds the sizes left open, with which the network can be read."""
+    for example in error.examples():
+        shapes, dims = {**sizes.input_shapes, **example.input_shapes}, {**sizes.dims, **example.dims}
+        with contextlib.suppress(ModelError):
+            _Reader(model, "", {}, shapes).graph(replace(sizes, input_shapes=shapes, dims=dims))
+            return example
+    return error.example
 
 
 def _parse(source: str | Path | bytes | onnx.ModelProto, label: str) -> onnx.ModelProto:
@@ -180,8 +208,8 @@ class _Reader:
                 self.weights[info.name] = self.walk.weight(held, info.name)
             self.inputs = [i for i in self.inputs if i.name not in self.weights]
 
-    def graph(self, batch_size: int | None, input_shapes: dict[str, Shape]) -> Graph:
-        bound, rebound = bind_shapes(self.inputs, batch_size, input_shapes, self.label)
+    def graph(self, sizes: Sizes) -> Graph:
+        bound, rebound = bind_shapes(self.inputs, sizes, self.label)
         outputs = [o.name for o in self.model.graph.output]
         order = live_in_order(self.steps, self.producer, self.weights, bound, outputs, self.label)
         walk = self.walk
@@ -190,7 +218,7 @@ class _Reader:
         if walk.batch is not None:
             after = {name: item.tensor.shape for name, item in scope.names.items() if isinstance(item, Operand)}
             walk.batch.check_sizes(after, list(bound), self.label)
-            if batch_size is not None:
+            if sizes.batch_size is not None:
                 walk.batch.check_steps(after, self.steps, list(bound), self.label)
         if not walk.nodes:
             raise ModelError(f"{self.label}: nothing is computed from its inputs; there is nothing to predict")
@@ -214,7 +242,7 @@ class _Reader:
         declared: dict[str, Tensor] = {}
         for info in self.inputs:
             dims = info.type.tensor_type.shape.dim
-            sizes = tuple(d.dim_value if d.HasField("dim_value") else 0 for d in dims)
+            sizes = tuple(max(d.dim_value, 0) if d.HasField("dim_value") else 0 for d in dims)
             if len(sizes) != len(bound[info.name].shape):
                 return None
             shape = tuple(s or b for s, b in zip(sizes, bound[info.name].shape, strict=True))

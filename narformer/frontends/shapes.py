@@ -1,20 +1,20 @@
-"""Concrete shapes: those of the inputs, bound first, those that the file states, and those that onnx infers."""
+"""Shapes that the file states, and shapes that onnx infers; what no tensor can be."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 import onnx.shape_inference
 from onnx import helper, numpy_helper
 
-from narformer.errors import ModelError, ShapeError
+from narformer.errors import ModelError
 from narformer.frontends.call import Call, UnknownShape
 from narformer.frontends.tensors import DTYPES, ONNX_TYPES
-from narformer.graph import Shape, Tensor
+from narformer.graph import Tensor
 
 MOST_AXES = 64  # NumPy's limit too; no network comes near
 MOST_ELEMENTS = 2**53  # what a float64 counts exactly
@@ -30,74 +30,6 @@ def checked(tensor: Tensor, value: str, label: str) -> Tensor:
     if math.prod(shape) >= MOST_ELEMENTS:
         raise ModelError(f"{label}: {value!r} has the shape {list(shape)}, more elements than can be counted")
     return tensor
-
-
-def bind_shapes(
-    inputs: Sequence[onnx.ValueInfoProto], batch_size: int | None, wanted: Mapping[str, Shape], label: str
-) -> tuple[dict[str, Tensor], bool]:
-    """Concrete shapes of the inputs, and whether any differs from what the file says.
-
-    The batch is the dimension that the file names so, else the first. Of an input that is a sequence, or optional, this
-    is the shape of what it holds. Raises ShapeError for a dynamic dimension other than the batch that `wanted` does not
-    bind, for a name in `wanted` that no input has, and for a rank that is not the input's.
-    """
-    names = [i.name for i in inputs]
-    shapes = {names[0] if name == "" and len(names) == 1 else name: shape for name, shape in wanted.items()}
-    for name in shapes:
-        if name not in names:
-            told = "a shape without a name needs a network with one input" if name == "" else f"no input {name!r}"
-            raise ShapeError(f"{label}: {told}; the inputs are {', '.join(names) or 'none'}")
-    bound: dict[str, Tensor] = {}
-    rebound = False
-    for info in inputs:
-        tensor = held_type(info.type, info.name, label)
-        declared = [d.dim_value if d.HasField("dim_value") else str(d.dim_param or "?") for d in tensor.shape.dim]
-        shape: list[int | str] = list(declared)
-        if info.name in shapes:
-            if tensor.HasField("shape") and len(shapes[info.name]) != len(declared):
-                raise ShapeError(f"{label}: input {info.name!r} has {len(declared)} dimensions: {_spell(declared)}")
-            shape = list(shapes[info.name])
-        elif not tensor.HasField("shape"):
-            raise ShapeError(
-                f"{label}: input {info.name!r} has no shape; give it with --input-shape {info.name}=1,3,224,224"
-            )
-        if shape and info.name not in shapes:
-            axis = next((k for k, size in enumerate(declared) if "batch" in str(size).lower()), 0)
-            if batch_size is not None:
-                shape[axis] = batch_size
-            elif isinstance(shape[axis], str) or (shape[axis] == 0 and len(shape) > 1):
-                shape[axis] = 1  # early exporters wrote 0 for a dynamic batch
-        unknown = [s for s in shape if isinstance(s, str)]
-        if unknown:
-            example = ",".join("224" if isinstance(s, str) else str(s) for s in shape)
-            raise ShapeError(
-                f"{label}: input {info.name!r} has dynamic sizes {_spell(declared)}; "
-                f"bind them, for example --input-shape {info.name}={example}"
-            )
-        sizes = tuple(int(s) for s in shape)
-        if any(s < 0 for s in sizes) or math.prod(sizes) >= MOST_ELEMENTS or len(sizes) > MOST_AXES:
-            raise ShapeError(f"{label}: input {info.name!r} cannot have the shape {_spell(sizes)}")
-        rebound |= list(sizes) != declared
-        bound[info.name] = Tensor(sizes, DTYPES.get(tensor.elem_type, "float32"))
-    return bound, rebound
-
-
-def held_type(kind: onnx.TypeProto, name: str, label: str) -> onnx.TypeProto.Tensor:
-    """The tensor type of a value, or, for a sequence or optional value, of what it holds."""
-    for _ in range(4):
-        if kind.HasField("sequence_type"):
-            kind = kind.sequence_type.elem_type
-        elif kind.HasField("optional_type"):
-            kind = kind.optional_type.elem_type
-        elif kind.HasField("map_type"):
-            raise ModelError(f"{label}: input {name!r} is a map; only tensors and sequences of them are read")
-        else:
-            break
-    if kind.HasField("sparse_tensor_type"):
-        dense = onnx.TypeProto.Tensor(elem_type=kind.sparse_tensor_type.elem_type)
-        dense.shape.CopyFrom(kind.sparse_tensor_type.shape)
-        return dense
-    return kind.tensor_type
 
 
 def is_sequence(kind: onnx.TypeProto) -> bool:
@@ -177,7 +109,3 @@ def inferred(call: Call, opsets: Mapping[str, int]) -> list[Tensor]:
 
 def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _spell(shape: Sequence[int | str]) -> str:
-    return "x".join(map(str, shape)) or "(no dimensions)"

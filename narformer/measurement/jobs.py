@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from narformer.graph import Shape
 from narformer.measurement.timing import Plan
 
 
@@ -26,11 +28,15 @@ class Setup:
 
 @dataclass(frozen=True)
 class Job:
-    """One network. source: a path, or the bytes of an ONNX file."""
+    """One network. source: a path, or the bytes of an ONNX file.
+
+    input_shapes: of every input, in place of a batch size.
+    """
 
     name: str
     source: Path | bytes
     batch_size: int | None = None
+    input_shapes: Mapping[str, Shape] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import signal
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -24,6 +24,7 @@ import onnx
 from narformer.errors import ConfigError, NarformerError, StoreError
 from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
+from narformer.frontends.sizes import Size
 from narformer.graph import Graph
 from narformer.measurement import device as devices
 from narformer.measurement.device import Device
@@ -40,11 +41,16 @@ Source: TypeAlias = Path | bytes | onnx.ModelProto | Callable[[], Path | bytes |
 
 @dataclass(frozen=True)
 class Network:
-    """A network to measure. source: an ONNX file, or what makes one when its turn has come."""
+    """A network to measure. source: an ONNX file, or what makes one when its turn has come.
+
+    batch_size, input_shapes, dims: sizes of its inputs, as `read_onnx` takes them.
+    """
 
     name: str
     source: Source
     batch_size: int | None = None
+    input_shapes: Mapping[str, Sequence[Size]] = field(default_factory=dict)
+    dims: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,14 @@ def measure(
     return outcomes
 
 
+def _job(network: Network, source: Path | bytes, graph: Graph) -> Job:
+    """What the worker is told: the batch size, or, where more was given than that, the shapes that it came to."""
+    if not network.input_shapes and not network.dims:
+        return Job(network.name, source, network.batch_size)
+    shapes = {name: tensor.shape for name, tensor in zip(graph.input_names, graph.inputs, strict=True)}
+    return Job(network.name, source, input_shapes=shapes)
+
+
 def summary(outcomes: Iterable[Outcome]) -> str:
     """How many were measured, answered from the store, and failed, by reason.
 
@@ -155,7 +169,13 @@ class _Session:
         try:
             source = network.source() if callable(network.source) else network.source
             source = source.SerializeToString() if isinstance(source, onnx.ModelProto) else source
-            graph = read_onnx(source, batch_size=network.batch_size, name=network.name)
+            graph = read_onnx(
+                source,
+                batch_size=network.batch_size,
+                input_shapes=network.input_shapes,
+                dims=network.dims,
+                name=network.name,
+            )
         except NarformerError as error:
             reason = " ".join(str(error).removeprefix(f"{network.name}: ").split())
             measurement = self._record(network, None, self.base, Result(failure=f"unreadable: {reason}"))
@@ -171,7 +191,7 @@ class _Session:
             failed = self.store.find(graph=hash, device=device.id, failed=True)
             if failed:
                 return Outcome(network.name, "failed", failed[-1])
-        result = self.supervisor.measure(Job(network.name, source, network.batch_size))
+        result = self.supervisor.measure(_job(network, source, graph))
         return self._stored(network, self._record(network, graph, device, result), graph)
 
     def _record(self, network: Network, graph: Graph | None, device: Device, result: Result) -> Measurement:

@@ -51,14 +51,18 @@ class Runnable:
 
 
 def runnable(
-    source: Path | bytes | onnx.ModelProto, batch_size: int | None = None, name: str | None = None
+    source: Path | bytes | onnx.ModelProto,
+    batch_size: int | None = None,
+    name: str | None = None,
+    input_shapes: Mapping[str, Shape] | None = None,
 ) -> Runnable:
     """Make a network runnable; weights that are there stay as they are.
 
     source: a path, the bytes of a file, or a model in memory (which is not changed).
+    batch_size, input_shapes: sizes of its inputs, as `read_onnx` takes them.
     Raises ModelError where it cannot be read, or where an integer operand without data cannot be guessed.
     """
-    graph = read_onnx(source, batch_size=batch_size, name=name)
+    graph = read_onnx(source, batch_size=batch_size, input_shapes=input_shapes, name=name)
     model = _loaded(source, graph.name)
     kept = set(graph.input_names)
     initializers = {t.name: t for t in model.graph.initializer}

@@ -48,7 +48,7 @@ class Worker:
     def measure(self, job: Job) -> Result:
         """Never raises for what is wrong with the network."""
         try:
-            network = runnable(job.source, job.batch_size, job.name)
+            network = runnable(job.source, job.batch_size, job.name, job.input_shapes)
             before = memory.restart_peak()
             run = self._load(network)
             timing = time_runs(run, self.setup.plan, reference=self.reference)

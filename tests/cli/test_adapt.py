@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -46,6 +47,29 @@ def test_a_table_makes_a_device_that_predict_and_devices_know(run: Run, models: 
     assert [row["source"] for row in json.loads(out)][-2:] == ["predicted", "adapted"]
     _, out, _ = run("devices")
     assert "board" in out
+
+
+def test_a_table_may_bind_the_sizes_of_each_network(run: Run, tmp_path: Path) -> None:
+    nodes = [onnx.helper.make_node("Conv", ["x", "w"], ["h"]), onnx.helper.make_node("Relu", ["h"], ["y"])]
+    x = onnx.helper.make_tensor_value_info("x", 1, ["N", 3, "height", None])
+    weight = onnx.numpy_helper.from_array(np.zeros((8, 3, 3, 3), np.float32), "w")
+    graph = onnx.helper.make_graph(nodes, "g", [x], [onnx.helper.make_empty_tensor_value_info("y")], [weight])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "net.onnx")
+    table = tmp_path / "times.csv"
+    table.write_text("model,latency_ms\nnet.onnx,1\n")
+    code, _, err = run("adapt", "--device", "board", "--csv", table)
+    assert code == 2
+    assert f"{table}, row 2: " in err
+    example = err.rpartition("in a column shapes, for example: ")[2].strip()
+    assert example == "height=224 x=1x3x224x224"
+    rows = [example, '"x=1,3,64,64"', "1x3x96x96", '"x=2,3,height,128;height=64"']
+    lines = [f"net.onnx,{1 + k},{shapes}" for k, shapes in enumerate(rows)]
+    table.write_text("\n".join(["model,latency_ms,shapes", *lines]) + "\n")
+    code, out, err = run("adapt", "--device", "board", "--csv", table)
+    assert code == 0, err
+    assert "adapted from 4 networks" in out
+    table.write_text("model,latency_ms,shapes\nnet.onnx,1,height\n")
+    assert "row 2: " in run("adapt", "--device", "board", "--csv", table)[2]
 
 
 def test_a_device_that_cannot_be_used_stops_nothing_else(run: Run, models: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,10 +87,79 @@ def test_dynamic_sizes_are_asked_for_and_bound(run: Run, dummy: Path, tmp_path: 
     path = _dynamic(tmp_path / "dynamic.onnx")
     result = run("predict", path, "--predictor", dummy)
     assert result.code == 2
-    assert "--input-shape x=1,3,224,224" in result.err
+    command = result.err.partition("for example: narformer ")[2]
+    assert command.strip() == f"predict {path} --predictor {dummy} --dim h=224 --dim w=224"
+    assert run(*shlex.split(command)).code == 0
     for shape in ("x=1,3,8,8", "1,3,8,8", "1x3x8x8"):
         assert run("predict", path, "--predictor", dummy, "--input-shape", shape).code == 0
     assert "write it as NAME=1,3,224,224" in run("predict", path, "--predictor", dummy, "--input-shape", "x=big").err
+
+
+def test_every_command_that_reads_a_network_asks_for_sizes_and_takes_them(
+    run: Run, dummy: Path, resnet18: Path, tmp_path: Path
+) -> None:
+    path = _dynamic(tmp_path / "dynamic.onnx")
+    for command in (["inspect"], ["explain"], ["predict", resnet18], ["embed", resnet18], ["store", "show"]):
+        result = run(*command, path)
+        assert result.code == 2
+        assert result.err.count("\n") == 1
+        asked = shlex.split(result.err.partition("for example: narformer ")[2])
+        assert asked == [
+            *map(str, command[:2] if command[0] == "store" else command[:1]),
+            str(path),
+            "--dim",
+            "h=224",
+            "--dim",
+            "w=224",
+        ]
+        if command[0] != "store":
+            assert run(*asked).code == 0
+    told = run("store", "show", path, "--dim", "h=8", "--dim", "w=8").err
+    assert "dynamic sizes" not in told
+
+
+def test_sizes_are_given_in_several_ways(run: Run, tmp_path: Path) -> None:
+    path = _dynamic(tmp_path / "dynamic.onnx")
+    for given in (
+        ["--dim", "h=8", "--dim", "w=9", "-b", "2"],
+        ["--input-shape", "x=2,3,8,9"],
+        ["--input-shape", "2x3x8x9"],
+        ["--input-shape", "x=-1,-1,8,width", "--dim", "width=9", "--batch-size", "2"],
+    ):
+        result = run("inspect", path, "--json", *given)
+        assert json.loads(result.out)["inputs"] == {"x": [2, 3, 8, 9]}, given
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--dim", "h"], "write it as NAME=128"),
+        (["--dim", "h=-1"], "not negative"),
+        (["--dim", "depth=3"], "no size is called 'depth'"),
+        (["--dim", "h=1", "--dim", "h=2"], "was given as 1 before"),
+        (["--input-shape", "x=1,,3"], "write it as NAME=1,3,224,224"),
+        (["--input-shape", "x=1,3,8,8", "--input-shape", "x=1,3,9,9"], "another shape before"),
+        (["--input-shape", "z=1,3,8,8"], "no input 'z'; the inputs are x"),
+    ],
+)
+def test_sizes_that_cannot_be_meant_are_told(run: Run, tmp_path: Path, given: list[str], message: str) -> None:
+    result = run("inspect", _dynamic(tmp_path / "dynamic.onnx"), *given)
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert message in result.err
+
+
+def test_an_empty_past_can_be_given(run: Run, tmp_path: Path) -> None:
+    past, new = ["batch", 2, "past", 4], ["batch", 2, 3, 4]
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("past", past), ("k", new))]
+    node = helper.make_node("Concat", ["past", "k"], ["keys"], axis=2)
+    outputs = [helper.make_empty_tensor_value_info("keys")]
+    graph = helper.make_graph([node], "g", infos, outputs)
+    path = tmp_path / "past.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    for given in (["--dim", "past=0"], ["--input-shape", "past=1,2,0,4"]):
+        assert run("inspect", path, *given).code == 0
+        assert run("predict", path, *given, "--device", "cortexA76cpu").code == 0
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ import pytest
 from narformer.cli import many
 from narformer.errors import DataError, UserError
 from narformer.families.registry import sample
+from narformer.frontends.sizes import Sizes
 
 Run = Callable[..., Any]
-QUESTION = many.Question(None, None, {}, None, None, measured=False)
+QUESTION = many.Question(None, Sizes(), None, None, measured=False)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_few_files_start_no_process(files: list[Path], monkeypatch: pytest.Monke
 
 
 def test_what_cannot_be_opened_is_told_before_processes_start(files: list[Path]) -> None:
-    question = many.Question(None, None, {}, "nobody", None, measured=False)
+    question = many.Question(None, Sizes(), "nobody", None, measured=False)
     with pytest.raises(DataError, match="no such predictor"):
         next(many.answers(files, question, jobs=2))
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
 from narformer.families.registry import build
@@ -64,6 +65,24 @@ def test_one_bad_file_is_a_row_and_the_others_are_measured(run: Run, cells: Path
     assert "1 measured, 1 failed (unreadable)" in err
     with Store.open(tmp_path / "measurements.db") as store:
         assert [m.model for m in store.find(failed=True)] == [str(bad)]
+
+
+def test_open_sizes_are_asked_for_and_bound(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "dynamic.onnx"
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    x, y = (onnx.helper.make_tensor_value_info(name, 1, ["N", 3, "H", -1]) for name in "xy")
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [x], [y]), opset_imports=opsets), path)
+    code, _, err = run("measure", path, "--budget", "0.02")
+    assert code == 2
+    example = f"for example: narformer measure {path} --dim H=224 --input-shape x=1,3,224,224 "
+    assert example in err
+    code, out, _ = run("measure", path, "--input-shape", "x=2,3,H,9", "--dim", "H=8", "--budget", "0.02", "--json")
+    (row,) = json.loads(out)
+    assert (code, row["source"], row["device"][-3:]) == (0, "measured", "-b2")
+    assert "1 answered from the store" in run("measure", path, "--input-shape", "x=2,3,8,9")[2]
+    told = json.loads(run("store", "show", path, "--input-shape", "x=2,3,8,9", "--json")[1])
+    assert [m["latency_ms"] for m in told["measurements"]] == [row["latency_ms"]]
 
 
 def test_what_is_missing_is_told_and_the_others_are_measured(run: Run, cells: Path, tmp_path: Path) -> None:
