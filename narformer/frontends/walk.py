@@ -29,6 +29,8 @@ from narformer.graph import VALUE_ELEMENTS, Attribute, Node, Operand, Shape, Ten
 HANDLERS: Mapping[str, Handler] = {**CONTROL, **SEQUENCES, "Constant": constant}
 # Operators whose rule reads attributes that are tensors.
 READ_WHOLE = frozenset({"ConstantOfShape"})
+# Operators that before opset 13 took all axes from theirs on as one, and theirs for 1 where it was not stated.
+FLATTENING = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 # Nodes and iterations within bodies: beyond this a file is a bomb, or no network whose latency can be predicted.
 MOST_IN_BODIES = 10_000
 
@@ -184,6 +186,8 @@ class Walk:
                 names[name] = Operand(tensor, index, port)
         operands = tuple([item for item in items if item is not None])
         left_out = () if len(operands) == len(items) else _left_out(items)
+        if op in FLATTENING and domain == "" and operands and self.opsets.get("", 1) < 13:
+            attributes = _flattening(attributes, len(operands[0].tensor.shape))
         self.nodes.append(Node(prefix + (given or first), op, operands, outputs, attributes, domain, (), left_out))
         if op in COMPUTED and domain == "" and outputs and len(tensors) >= len(writes):
             reads_known = op in SHAPE_ALONE or not items or self.contents(items[0]) is not None
@@ -279,6 +283,14 @@ def _left_out(items: Sequence[Operand | None]) -> tuple[int, ...]:
     """Positions of operands that are left out, but for those at the end."""
     last = max((k for k, item in enumerate(items) if item is not None), default=0)
     return tuple([k for k in range(last) if items[k] is None])
+
+
+def _flattening(attributes: Mapping[str, Attribute], rank: int) -> Mapping[str, Attribute]:
+    """The axis as operators before opset 13 understand it, and, where it is not the last one, that they do."""
+    axis = attributes.get("axis", 1)
+    if not isinstance(axis, int):
+        return attributes
+    return {"axis": axis} if axis % max(rank, 1) == rank - 1 else {"axis": axis, "flattened": 1}
 
 
 def _numbers(value: Value | None) -> tuple[float, ...] | None:

@@ -4,9 +4,9 @@ Requires: no views, no constant arithmetic, Softmax in one node whose axis is st
 of a product is Attention, as ONNX has it since opset 23: queries (N, heads, L, head), keys and values (N, key heads, S,
 head), then, where they are there, what is added to the scores or masks them, and past keys and values. Scales are taken
 in, also on queries, keys or both; so are casts around the Softmax, the repetition of key heads, the Concat of past and
-new, and the Transpose of the keys (which may be read transposed: in a shape whose last two axes are swapped). A mask
-that is constant, and the same for every head and batch, is `is_causal` = 1. With a past, outputs are the result, keys
-and values.
+new, and the Transpose of the keys. Queries, keys and values may be read transposed: in a shape whose last two axes are
+swapped. A mask that is constant, and the same for every head and batch, is `is_causal` = 1. With a past, outputs are
+the result, keys and values.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from narformer.frontends.canonical.draft import Draft, is_number
 from narformer.frontends.canonical.expressions import pair, scalar
+from narformer.frontends.canonical.linear import swapped
 from narformer.frontends.canonical.rule import Rules
 from narformer.frontends.canonical.views import permutation
 from narformer.graph import Attribute, Node, Operand, Shape, Tensor
@@ -36,9 +37,35 @@ class Scores(NamedTuple):
 
 def attention(draft: Draft, index: int, node: Node) -> bool:
     """The product of a Softmax with values."""
+    return len(node.operands) == 2 and _attention(draft, index, node, *node.operands)
+
+
+def turned(draft: Draft, index: int, node: Node) -> bool:
+    """The product of values with a Softmax that is transposed, as networks of images write it: its result is, too."""
     if len(node.operands) != 2:
         return False
-    weights, values = node.operands
+    values, weights = node.operands
+    transpose = draft.made_by(weights, "Transpose")
+    if transpose is None or transpose.outputs[0].shape != weights.tensor.shape or len(weights.tensor.shape) < 2:
+        return False
+    rank = len(weights.tensor.shape)
+    if permutation(transpose) != (*range(rank - 2), rank - 1, rank - 2) or len(values.tensor.shape) != rank:
+        return False
+    out = node.outputs[0]
+    if not _attention(draft, index, node, transpose.operands[0], values._replace(tensor=swapped(values.tensor))):
+        return False
+    put = draft.nodes[index]
+    assert put is not None
+    n, heads, length, head = put.outputs[0].shape
+    read = Operand(put.outputs[0], draft.insert(index, put))
+    shape = (n, heads, head, length)
+    back = Node(transpose.name, "Transpose", (read,), (out._replace(shape=shape),), {"perm": (0, 1, 3, 2)})
+    draft.put(index, back)
+    draft.state(index, back)
+    return True
+
+
+def _attention(draft: Draft, index: int, node: Node, weights: Operand, values: Operand) -> bool:
     softmax = _softmax(draft, weights)
     if softmax is None or values.source is None or softmax.attributes.get("axis") != -1:
         return False
@@ -50,7 +77,7 @@ def attention(draft: Draft, index: int, node: Node) -> bool:
         return False
     if len(values.tensor.shape) < 2 or len(queries.tensor.shape) < 2:
         return False
-    queries = _four(_unscaled(draft, queries))
+    queries = _four(_read_turned(draft, _unscaled(draft, queries)))
     keys = _four(_untransposed(draft, index, _unscaled(draft, keys)))
     keys, values = _ungrouped(draft, keys), _ungrouped(draft, _four(values))
     n, heads, _, head = queries.tensor.shape
@@ -166,6 +193,17 @@ def _four(operand: Operand) -> Operand:
         shape = (shape[0] * shape[1], *shape[2:])
     shape = (1,) * (4 - len(shape)) + shape
     return operand._replace(tensor=operand.tensor._replace(shape=shape))
+
+
+def _read_turned(draft: Draft, operand: Operand) -> Operand:
+    """The operand before its last two axes were swapped, which is a way to read it; else as it is."""
+    node = draft.made_by(operand, "Transpose")
+    rank = len(operand.tensor.shape)
+    if node is None or node.outputs[0].shape != operand.tensor.shape:
+        return operand
+    if permutation(node) != (*range(rank - 2), rank - 1, rank - 2):
+        return operand
+    return node.operands[0]._replace(tensor=operand.tensor)
 
 
 def _untransposed(draft: Draft, index: int, keys: Operand) -> Operand:
@@ -341,4 +379,4 @@ def _widened(mask: Operand) -> Operand:
     return mask._replace(tensor=mask.tensor._replace(shape=(1,) * (4 - len(shape)) + shape))
 
 
-RULES: Rules = {"MatMul": (attention,), "Attention": (standard,)}
+RULES: Rules = {"MatMul": (attention, turned), "Attention": (standard,)}

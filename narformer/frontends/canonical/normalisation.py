@@ -34,7 +34,7 @@ def quotient(draft: Draft, index: int, node: Node) -> bool:
             continue
         data, centred, axes = found
         rank = len(data.tensor.shape)
-        if not axes or max(axes) >= rank:
+        if not axes or max(axes) >= rank or (axes[0] == 0 and rank > 1):  # a batch is not normalised as one
             continue
         last = axes == tuple(range(axes[0], rank))
         attributes: dict[str, Attribute] = {"axis": axes[0] - rank} if last else {"axes": axes}

@@ -1,10 +1,13 @@
 """Softmax is one node, however it is spelt, and its axis counts from the end.
 
-Requires: no views, no constant arithmetic. Ensures: Softmax and LogSoftmax state `axis` < 0; exponentials over their
-sum, and the logarithm of a Softmax, are one node.
+Requires: no views, no constant arithmetic. Ensures: Softmax and LogSoftmax state `axis` < 0, and run over that axis
+alone (before opset 13, over all from theirs on: the front end says so by `flattened`); exponentials over their sum, and
+the logarithm of a Softmax, are one node.
 """
 
 from __future__ import annotations
+
+import math
 
 from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.canonical.expressions import same
@@ -21,6 +24,14 @@ def stated(draft: Draft, index: int, node: Node) -> bool:
     attributes = {"axis": axis if axis < 0 else axis - rank}
     if node.attributes == attributes:
         return False
+    shape = node.operands[0].tensor.shape
+    if node.attributes.get("flattened") and math.prod(shape[axis % rank + 1 :]) != 1:
+        data = node.operands[0].tensor._replace(
+            shape=(math.prod(shape[: axis % rank]), math.prod(shape[axis % rank :]))
+        )
+        operands = (node.operands[0]._replace(tensor=data),)
+        node = node._replace(operands=operands, outputs=(node.outputs[0]._replace(shape=data.shape),))
+        attributes = {"axis": -1}
     draft.state(index, node._replace(attributes=attributes))
     return True
 

@@ -70,6 +70,25 @@ def elementwise(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def viewed(draft: Draft, index: int, node: Node) -> bool:
+    """An operator of one value, and of numbers, that reads a Transpose in another shape."""
+    computed = [k for k, operand in enumerate(node.operands) if operand.source is not None]
+    if len(computed) != 1 or len(node.outputs) != 1 or node.outputs[0].elements < 2:
+        return False
+    data = node.operands[computed[0]]
+    transpose = draft.made_by(data, "Transpose")
+    others = [operand for k, operand in enumerate(node.operands) if k != computed[0]]
+    if transpose is None or data.tensor.elements != node.outputs[0].elements:
+        return False
+    if any(operand.tensor.elements != 1 for operand in others):
+        return False
+    operands = list(node.operands)
+    operands[computed[0]] = transpose.operands[0]
+    out = node.outputs[0]._replace(shape=transpose.operands[0].tensor.shape)
+    _swap(draft, index, node, node._replace(operands=tuple(operands), outputs=(out,)), transpose)
+    return True
+
+
 def _still(shape: Shape, perm: Shape) -> bool:
     """Whether what is broadcast to a Transpose's result has its elements in the same order before it."""
     aligned = (1,) * (len(perm) - len(shape)) + shape
@@ -257,7 +276,7 @@ def _next(shape: Shape, axis: int) -> int:
 
 RULES: Rules = {
     "Transpose": (transposed_view, transposes),
-    **dict.fromkeys((*_UNARY, *BINARY), (elementwise,)),
+    **dict.fromkeys((*_UNARY, *BINARY), (elementwise, viewed)),
     "Concat": (concat,),
     "Slice": (sliced,),
     "Split": (split,),

@@ -187,3 +187,26 @@ def test_which_gelu_it_is_is_told(canon: Read, approximate: str) -> None:
     nodes = ACTIVATIONS[4 if approximate == "tanh" else 0][1]
     (node,) = of(canon, nodes).nodes
     assert node.attributes.get("approximate", "none") == approximate
+
+
+@pytest.mark.parametrize(
+    ("opset", "attribute", "shape", "axis"),
+    [
+        (11, "", (2, 3, 4, 5), (2, 60, -1)),
+        (11, "<axis = 2>", (2, 3, 4, 5), (6, 20, -1)),
+        (11, "<axis = 3>", (2, 3, 4, 5), (2, 3, 4, 5, -1)),
+        (11, "<axis = -1>", (2, 3, 4, 5), (2, 3, 4, 5, -1)),
+        (11, "", (2, 7), (2, 7, -1)),
+        (11, "", (2, 7, 1, 1), (2, 7, 1, 1, -3)),
+        (13, "", (2, 3, 4, 5), (2, 3, 4, 5, -1)),
+        (13, "<axis = 1>", (2, 3, 4, 5), (2, 3, 4, 5, -3)),
+    ],
+)
+def test_a_softmax_runs_over_the_axes_that_its_opset_says(
+    canon: Read, opset: int, attribute: str, shape: tuple[int, ...], axis: tuple[int, ...]
+) -> None:
+    kind = f"float[{','.join(map(str, shape))}]"
+    header = f'<ir_version: 7, opset_import: ["" : {opset}]>'
+    (node,) = canon(f"{header} g ({kind} x) => ({kind} y) {{ y = Softmax{attribute}(x) }}").nodes
+    assert (*node.operands[0].tensor.shape, node.attributes.get("axis", -1)) == axis
+    assert node.output_shape == axis[:-1]
