@@ -72,7 +72,8 @@ def test_scales_and_zero_points_are_no_parameters() -> None:
     assert node_cost(conv).macs == 16 * 24
     states = tuple(Operand(Tensor((1, 2, 3)), name=n) for n in "hc")
     weights = (Operand(Tensor((1, 12, 4)), name="W"), Operand(Tensor((1, 12, 3)), name="R"))
-    lstm = Node("l", "LSTM", (Operand(Tensor((7, 2, 4)), ~0), *weights, *states), (Tensor((7, 1, 2, 3)),))
+    x = Operand(Tensor((7, 2, 4)), ~0)
+    lstm = Node("l", "LSTM", (x, *weights, *states), (Tensor((7, 1, 2, 3)),), left_out=(3, 4))
     assert node_cost(lstm).parameters == 84, "initial states are none"
 
 

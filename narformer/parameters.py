@@ -1,0 +1,189 @@
+"""Which constants of a network are its parameters: what training adjusts, and neither settings nor buffers.
+
+A front end that knows says so (`Operand.trained`). An ONNX file does not tell, so this is the rule there:
+
+1. An operator's row tells the settings (indices, sizes, masks), the buffers (running statistics, caches, initial
+   states) and the scales and zero points of integers: none is a parameter, nor is anything of int64, bool or text.
+2. What stands where an operator has its weights is a parameter: filters, matrices, tables that are looked up, biases.
+3. Elsewhere (a constant that is added, multiplied, concatenated) it is one unless its name is a buffer's (a mask, a
+   table of cosines, anchors), and unless an exporter has computed it; an exporter's own vectors, such as a scale in
+   another shape, remain. A constant of one element is one only where its name is that of a module's attribute.
+4. What is added to the scores of an attention is a mask, or a bias that was looked up before: no parameter, but for
+   relative positions in a window, where the table is counted from which they were.
+
+A matrix that several nodes read is one. A vector that several nodes read is one where they follow the same matrix (one
+layer that is applied several times); else it is several, which an exporter has stored once because they are equal, as
+those of a fresh network are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+
+from narformer.graph import Graph, Node, Operand, Shape
+from narformer.operators import Operator, operator_of
+
+_NEVER = frozenset({"int64", "uint64", "bool", "string"})
+# What torch, ONNX Runtime and others call a constant that they made: onnx::Mul_16, /attn/Constant_output_0, val_3, and
+# names of operations that were computed before (select_1, unsqueeze).
+_OPERATIONS = (
+    "abs|add|alias|arange|bmm|cat|clamp|clone|cos|cumsum|detach|div|empty|exp|expand|expand_as|eye|flatten|full|getitem|"
+    "index|item|lift_fresh_copy|(c_)?lifted_tensor|linspace|log|masked_fill|matmul|mean|mul|neg|ones|outer|permute|pow|"
+    "reciprocal|repeat|reshape|rsqrt|scalar_tensor(_default)?|select|sigmoid|sin|slice|softmax|split|sqrt|squeeze|stack|"
+    "sub|sum|t|tanh|tensor|tensor_constant|to|_to_copy|transpose|tril|triu|type_as|unbind|unsqueeze|val|view|where|zeros"
+)
+_MADE = re.compile(rf"^(.*(::|/|_token_|Constant|const_fold|const_ax|ortshared).*|_*({_OPERATIONS})(_\d+)?|\d+)$")
+_ATTRIBUTE = re.compile(r"^[A-Za-z_]\w+(\.\w+)*$")
+_NUMBERS = frozenset(("zero", "half", "one", "two", "three", "four", "six", "eps", "epsilon", "pi", "low", "high"))
+_BUFFER = re.compile(
+    r"(^|[._/])(\w*mask|inv_freq|freqs?(_\w+)?|\w*cos(ines?)?(_\w+)?|\w*sin(es?|usoid\w*)?(_\w+)?|pe|anchors?|anchor_grid"
+    r"|grids?|strides?|running_(mean|var)|num_batches_tracked|\w*position_(ids|index)|\w*_ind(ex|ices|exs)|idxs"
+    r"|pixel_(mean|std)|window|\w*_cached?)$"
+)
+
+
+def node_parameters(node: Node) -> int:
+    """How many parameters a node reads, told from the node alone."""
+    row = operator_of(node)
+    packed = row.elements(node) if row.elements else {}
+    return sum(packed.get(k, o.tensor.elements) for k, o in parameter_operands(node))
+
+
+def parameter_operands(node: Node) -> list[tuple[int, Operand]]:
+    """The operands of a node that are parameters, each with its position."""
+    if all(o.source is not None for o in node.operands):
+        return []
+    row = operator_of(node)
+    return [
+        (position, operand)
+        for position, operand in zip(node.positions, node.operands, strict=True)
+        if operand.source is None and _trained(row, position, operand)
+    ]
+
+
+def graph_parameters(graph: Graph) -> tuple[list[int], int]:
+    """Parameters that each node reads, and those of the whole network, where what nodes share counts once."""
+    added = _added_to_scores(graph)
+    counts: list[int] = []
+    matrices: dict[str, int] = {}
+    vectors: dict[str, list[tuple[int, int]]] = {}  # which nodes read them, and elements
+    total = 0
+    for index, node in enumerate(graph.nodes):
+        found = parameter_operands(node)
+        own = 0
+        if found:
+            row = operator_of(node)
+            packed = row.elements(node) if row.elements else {}
+            for position, operand in found:
+                elements = packed.get(position, operand.tensor.elements)
+                if index in added and operand.trained is None:
+                    elements = _bias(operand)
+                own += elements
+                if not operand.name:
+                    total += elements
+                elif is_matrix(operand.tensor.shape):
+                    matrices[operand.name] = elements
+                else:
+                    vectors.setdefault(operand.name, []).append((index, elements))
+        counts.append(own)
+    return counts, total + sum(matrices.values()) + _of_vectors(graph, vectors)
+
+
+def _of_vectors(graph: Graph, vectors: dict[str, list[tuple[int, int]]]) -> int:
+    """Elements of vectors, as often as they are different ones."""
+    total = 0
+    followed: list[int] | None = None
+    for readers in vectors.values():
+        if len(readers) == 1:
+            total += readers[0][1]
+            continue
+        if followed is None:
+            followed = _matrices_followed(graph)
+        # Nodes that read the very same data with one vector compute two things: nobody computes one twice.
+        read = Counter((followed[index], next(iter(graph.nodes[index].sources), None)) for index, _ in readers)
+        most: dict[int, int] = {}
+        for (matrix, _), times in read.items():
+            most[matrix] = max(most.get(matrix, 0), times)
+        total += sum(most.values()) * max(elements for _, elements in readers)
+    return total
+
+
+def _matrices_followed(graph: Graph) -> list[int]:
+    """For each node a number that is the same where the last matrices on the way to it are the same."""
+    numbers: dict[object, int] = {}
+    followed: list[int] = []
+    for node in graph.nodes:
+        own = tuple([o.name for o in node.operands if o.source is None and is_matrix(o.tensor.shape)])
+        key: object = own or tuple(
+            [
+                o.source if o.source < 0 else (followed[o.source], o.output)
+                for o in node.operands
+                if o.source is not None
+            ]
+        )
+        followed.append(numbers.setdefault(key, len(numbers)))
+    return followed
+
+
+def is_matrix(shape: Shape) -> bool:
+    """Whether more than one axis is longer than 1: only then do two readers of one weight share it on purpose."""
+    return sum(size > 1 for size in shape) > 1
+
+
+def _trained(row: Operator, position: int, operand: Operand) -> bool:
+    if operand.trained is not None:
+        return operand.trained
+    tensor, name = operand.tensor, operand.name
+    if tensor.dtype in _NEVER or position in row.settings or position in row.buffers or position in row.scales:
+        return False
+    if position in row.weights or row.kernel_class == "matrix":
+        return True
+    if tensor.dtype in ("int32", "uint32") and row.kind != "quantize":
+        return False
+    if tensor.elements == 1:
+        return _is_attribute(name)
+    if _BUFFER.search(name):
+        return False
+    table = row.kind in ("gather", "transpose", "view", "quantize") or row.name == "Cast"
+    return table or not (is_matrix(tensor.shape) and _MADE.match(name))
+
+
+def _is_attribute(name: str) -> bool:
+    """Whether a name may be that of an attribute of a module, and is no exporter's."""
+    return bool(_ATTRIBUTE.match(name)) and not _MADE.match(name) and name not in _NUMBERS
+
+
+def _added_to_scores(graph: Graph) -> set[int]:
+    """Indices of the Adds whose result, perhaps in another shape or with more added, a softmax reads."""
+    found: set[int] = set()
+    waiting = [o.source for n in graph.nodes if n.op in ("Softmax", "LogSoftmax") for o in n.operands[:1]]
+    while waiting:
+        index = waiting.pop()
+        if index is None or index < 0 or index in found:
+            continue
+        node = graph.nodes[index]
+        if node.op in ("Add", "Sub"):
+            found.add(index)
+            waiting += [o.source for o in node.operands]
+        elif node.op in ("Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast"):
+            waiting += [o.source for o in node.operands[:1]]
+    return found
+
+
+def _bias(operand: Operand) -> int:
+    """Parameters behind what is added to scores (…, heads, queries, keys)."""
+    shape = operand.tensor.shape
+    if not is_matrix(shape[-2:]):  # a bias of the product before, (classes,)
+        return operand.tensor.elements
+    heads = shape[-3] if len(shape) > 2 else 1
+    if heads == 1:
+        return 0
+    if not _MADE.match(operand.name):
+        return operand.tensor.elements
+    for apart in (0, 1):  # tokens that stand for no place: their three relations have rows of their own (BEiT)
+        side = math.isqrt(max(shape[-1] - apart, 0))
+        if side * side == shape[-1] - apart and shape[-2] == shape[-1]:
+            return heads * ((2 * side - 1) ** 2 + 3 * apart)
+    return 0
