@@ -4,6 +4,9 @@ A walk from the last node back through the operands, in their order, meets every
 own. It numbers nodes, inputs and shared weights; what is hashed is each node's operator, attributes, output shapes and
 the numbers of what it reads. An attribute that states ONNX's default counts as absent. Two networks of the same hash
 are thus the same; the order of a node's operands counts, even where its operator is commutative.
+
+Two things that exporters do to a fresh network, and not to a trained one, do not count: a vector that is stored once
+for several nodes because theirs are equal, and a bias of zeros that is left out of a convolution or a product.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from narformer.graph import Attribute, Graph, Node
+    from narformer.graph import Attribute, Graph, Node, Operand
 
 
 def canonical_hash(graph: Graph) -> str:
@@ -66,9 +69,17 @@ def _stated(node: Node) -> list[tuple[str, Attribute]]:
     return [(name, value) for name, value in stated if name not in absent or absent[name] != value]
 
 
+def _counting(node: Node) -> tuple[Operand, ...]:
+    """The operands without a bias that is a constant."""
+    biased = node.op in ("Conv", "ConvTranspose", "Gemm") and len(node.operands) == 3 and not node.domain
+    return node.operands[:2] if biased and node.operands[2].source is None else node.operands
+
+
 def _canonical(graph: Graph) -> list[object]:
     """The Graph without names, its nodes in the order of a walk from the last ones back through their operands."""
-    uses = Counter(weight.name for node in graph.nodes for weight in node.weights if weight.name)
+    uses = Counter(
+        o.name for n in graph.nodes for o in n.weights if o.name and sum(size > 1 for size in o.tensor.shape) > 1
+    )
     stated = [
         (n.domain, n.op, _stated(n), [(t.shape, t.dtype) for t in n.outputs], *([n.left_out] if n.left_out else []))
         for n in graph.nodes
@@ -87,7 +98,7 @@ def _canonical(graph: Graph) -> list[object]:
                 stack += [(s, False) for s in reversed(graph.nodes[index].sources) if s >= 0 and s not in numbers]
                 continue
             operands: list[object] = []
-            for o in graph.nodes[index].operands:
+            for o in _counting(graph.nodes[index]):
                 if o.source is None:
                     number = numbers.setdefault(o.name, len(numbers)) if uses[o.name] > 1 else None
                     operands.append(("weight", o.tensor.shape, o.tensor.dtype, number))
@@ -134,7 +145,7 @@ def _last_nodes(graph: Graph, stated: Sequence[tuple[object, ...]]) -> list[list
             (digests[o.source], o.output)
             if o.source is not None and o.source >= 0
             else (o.is_weight, o.tensor.shape, o.tensor.dtype)
-            for o in node.operands
+            for o in _counting(node)
         ]
         digests.append(_digest(own, operands))
     groups: dict[str, list[int]] = {}

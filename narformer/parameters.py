@@ -71,22 +71,22 @@ def graph_parameters(graph: Graph) -> tuple[list[int], int]:
     vectors: dict[str, list[tuple[int, int]]] = {}  # which nodes read them, and elements
     total = 0
     for index, node in enumerate(graph.nodes):
-        found = parameter_operands(node)
         own = 0
-        if found:
-            row = operator_of(node)
-            packed = row.elements(node) if row.elements else {}
-            for position, operand in found:
-                elements = packed.get(position, operand.tensor.elements)
-                if index in added and operand.trained is None:
-                    elements = _bias(operand)
-                own += elements
-                if not operand.name:
-                    total += elements
-                elif is_matrix(operand.tensor.shape):
-                    matrices[operand.name] = elements
-                else:
-                    vectors.setdefault(operand.name, []).append((index, elements))
+        found = [(o, o.tensor.elements) for _, o in parameter_operands(node)]
+        row = operator_of(node)
+        if found and row.elements is not None:
+            packed = row.elements(node)
+            found = [(o, packed.get(k, o.tensor.elements)) for k, o in parameter_operands(node)]
+        elif index in added:
+            found = [(node.operands[k], elements) for k, elements in added[index]]
+        for operand, elements in found:
+            own += elements
+            if not operand.name:
+                total += elements
+            elif is_matrix(operand.tensor.shape):
+                matrices[operand.name] = elements
+            else:
+                vectors.setdefault(operand.name, []).append((index, elements))
         counts.append(own)
     return counts, total + sum(matrices.values()) + _of_vectors(graph, vectors)
 
@@ -146,8 +146,14 @@ def _trained(row: Operator, position: int, operand: Operand) -> bool:
         return _is_attribute(name)
     if _BUFFER.search(name):
         return False
-    table = row.kind in ("gather", "transpose", "view", "quantize") or row.name == "Cast"
-    return table or not (is_matrix(tensor.shape) and _MADE.match(name))
+    kept = row.kind == "quantize" or row.name in (
+        "Cast",
+        "Gather",
+        "GatherND",
+        "GatherElements",
+        "GatherBlockQuantized",
+    )
+    return kept or not (is_matrix(tensor.shape) and _MADE.match(name))
 
 
 def _is_attribute(name: str) -> bool:
@@ -155,30 +161,43 @@ def _is_attribute(name: str) -> bool:
     return bool(_ATTRIBUTE.match(name)) and not _MADE.match(name) and name not in _NUMBERS
 
 
-def _added_to_scores(graph: Graph) -> set[int]:
-    """Indices of the Adds whose result, perhaps in another shape or with more added, a softmax reads."""
-    found: set[int] = set()
-    waiting = [o.source for n in graph.nodes if n.op in ("Softmax", "LogSoftmax") for o in n.operands[:1]]
+_CARRIED = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Transpose"))
+
+
+def _added_to_scores(graph: Graph) -> dict[int, list[tuple[int, int]]]:
+    """Constants that are added to what a softmax reads, perhaps in another shape: by the node that reads the constant
+    its position, and the parameters behind it."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    seen: set[int] = set()
+    # With the shape in which what a node puts out is added; () where nothing was yet.
+    waiting = [(o, ()) for n in graph.nodes if n.op in ("Softmax", "LogSoftmax") for o in n.operands[:1]]
+    shape: Shape
     while waiting:
-        index = waiting.pop()
-        if index is None or index < 0 or index in found:
+        read, shape = waiting.pop()
+        if read.source is None or read.source < 0 or read.source in seen:
             continue
-        node = graph.nodes[index]
+        seen.add(read.source)
+        node = graph.nodes[read.source]
         if node.op in ("Add", "Sub"):
-            found.add(index)
-            waiting += [o.source for o in node.operands]
-        elif node.op in ("Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast"):
-            waiting += [o.source for o in node.operands[:1]]
+            operands = [(k, o, o.tensor.shape) for k, o in enumerate(node.operands)]
+        elif node.op in _CARRIED:
+            operands = [(0, o, shape) for o in node.operands[:1]]
+        else:
+            continue
+        for position, operand, added in operands:
+            if operand.source is not None:
+                waiting.append((operand, added))  # type: ignore[arg-type]
+            elif operand.trained is None and added:
+                found.setdefault(read.source, []).append((position, _bias(operand, added)))
     return found
 
 
-def _bias(operand: Operand) -> int:
-    """Parameters behind what is added to scores (…, heads, queries, keys)."""
-    shape = operand.tensor.shape
+def _bias(operand: Operand, shape: Shape) -> int:
+    """Parameters behind what is added to scores in this shape (…, heads, queries, keys)."""
     if not is_matrix(shape[-2:]):  # a bias of the product before, (classes,)
         return operand.tensor.elements
     heads = shape[-3] if len(shape) > 2 else 1
-    if heads == 1:
+    if heads == 1 or _BUFFER.search(operand.name):
         return 0
     if not _MADE.match(operand.name):
         return operand.tensor.elements

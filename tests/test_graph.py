@@ -72,11 +72,25 @@ def test_hash_tells_networks_apart() -> None:
     assert len({g.hash for g in [base, *different]}) == len(different) + 1
 
 
-def test_hash_tells_shared_weights_from_separate_ones() -> None:
-    def pair(second: str) -> Graph:
-        return Graph((node("a", "Mul", ~0, weight="w"), node("b", "Mul", 0, weight=second)), (X,))
+def test_hash_tells_shared_matrices_from_separate_ones_and_no_vectors() -> None:
+    def pair(second: str, shape: tuple[int, ...]) -> Graph:
+        weights = [Operand(Tensor(shape), name=name) for name in ("w", second)]
+        a, b = (Node("n", "MatMul", (Operand(X, k), w), (X,)) for k, w in zip((~0, 0), weights, strict=True))
+        return Graph((a, b), (X,))
 
-    assert pair("w").hash != pair("v").hash
+    assert pair("w", (8, 8)).hash != pair("v", (8, 8)).hash
+    assert pair("w", (8, 1)).hash == pair("v", (8, 1)).hash, "exporters store equal vectors once"
+
+
+def test_hash_leaves_out_the_bias_of_a_product() -> None:
+    """An exporter drops it where it is all zeros, as in a fresh network."""
+    gemm = Node("n", "Gemm", (Operand(X, ~0), Operand(Tensor((8, 8)), name="w")), (X,))
+    bias, computed = Operand(Tensor((8,)), name="b"), Operand(Tensor((8,)), ~1)
+    hashes = [
+        Graph((gemm._replace(operands=operands),), (X, Tensor((8,)))).hash
+        for operands in (gemm.operands, (*gemm.operands, bias), (*gemm.operands, computed))
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_hash_tells_the_outputs_of_a_split_apart() -> None:

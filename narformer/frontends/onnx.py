@@ -186,9 +186,14 @@ class _Reader:
         self.steps: list[Step] = []
         self.producer: dict[str, int] = {}
         producer, weights = self.producer, self.weights
+        put_out = {info.name for info in graph.output}
         for step in steps_of(graph.node, label):
             if step.op == "Constant" and step.domain == "" and len(step.writes) == 1:
                 weights[step.writes[0]] = constant_operand(self.walk, step.node, step.writes[0])
+                continue
+            if step.op == "Identity" and step.reads and step.reads[0] in weights and not put_out & {*step.writes}:
+                # How torch's exporter writes weights that are equal, as in a fresh network, but not the same.
+                weights[step.writes[0]] = self.walk.renamed(weights[step.reads[0]], step.writes[0])
                 continue
             for output in step.writes:
                 if output in producer or output in weights:

@@ -77,6 +77,13 @@ class Walk:
         dtype = str(value.dtype) if value.dtype.kind in "iufb" else "string"
         return Operand(Tensor(value.shape, dtype), name=name, value=_numbers(value))
 
+    def renamed(self, weight: Operand, name: str) -> Operand:
+        """A weight of the same contents under a name of its own."""
+        for held in (self._constants, self._held):
+            if weight.name in held:
+                held[name] = held[weight.name]
+        return weight._replace(name=name)
+
     def contents(self, item: Item) -> Value | None:
         """What a value holds: a small constant, or shape arithmetic; None where it is not known."""
         if not isinstance(item, Operand):
