@@ -83,7 +83,7 @@ def _mean_of_squares(draft: Draft, squares: Operand, value: Operand) -> tuple[Op
     square = draft.made_by(mean.operands[0], "Pow", "Mul", shared=True)
     if square is None or not _square(square):
         return None
-    root = square.operands[0]
+    root, value = _uncast(draft, square.operands[0]), _uncast(draft, value)
     less = draft.made_by(value, "Sub", shared=True)
     other = less if same(root, value) else draft.made_by(root, "Sub", shared=True)
     if less is not None and other is not None and len(less.operands) == 2:
@@ -93,6 +93,13 @@ def _mean_of_squares(draft: Draft, squares: Operand, value: Operand) -> tuple[Op
         if twice and average is not None and mean_axes(average) == axes and same(average.operands[0], less.operands[0]):
             return less.operands[0], True, axes
     return (value, False, axes) if same(root, value) else None
+
+
+def _uncast(draft: Draft, operand: Operand) -> Operand:
+    """The operand before it was cast to another type in which only squares and means are computed."""
+    cast = draft.made_by(operand, "Cast", shared=True)
+    inner = None if cast is None else draft.made_by(cast.operands[0], "Sub", shared=True)
+    return operand if cast is None or inner is None else cast.operands[0]
 
 
 def _difference_of_squares(
@@ -231,10 +238,12 @@ def narrowed(draft: Draft, index: int, node: Node) -> bool:
     norm = draft.made_by(node.operands[0], *NORMALISED)
     if norm is None or node.outputs[0].dtype == norm.outputs[0].dtype:
         return False
-    widened = draft.made_by(norm.operands[0], "Cast", shared=True)
-    if widened is None or widened.operands[0].tensor.dtype != node.outputs[0].dtype:
-        return False
-    data = widened.operands[0]._replace(tensor=norm.operands[0].tensor._replace(dtype=node.outputs[0].dtype))
+    data = norm.operands[0]
+    if data.tensor.dtype != node.outputs[0].dtype:
+        widened = draft.made_by(data, "Cast", shared=True)
+        if widened is None or widened.operands[0].tensor.dtype != node.outputs[0].dtype:
+            return False
+        data = widened.operands[0]._replace(tensor=data.tensor._replace(dtype=node.outputs[0].dtype))
     draft.put(index, norm._replace(name=node.name, operands=(data, *norm.operands[1:]), outputs=node.outputs))
     return True
 
