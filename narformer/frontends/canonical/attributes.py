@@ -61,8 +61,9 @@ def plain(draft: Draft, index: int, node: Node) -> bool:
     defaults = _defaults(node.op)
     given = dict(node.attributes)
     axis = given.get("axis")
-    if node.op in _AXIS_FROM_FRONT and isinstance(axis, int) and axis < 0:
-        given["axis"] = axis + len(node.operands[0].tensor.shape)
+    if node.op in _AXIS_FROM_FRONT and isinstance(axis, int):
+        rank = len(node.operands[0].tensor.shape)
+        given["axis"] = axis + rank if -rank <= axis < 0 else axis
     kept = {
         name: value
         for name, value in given.items()

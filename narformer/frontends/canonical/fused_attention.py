@@ -1,9 +1,8 @@
 """What a runtime has fused of a transformer becomes the plain nodes again: attention, embeddings, normalisations.
 
-Requires: nothing. Ensures: of ONNX Runtime's own domain no Attention without a past, no MultiHeadAttention or
-GroupQueryAttention, no RotaryEmbedding, and no normalisation that skips or embeds. Attention is ONNX's own operator, by
-heads (N, heads, L, head), behind the products that project to it. Signatures: ONNX Runtime's documentation of its
-contributed operators.
+Requires: nothing. Ensures: of ONNX Runtime's own domain no Attention, MultiHeadAttention or GroupQueryAttention, no
+RotaryEmbedding, and no normalisation that skips or embeds. Attention is ONNX's own operator, by heads (N, heads, L,
+head), behind the products that project to it. Signatures: ONNX Runtime's documentation of its contributed operators.
 """
 
 from __future__ import annotations
@@ -169,7 +168,7 @@ def projected(draft: Draft, index: int, node: Node) -> bool:
     """Attention of one value with itself, behind its projections: X (N, S, in), W (in, q + k + v)."""
     heads = _number(node, "num_heads")
     data, weight, bias = node.operand(0), node.operand(1), node.operand(2)
-    if data is None or weight is None or weight.source is not None or heads < 1 or node.operand(4) is not None:
+    if data is None or weight is None or weight.source is not None or heads < 1:
         return False
     chain = Chain(draft, index, node)
     by_heads = Heads(chain)
@@ -188,9 +187,19 @@ def projected(draft: Draft, index: int, node: Node) -> bool:
     mask = masked(node.operand(5) or node.operand(3), data.tensor.shape[0])
     queries, keys, values = parts
     causal = bool(node.attributes.get("unidirectional"))
-    result, *_ = by_heads.attend(queries, keys, values, mask, (), (), causal)
-    present = [Operand(tensor, name=f"{node.name}.present") for tensor in node.outputs[1:]]
-    return chain.done(result, *present)
+    past, both = node.operand(4), node.outputs[1] if len(node.outputs) > 1 else None
+    before: list[Operand] = []
+    present: list[Tensor] = []
+    if past is not None and both is not None and len(past.tensor.shape) == len(both.shape) == 5:
+        # Keys and values of the past stand one behind the other, as those of the present do.
+        half = past.tensor._replace(shape=(1, *past.tensor.shape[1:]))
+        first = chain.step("Split", (past,), half, {"axis": 0}, more=(half,))
+        before = [reshaped(first._replace(output=k), half.shape[1:]) for k in range(2)]
+        present = [both._replace(shape=both.shape[1:])] * 2
+    elif past is not None:
+        return False
+    result, *written = by_heads.attend(queries, keys, values, mask, before, present, causal)
+    return chain.done(result, *[written[0]] * (len(node.outputs) - 1))
 
 
 def multi_head(draft: Draft, index: int, node: Node) -> bool:

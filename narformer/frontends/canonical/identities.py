@@ -54,6 +54,14 @@ def single(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def sum_of_two(draft: Draft, index: int, node: Node) -> bool:
+    """A Sum of two is an Add."""
+    if len(node.operands) != 2:
+        return False
+    draft.put(index, node._replace(op="Add", attributes={}))
+    return True
+
+
 def split(draft: Draft, index: int, node: Node) -> bool:
     """A Split into one part."""
     return len(node.outputs) == 1 and same(draft, index, node)
@@ -176,7 +184,8 @@ RULES: Mapping[str, Sequence[Rule]] = {
     "Pad": (pad,),
     **dict.fromkeys(("Resize", "Upsample"), (resize,)),
     "Clip": (clip,),
-    **dict.fromkeys(("Concat", "Sum", "Max", "Min", "Mean"), (single,)),
+    **dict.fromkeys(("Concat", "Max", "Min", "Mean"), (single,)),
+    "Sum": (single, sum_of_two),
     "Split": (split,),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow"), (neutral,)),
     **dict.fromkeys(("MaxPool", "AveragePool"), (pooled,)),

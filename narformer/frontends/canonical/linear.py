@@ -54,7 +54,7 @@ def plain(draft: Draft, index: int, node: Node) -> bool:
     data, weight = node.operands[:2]
     bias = node.operands[2] if len(node.operands) > 2 else None
     beta = node.attributes.get("beta", 1.0)
-    if bias is not None and beta == 0:
+    if bias is not None and (beta == 0 or (bias.value and not any(bias.value))):
         bias = None
     out = node.outputs[0]
     held = None if bias is None else vector(bias, out.shape[-1])

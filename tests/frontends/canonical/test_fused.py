@@ -137,6 +137,18 @@ def test_grouped_heads_with_a_cache_are_attention_with_a_past(canon: Read) -> No
     assert {node.op for node in found.nodes} <= {"Attention", "Transpose"}
 
 
+def test_attention_with_both_pasts_in_one_reads_each(canon: Read) -> None:
+    found = canon(
+        f"g (float[2,5,16] x, float[2,2,4,7,4] past) => (float[2,5,16] y, float[2,2,4,12,4] present) {SEQUENCE}"
+        '{ y, present = com.microsoft.Attention<num_heads = 4, unidirectional = 1>(x, qkv, qkvb, "", past) }'
+    )
+    attention = next(node for node in found.nodes if node.op == "Attention")
+    shapes = [operand.tensor.shape for operand in attention.operands]
+    assert shapes == [(2, 4, 5, 4)] * 3 + [(2, 4, 7, 4)] * 2
+    assert [tensor.shape for tensor in attention.outputs] == [(2, 4, 5, 4), (2, 4, 12, 4), (2, 4, 12, 4)]
+    assert attention.attributes == {"is_causal": 1}
+
+
 def test_a_product_that_a_runtime_scales_and_transposes_is_a_product(canon: Read) -> None:
     found = canon(
         "g (float[2,4,5,8] q, float[2,4,7,8] k) => (float[2,4,5,7] y)"
