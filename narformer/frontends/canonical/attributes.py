@@ -84,6 +84,9 @@ def alone(draft: Draft, index: int, node: Node) -> bool:
     """Only the data is read: sizes are those of the output."""
     if node.op == "Pad" and node.operands[0].tensor.shape == node.output_shape:
         return False  # it moves what it reads, which its shape does not tell
+    filling = node.operand(2) if node.op == "Pad" else None
+    if filling is not None and filling.value and any(filling.value):
+        return False  # no window can pad so
     op = "Resize" if node.op == "Upsample" else node.op
     if (len(node.operands) == 1 and op == node.op) or any(o.source is not None for o in node.operands[1:]):
         return False

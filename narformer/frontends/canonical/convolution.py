@@ -177,8 +177,8 @@ def _filled_as(draft: Draft, node: Node, pad: Node) -> bool:
     filling = pad.operand(2)
     if filling is not None:
         held = number(filling)
-        if held is None:
-            return True
+        if held is None or (node.op != "MaxPool" and not filling.tensor.dtype.startswith("float")):
+            return True  # integers pad by what stands for zero
         value = held
     if not isinstance(value, int | float):
         return False

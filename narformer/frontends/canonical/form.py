@@ -42,7 +42,7 @@ STAGES: tuple[Rules, ...] = (
     merged(normalisation.RULES, activation.RULES, softmax.RULES),
     merged(rotary.RULES, attention.RULES),
     parts.RULES,
-    transposes.RULES,
+    merged(pooling.SHAPED, transposes.RULES),
     merged(convolution.TAKEN_IN, scales.RULES),
     merged(transposes.WRITTEN, pooling.RULES),
     merged(parts.RULES, attributes.RULES),

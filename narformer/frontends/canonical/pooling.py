@@ -181,3 +181,5 @@ RULES: Mapping[str, Sequence[Rule]] = {
     "Add": (scaled_channels,),
     **dict.fromkeys(("ConvTranspose", "Gemm"), (biased,)),
 }
+# Asked where Transposes meet, too: no view may stand between them and such a function.
+SHAPED: Mapping[str, Sequence[Rule]] = dict.fromkeys(BY_ELEMENT, (shaped,))
