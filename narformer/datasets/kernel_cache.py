@@ -20,7 +20,7 @@ from narformer.datasets.dataset import Dataset, Source
 from narformer.errors import DataError, NarformerError
 from narformer.tokens import runtime_kernels
 from narformer.tokens.packing import PackedTokens, ranges
-from narformer.tokens.statistics import statistics
+from narformer.tokens.statistics import statistics, with_batch
 
 FORMAT = 1  # counts up when tokens or the canonical form change
 CHUNK = 64
@@ -41,7 +41,7 @@ class KernelCache:
         self._starts = np.cumsum(self._sizes) - self._sizes
         self._edge_starts = np.cumsum(self._edge_sizes) - self._edge_sizes
         self._place, self._factors = place, factors
-        self.statistics = joined["statistics"][place]
+        self.statistics = with_batch(joined["statistics"][place], factors)
 
     def __len__(self) -> int:
         return len(self._place)

@@ -78,6 +78,17 @@ def leave_one_family_out(dataset: Dataset) -> list[Task]:
     ]
 
 
+def left_out_folds(dataset: Dataset) -> list[Task]:
+    """For each fold of families: train rows of all others, train rows of its families."""
+    if not dataset.fold:
+        raise DataError(f"{dataset.name}: it names no folds of families")
+    fold, train = np.array(dataset.fold), np.asarray(dataset.split) == "train"
+    return [
+        Task(f"fold {k}", np.flatnonzero(train & (fold != k)), np.flatnonzero(train & (fold == k)))
+        for k in sorted(set(dataset.fold))
+    ]
+
+
 def few_samples(dataset: Dataset) -> list[Task]:
     """The first 50, 100, … train rows in SHA-1 order of their ids, all test rows."""
     train = dataset.rows("train")
@@ -117,6 +128,10 @@ _ALL = (
         "onnxruntime-cpu",
         leave_one_family_out,
     ),
+    Protocol(
+        "timm/in-domain", "timm's own benchmark: train networks to test networks, a tenth of all", "timm", in_domain
+    ),
+    Protocol("timm/leave-families-out", "timm's own benchmark: ten folds of left-out families", "timm", left_out_folds),
     Protocol("nnlqp/in-domain", "NNLQP's own stages, one platform", None, in_domain, one_device=True),
     Protocol("nnlqp/leave-one-family-out", "all families but one, one platform", None, leave_one_family_out, True),
     Protocol("nnlqp/multi-platform", "NNLQP's own stages, one model for all platforms", None, in_domain),

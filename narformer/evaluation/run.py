@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.datasets.cache import TokenCache, build_cache
+from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset, Source
 from narformer.datasets.kernel_cache import KernelCache, cache_for
 from narformer.evaluation.plots import predicted_against_measured
@@ -47,7 +47,7 @@ def run_protocol(
     tokens: TokenCache | KernelCache
     if model in YARDSTICKS:
         seeds = seeds[:1]
-        tokens = build_cache(dataset.sources, dataset.ids, cache / dataset.name, "narformer_v2")
+        tokens = cache_for(dataset, "runtime_kernels" if dataset.batch else "narformer_v2", cache)
     else:
         from narformer.models.registry import tokenizer_of
 

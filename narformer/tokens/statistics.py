@@ -75,6 +75,22 @@ def statistics(graph: Graph) -> npt.NDArray[np.float64]:
     return np.array([*map(math.log1p, sizes), graph.batch_size, *map(math.log1p, kinds)])
 
 
+# What a batch multiplies; all of it is told as ln(1 + x).
+_BATCHED = [
+    *map(NAMES.index, ("log_macs", "log_activation_bytes", "log_input_elements", "log_largest_node_macs")),
+    *map(NAMES.index, ("log_conv_macs", "log_depthwise_macs", "log_pointwise_macs", "log_matrix_macs")),
+]
+
+
+def with_batch(numbers: npt.NDArray[np.float64], factor: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """The statistics of networks (B, S) at `factor` (B,) times their batch."""
+    times = np.asarray(factor, dtype=np.float64)[:, None]
+    out = numbers.copy()
+    out[:, _BATCHED] = np.log1p(np.expm1(out[:, _BATCHED]) * times)
+    out[:, NAMES.index("batch_size")] *= times[:, 0]
+    return out
+
+
 def _depth(graph: Graph) -> int:
     """Nodes on the longest path."""
     depth = [1] * len(graph)

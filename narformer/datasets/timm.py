@@ -1,0 +1,90 @@
+"""timm's own benchmark of its networks (huggingface/pytorch-image-models, `results/`, Apache-2.0): 12 targets.
+
+The table `infer.csv` has a row a measurement: model, family (timm's module name), fold of left-out families, split,
+hardware, precision, layout, compiled or not, version of PyTorch, image and batch size, milliseconds a step. The
+networks themselves are the zoo's (datasets/zoo.py), which has their structure.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from narformer.datasets import zoo
+from narformer.datasets.dataset import Dataset, data_root
+from narformer.datasets.table import positive, read_table
+from narformer.errors import DataError
+from narformer.graph import Graph
+
+_COLUMNS = (
+    *("model", "family", "fold", "split", "hardware", "precision", "layout", "compiled", "pytorch"),
+    *("img_size", "batch_size", "step_ms"),
+)
+_HARDWARE = {"i7_12700h": "i7-12700h"}
+_PRECISION = {"amp": "fp16"}  # float16 autocast
+
+
+@dataclass(frozen=True)
+class ZooSource:
+    """A network of the zoo at one image size, batch 1."""
+
+    name: str
+    size: int
+
+    def graph(self) -> Graph:
+        return zoo.load(self.name, self.size, source="timm")
+
+
+def target_id(hardware: str, precision: str, layout: str, compiled: str, pytorch: str) -> str:
+    """`rtx4090:pytorch-2.9-compiled:fp16` from the table's columns."""
+    runtime = f"pytorch-{'.'.join(pytorch.split('.')[:2])}"
+    runtime += "-compiled" if compiled == "1" else ""
+    runtime += "-channels-last" if layout == "nhwc" else ""
+    return f"{_HARDWARE.get(hardware, hardware)}:{runtime}:{_PRECISION.get(precision, precision)}"
+
+
+def load_timm(root: str | Path | None = None) -> Dataset:
+    """A row a network, image size and batch size; NaN where a target has none.
+
+    Networks that the zoo does not have are left out, and a warning names them. Raises DataError for a missing or
+    malformed table, one with two measurements of the same, or where the zoo has none of its networks.
+    """
+    path = data_root(root) / "timm" / "infer.csv"
+    table = read_table(path, _COLUMNS)
+    devices = tuple(dict.fromkeys(target_id(*(row[c] for c in _COLUMNS[4:9])) for row in table))
+    place: dict[tuple[str, int, int], int] = {}
+    targets: list[list[float]] = []
+    kept = []
+    for line, row in enumerate(table, 2):
+        key = (row["model"], int(row["img_size"]), int(row["batch_size"]))
+        if key not in place:
+            place[key] = len(targets)
+            targets.append([np.nan] * len(devices))
+            kept.append(row)
+        column = devices.index(target_id(*(row[c] for c in _COLUMNS[4:9])))
+        if not np.isnan(targets[place[key]][column]):
+            raise DataError(f"{path}, line {line}: {key[0]} at {key[1]}, batch {key[2]} was measured twice on the same")
+        targets[place[key]][column] = positive(row["step_ms"], f"{path}, line {line}, step_ms")
+    known = {(entry.name, entry.size) for entry in zoo.names("timm")}
+    missing = sorted({f"{name}@{size}" for name, size, _ in place if (name, size) not in known})
+    there = [k for k, (name, size, _) in enumerate(place) if (name, size) in known]
+    if not there:
+        raise DataError(f"{path}: the zoo has none of its networks ({', '.join(missing[:5])}, …)")
+    if missing:
+        warnings.warn(f"{path}: left out, for the zoo does not have them: {', '.join(missing)}", stacklevel=2)
+    keys = list(place)
+    dataset = Dataset(
+        name="timm",
+        ids=tuple(f"{name}@{size}x{batch}" for name, size, batch in keys),
+        sources=tuple(ZooSource(name, size) for name, size, _ in keys),
+        family=tuple(row["family"] for row in kept),
+        split=tuple(row["split"] for row in kept),
+        targets=np.array(targets),
+        devices=devices,
+        batch=tuple(batch for _, _, batch in keys),
+        fold=tuple(int(row["fold"]) for row in kept),
+    )
+    return dataset.subset(there)
