@@ -51,4 +51,6 @@ def _substituted(error: UnicodeError) -> tuple[str | bytes, int]:
     character = error.object[error.start]
     if "\udc80" <= character <= "\udcff":  # a byte of a file's name that is not in the system's encoding: as it was
         return bytes([ord(character) - 0xDC00]), error.start + 1
+    if "\u2800" <= character <= "\u28ff":  # rich's spinner is of Braille's dots
+        return "*", error.start + 1
     return _SUBSTITUTES.get(character, "?"), error.start + 1

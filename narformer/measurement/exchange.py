@@ -315,7 +315,7 @@ def export_nnlqp(rows: Iterable[Measurement], store: Store, directory: Path) -> 
             yield f"{model}: {error}"
             continue
         _write(directory / file, content)
-        for device, row in sorted(latest[hash].items()):
+        for device, row in sorted(latest[hash].items(), key=lambda item: devices[item[0]]):
             lines.append(f"{number} {file} {batch} {row.latency_ms!r} {families[hash]} {devices[device]}\n")
         number += 1
         yield None

@@ -180,6 +180,21 @@ def test_a_csv_of_several_batch_sizes_finds_them_in_one_file(tmp_path: Path) -> 
         assert all("its hash differs" in reason for reason in reasons)
 
 
+def test_devices_whose_words_would_be_the_same_stay_two(tmp_path: Path) -> None:
+    x = Tensor((1, 8))
+    graph = Graph((Node("r", "Relu", (Operand(x, ~0),), (x,)),), (x,))
+    rows = [
+        Measurement(network_hash(graph), "a/net.onnx", device, ms) for device, ms in (("my gpu", 1.0), ("my_gpu", 2.0))
+    ]
+    with Store.open(tmp_path / "one.db") as one, Store.open(tmp_path / "two.db") as two:
+        one.add_all([(row, graph) for row in rows])
+        assert list(export_nnlqp(one.find(), one, tmp_path / "first")) == [None]
+        bring(two, tmp_path / "first")
+        assert {row.device: row.latency_ms for row in two.find()} == {"my_gpu": 2.0, "my_gpu_2": 1.0}
+        assert list(export_nnlqp(two.find(), two, tmp_path / "second")) == [None]
+    assert files(tmp_path / "second") == files(tmp_path / "first")
+
+
 def test_nothing_that_has_a_latency_makes_no_dataset(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s.db") as store:
         store.add(Measurement("", "a", "cpu", None, failure="unreadable"), None)

@@ -214,6 +214,34 @@ def test_the_real_worker_ends_with_whoever_started_it() -> None:
     worker.stdout.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_what_the_real_worker_has_started_ends_with_whoever_started_it() -> None:
+    code = (
+        "import os, time\n"
+        "from narformer.measurement import worker\n"
+        "class Forks(worker.Worker):\n"
+        "    def measure(self, job):\n"
+        "        child = os.fork()\n"
+        "        while not child:\n"
+        "            time.sleep(600)\n"
+        "        return worker.Result(repeats=child)\n"
+        "worker.Worker = Forks\n"
+        "worker.main()\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        for message in (SETUP, JOB):
+            pickle.dump(message, worker.stdin)
+            worker.stdin.flush()
+        assert pickle.load(worker.stdout) is None
+        child = pickle.load(worker.stdout).repeats
+        worker.stdin.close()
+        worker.wait(timeout=60)
+    assert gone(child)
+
+
 def test_no_room_for_a_temporary_file_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
