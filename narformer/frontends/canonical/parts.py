@@ -70,6 +70,9 @@ def sliced(draft: Draft, index: int, node: Node) -> bool:
         if len(range(start, end, step)) != out[axis]:
             return False
         found.append((axis, start, end, step))
+    if not found:
+        draft.drop(index, node.operands[0])
+        return True
     draft.put(index, node._replace(operands=node.operands[:1], attributes=_bounds(found), left_out=()))
     return True
 
@@ -145,10 +148,13 @@ def joined(draft: Draft, index: int, node: Node) -> bool:
     assert isinstance(ends, tuple)
     axis, shape = int(axes[0]), data.tensor.shape
     key = ("parts", data.source, data.output, shape, axis)
-    found = draft.notes.setdefault(key, [])
+    found = draft.notes.setdefault(key, [0])
     assert isinstance(found, list)
     found.append((int(starts[0]), int(ends[0]), index))
-    pieces = sorted({(start, end, at) for start, end, at in found if draft.nodes[at] is not None})
+    found[0] += int(ends[0]) - int(starts[0])
+    if found[0] != shape[axis]:
+        return False  # how many there may be is not known: they are only looked at once they could be all
+    pieces = sorted({(start, end, at) for start, end, at in found[1:] if draft.nodes[at] is not None})
     if [start for start, _, _ in pieces] != [0, *[end for _, end, _ in pieces[:-1]]] or pieces[-1][1] != shape[axis]:
         return False
     if len(pieces) < 2:

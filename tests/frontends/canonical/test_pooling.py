@@ -48,3 +48,34 @@ def test_axes_of_a_reduction_are_an_attribute_in_every_opset(canon: Read) -> Non
 def test_a_mean_over_features_is_no_global_pool(canon: Read) -> None:
     (node,) = canon("g (float[2,3,4] x) => (float[2,3,1] y) <int64[1] a = {-1}> { y = ReduceMean(x, a) }").nodes
     assert node.op == "ReduceMean"
+
+
+NORMALISED = [
+    "r = Relu(x) y = BatchNormalization(r, s, s, s, s)",
+    "r = Relu(x) m = Mul(r, c) y = Add(m, c)",
+    "r = Relu(x) m = Mul(c, r) y = Add(c, m)",
+    "r = Relu(x) y = Conv<group = 3>(r, w, s)",
+]
+
+
+@pytest.mark.parametrize("nodes", NORMALISED)
+def test_scales_and_shifts_of_channels_behind_no_convolution_are_a_normalization(canon: Read, nodes: str) -> None:
+    weights = "<float[3] s, float[3,1,1] c, float[3,1,1,1] w>"
+    found = canon(f"g (float[2,3,5,6] x) => (float[2,3,5,6] y) {weights} {{ {nodes} }}")
+    assert [node.op for node in found.nodes] == ["Relu", "BatchNormalization"]
+    assert len(found.nodes[1].operands) == 5
+
+
+def test_every_convolution_has_a_bias(canon: Read) -> None:
+    """Exporters leave out one that holds zeros, as in a network without training."""
+    text = "g (float[1,3,8,8] x) => (float[1,4,6,6] y) <float[4,3,3,3] w, float[4] b> {{ y = Conv({}) }}"
+    assert canon(text.format("x, w")).hash == canon(text.format("x, w, b")).hash
+
+
+def test_many_parts_of_one_value_are_one_split(canon: Read) -> None:
+    count = 600
+    picks = "".join(f"i{k} = Constant<value_int = {k}>() p{k} = Gather(r, i{k}) " for k in range(count))
+    joined = ", ".join(f"p{k}" for k in range(count))
+    found = canon(f"g (float[{count},3] x) => (float[3] y) {{ r = Relu(x) {picks} y = Sum({joined}) }}")
+    assert [node.op for node in found.nodes] == ["Relu", "Split", "Sum"]
+    assert len(found.nodes[1].outputs) == count
