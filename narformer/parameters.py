@@ -13,7 +13,7 @@ A front end that knows says so (`Operand.trained`). An ONNX file does not tell, 
 
 A matrix that several nodes read is one. A vector that several nodes read is one where they follow the same matrix (one
 layer that is applied several times); else it is several, which an exporter has stored once because they are equal, as
-those of a fresh network are.
+those of a fresh network are. Where the front end says what is trained, its names tell what is the same.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OPERATIONS = (
     "sub|sum|t|tanh|tensor|tensor_constant|to|_to_copy|transpose|tril|triu|type_as|unbind|unsqueeze|val|view|where|zeros"
 )
 _MADE = re.compile(rf"^(.*(::|/|_token_|Constant|const_fold|const_ax|ortshared).*|_*({_OPERATIONS})(_\d+)?|\d+)$")
-_ATTRIBUTE = re.compile(r"^[A-Za-z_]\w+(\.\w+)*$")
+_ATTRIBUTE = re.compile(r"^((\w+\.)+\w+|[A-Za-z_]\w+)$")
 _NUMBERS = frozenset(("zero", "half", "one", "two", "three", "four", "six", "eps", "epsilon", "pi", "low", "high"))
 _BUFFER = re.compile(
     r"(^|[._/])(\w*mask|inv_freq|freqs?(_\w+)?|\w*cos(ines?)?(_\w+)?|\w*sin(es?|usoid\w*)?(_\w+)?|pe|anchors?|anchor_grid"
@@ -67,7 +67,7 @@ def graph_parameters(graph: Graph) -> tuple[list[int], int]:
     """Parameters that each node reads, and those of the whole network, where what nodes share counts once."""
     added = _added_to_scores(graph)
     counts: list[int] = []
-    matrices: dict[str, int] = {}
+    once: dict[str, int] = {}
     vectors: dict[str, list[tuple[int, int]]] = {}  # which nodes read them, and elements
     total = 0
     for index, node in enumerate(graph.nodes):
@@ -83,12 +83,12 @@ def graph_parameters(graph: Graph) -> tuple[list[int], int]:
             own += elements
             if not operand.name:
                 total += elements
-            elif is_matrix(operand.tensor.shape):
-                matrices[operand.name] = elements
+            elif operand.trained is not None or is_matrix(operand.tensor.shape):
+                once[operand.name] = elements
             else:
                 vectors.setdefault(operand.name, []).append((index, elements))
         counts.append(own)
-    return counts, total + sum(matrices.values()) + _of_vectors(graph, vectors)
+    return counts, total + sum(once.values()) + _of_vectors(graph, vectors)
 
 
 def _of_vectors(graph: Graph, vectors: dict[str, list[tuple[int, int]]]) -> int:

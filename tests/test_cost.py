@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from narformer.cost import graph_cost, node_cost, node_costs
+from narformer.cost import graph_cost, node_cost, node_costs, peak_bytes, without_cost_rule
 from narformer.errors import ModelError
 from narformer.families.registry import FAMILIES, build
 from narformer.frontends.onnx import read_onnx
@@ -75,6 +75,156 @@ def test_scales_and_zero_points_are_no_parameters() -> None:
     x = Operand(Tensor((7, 2, 4)), ~0)
     lstm = Node("l", "LSTM", (x, *weights, *states), (Tensor((7, 1, 2, 3)),), left_out=(3, 4))
     assert node_cost(lstm).parameters == 84, "initial states are none"
+
+
+MS = "com.microsoft"
+
+
+def run(op: str, *operands: Operand | None, out: tuple[int, ...], domain: str = MS, **a: object) -> Node:
+    """A node whose operands may be left out."""
+    there = tuple(o for o in operands if o is not None)
+    left_out = tuple(k for k, o in enumerate(operands) if o is None)
+    return Node("n", op, there, (Tensor(out),), a, domain, left_out=left_out)  # type: ignore[arg-type]
+
+
+def given(*shape: int, dtype: str = "float32") -> Operand:
+    return Operand(Tensor(shape, dtype), ~0)
+
+
+def held(*shape: int, dtype: str = "float32", value: tuple[float, ...] | None = None) -> Operand:
+    return Operand(Tensor(shape, dtype), name=f"w{shape}", value=value)
+
+
+def test_experts_are_counted_as_often_as_they_are_chosen() -> None:
+    """Ten tokens through two of eight experts of 64 to 128 and back; a byte may hold two weights."""
+    x, router = given(1, 10, 64), given(10, 8)
+    plain = run("MoE", x, router, held(8, 128, 64), None, held(8, 64, 128), out=(1, 10, 64), k=2)
+    assert node_cost(plain)[:2] == (10 * 2 * 2 * 64 * 128, 2 * 8 * 64 * 128)
+    one = run("MoE", given(1, 1, 64), given(1, 8), held(8, 128, 64), None, held(8, 64, 128), out=(1, 1, 64), k=2)
+    assert (node_cost(one).weight_bytes, node_cost(one).weight_read_bytes) == (8 * 65536, 2 * 65536)
+    first, second = held(8, 128, 32, dtype="uint8"), held(8, 64, 64, dtype="uint8")
+    packed = run("QMoE", x, router, first, held(8, 128), None, second, held(8, 64), out=(1, 10, 64), k=2)
+    assert node_cost(packed)[:2] == node_cost(plain)[:2]
+
+
+def test_attention_over_a_shared_buffer_meets_the_keys_that_there_are() -> None:
+    q, k, v = given(1, 1, 4096), given(1, 1, 1024), given(1, 1, 1024)
+    cache, lengths = given(1, 8, 2048, 128), held(1, dtype="int32", value=(127,))
+    total = held(dtype="int32", value=(128,))
+    heads = {"num_heads": 32, "kv_num_heads": 8}
+    node = run("GroupQueryAttention", q, k, v, cache, cache, lengths, total, out=(1, 1, 4096), **heads)
+    node = node._replace(outputs=(*node.outputs, cache.tensor, cache.tensor))
+    cost = node_cost(node)
+    assert cost.macs == 2 * 4096 * 128
+    assert cost.parameters == 0
+    read = 4 * (4096 + 2 * 1024 + 2 * 8 * 128 * 128)
+    assert (cost.read_bytes, cost.written_bytes) == (read, 4 * (4096 + 2 * 1024))
+
+
+def test_attention_whose_present_is_not_asked_for_meets_the_past() -> None:
+    q, past = given(1, 1, 512), given(1, 8, 127, 64)
+    node = run("MultiHeadAttention", q, q, q, None, None, None, past, past, out=(1, 1, 512), num_heads=8)
+    assert node_cost(node).macs == 2 * 8 * 128 * 64
+    assert node_cost(node).operations == 5 * 8 * 128
+
+
+@pytest.mark.parametrize(("rule", "times"), [("linear", 2), ("gated", 2), ("delta", 3), ("gated_delta", 3)])
+def test_linear_attention_grows_with_its_steps(rule: str, times: int) -> None:
+    q = given(1, 64, 256)
+    node = run("LinearAttention", q, q, q, out=(1, 64, 256), q_num_heads=4, kv_num_heads=4, update_rule=rule)
+    assert node_cost(node).macs == times * 64 * 4 * 64 * 64
+
+
+def test_products_with_batches_moved_to_the_front() -> None:
+    node = run("FusedMatMul", given(7, 3, 5), given(3, 7, 11), out=(3, 5, 11), transA=1, transBatchA=1)
+    assert node_cost(node).macs == 3 * 5 * 7 * 11
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_packed_weights_are_as_many_as_they_stand_for(bits: int) -> None:
+    packed = held(64, 4, 32 * bits // 8, dtype="uint8")
+    node = run("MatMulNBits", given(3, 128), packed, held(64 * 4), out=(3, 64), K=128, N=64, bits=bits, block_size=32)
+    graph = Graph((node,), (Tensor((3, 128)),))
+    assert node_cost(node)[:2] == graph_cost(graph)[:2] == (3 * 128 * 64, 128 * 64)
+    assert graph_cost(graph).weight_bytes == 128 * 64 * bits // 8 + 4 * 64 * 4
+
+
+def test_of_a_table_the_rows_are_read_that_are_looked_up() -> None:
+    words = Node("n", "Gather", (held(30522, 384), given(1, 128, dtype="int64")), (Tensor((1, 128, 384)),))
+    cost = node_cost(words)
+    assert (cost.parameters, cost.weight_bytes, cost.weight_read_bytes) == (30522 * 384, 30522 * 384 * 4, 128 * 384 * 4)
+    table = held(1000, 32, dtype="uint8")
+    packed = run(
+        "GatherBlockQuantized", table, given(5, dtype="int64"), held(1000, 2), out=(5, 64), bits=4, block_size=32
+    )
+    assert (node_cost(packed).parameters, node_cost(packed).weight_read_bytes) == (64_000, 5 * 32 + 4 * 5 * 2)
+
+
+def test_views_move_nothing() -> None:
+    x = Operand(Tensor((4, 8)), ~0)
+    assert node_cost(Node("n", "Reshape", (x, held(1, dtype="int64")), (Tensor((32,)),))).activation_bytes == 0
+
+
+def test_cells_with_a_projection_are_refused() -> None:
+    weights = held(1, 256, 64), held(1, 256, 32)
+    with pytest.raises(ModelError, match=r"a state of 32 in a cell of 64.*put a Linear behind it"):
+        node_cost(run("LSTM", given(10, 1, 64), *weights, out=(10, 1, 1, 32), domain=""))
+
+
+def ensemble(trees: int, depth: int) -> dict[str, tuple[object, ...]]:
+    nodes, inner = 2 ** (depth + 1) - 1, 2**depth - 1
+    return {
+        "nodes_treeids": tuple(t for t in range(trees) for _ in range(nodes)),
+        "nodes_nodeids": tuple(range(nodes)) * trees,
+        "nodes_modes": tuple("BRANCH_LEQ" if i < inner else "LEAF" for i in range(nodes)) * trees,
+        "nodes_truenodeids": tuple(2 * i + 1 if i < inner else 0 for i in range(nodes)) * trees,
+        "nodes_falsenodeids": tuple(2 * i + 2 if i < inner else 0 for i in range(nodes)) * trees,
+    }
+
+
+@pytest.mark.parametrize(("trees", "depth"), [(1, 1), (3, 4), (100, 6)])
+def test_trees_compare_once_a_level_and_row(trees: int, depth: int) -> None:
+    x = given(150, 21)
+    node = run("TreeEnsembleRegressor", x, out=(150, 1), domain="ai.onnx.ml", **ensemble(trees, depth))
+    assert node_cost(node).operations == 150 * trees * depth
+    assert node_cost(node).macs == 0
+
+
+def test_trees_that_bite_their_tails_come_to_an_end() -> None:
+    circle = ensemble(1, 2) | {"nodes_truenodeids": (0,) * 7}
+    assert (
+        node_cost(run("TreeEnsembleRegressor", given(1, 3), out=(1, 1), domain="ai.onnx.ml", **circle)).operations > 0
+    )
+
+
+def test_other_operations_are_counted_apart() -> None:
+    assert node_cost(node("Relu", [(2, 8)], [], (2, 8))).operations == 16
+    assert node_cost(node("Softmax", [(2, 8)], [], (2, 8))).operations == 80
+    pool = node("MaxPool", [(1, 4, 8, 8)], [], (1, 4, 4, 4), kernel_shape=(3, 3))
+    assert node_cost(pool).operations == 64 * 9
+    boxes = Node("n", "NonMaxSuppression", (given(1, 100, 4), given(1, 2, 100)), (Tensor((200, 3), "int64"),))
+    assert node_cost(boxes).operations == 2 * 100 * (7 + 10 * 100)
+
+
+def test_memory_at_most_is_that_of_the_values_alive() -> None:
+    """x of 400 bytes; a of 800 and b of 400 from it; y of 400 from both. A view takes nothing."""
+    x = Tensor((100,))
+    nodes = (
+        Node("a", "Concat", (Operand(x, ~0), Operand(x, ~0)), (Tensor((200,)),)),
+        Node("b", "Relu", (Operand(x, ~0),), (x,)),
+        Node("v", "Reshape", (Operand(Tensor((200,)), 0), held(2, dtype="int64")), (Tensor((2, 100)),)),
+        Node("y", "Add", (Operand(Tensor((2, 100)), 2), Operand(x, 1)), (Tensor((2, 100), "float16"),)),
+    )
+    assert peak_bytes(Graph(nodes, (x,))) == 800 + 400 + 400 + 16
+    chain = tuple(Node("r", "Relu", (Operand(x, k - 1 if k else ~0),), (x,)) for k in range(9))
+    assert peak_bytes(Graph(chain, (x,))) == 800
+
+
+def test_an_operator_without_a_cost_rule_is_named() -> None:
+    x = Tensor((4,))
+    nodes = (Node("a", "Conv", (Operand(x, ~0),), (x,), {}, "mine"), Node("b", "Relu", (Operand(x, 0),), (x,)))
+    assert without_cost_rule(Graph(nodes, (x,))) == {"mine.Conv": 1}
+    assert node_cost(nodes[0]).macs == 0
 
 
 def test_operands_that_do_not_fit_are_told() -> None:

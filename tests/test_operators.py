@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import metadata
+
+import onnx
 import onnx.defs
 import pytest
+from onnx import helper
 
+from narformer.cost import graph_cost, without_cost_rule
+from narformer.errors import ModelError, ShapeError
+from narformer.frontends.call import Call
+from narformer.frontends.onnx import read_onnx
 from narformer.graph import Node, Operand, Tensor
-from narformer.operators import CLASSES, KINDS, kernel_kind, operator_of
+from narformer.operators import CLASSES, KINDS, kernel_kind, lookup, operator_of, register
 from narformer.operators.lookup import find
 from narformer.operators.table import TABLE
 
@@ -81,3 +90,67 @@ def test_sums_are_kept_in_wider_numbers() -> None:
     conv, relu = find("Conv"), find("Relu")
     assert [conv.accumulator(d) for d in ("int8", "float16", "float32")] == ["int32", "float32", "float32"]
     assert relu.accumulator("float16") == "float16"
+
+
+@pytest.fixture
+def no_rows_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "_added", {})
+
+
+def bilinear_layer() -> onnx.ModelProto:
+    """A custom operator: x (N, a), y (N, b) and W (k, a, b); the file says neither what comes out nor what it does."""
+    nodes = [
+        helper.make_node("Bilinear", ["x", "y", "w"], ["h"], domain="of.mine"),
+        helper.make_node("Relu", ["h"], ["z"]),
+    ]
+    values = [helper.make_tensor_value_info(n, 1, shape) for n, shape in (("x", [2, 3]), ("y", [2, 4]), ("z", None))]
+    weight = helper.make_tensor("w", 1, [5, 3, 4], [0.0] * 60)
+    graph = helper.make_graph(nodes, "g", values[:2], values[2:], [weight])
+    sets = [helper.make_opsetid("", 17), helper.make_opsetid("of.mine", 1)]
+    return helper.make_model(graph, opset_imports=sets, ir_version=9)
+
+
+def outputs(call: Call) -> Sequence[Tensor]:
+    return (Tensor((call.shape(0)[0], call.shape(2)[0]), call.dtype(0)),)
+
+
+def register_bilinear() -> None:
+    register(
+        "Bilinear",
+        domain="of.mine",
+        kind="fully connected",
+        macs=lambda node: node.operands[0].tensor.shape[0] * node.operands[2].tensor.elements,
+        shapes=outputs,
+        weights=(2,),
+    )
+
+
+@pytest.mark.usefixtures("no_rows_kept")
+def test_a_custom_operator_is_read_and_counted_by_the_row_that_it_is_given() -> None:
+    with pytest.raises(ShapeError, match="Bilinear"):
+        read_onnx(bilinear_layer())
+    register_bilinear()
+    graph = read_onnx(bilinear_layer())
+    assert [n.output_shape for n in graph.nodes] == [(2, 5), (2, 5)]
+    assert (graph_cost(graph).macs, graph_cost(graph).parameters) == (2 * 60, 60)
+    assert kernel_kind(graph.nodes[0]) == "fully connected"
+    assert without_cost_rule(graph) == {}
+
+
+@pytest.mark.usefixtures("no_rows_kept")
+def test_packages_bring_rows_by_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Entry:
+        name = "mine"
+
+        def load(self) -> object:
+            return register_bilinear
+
+    monkeypatch.setattr(lookup, "_loaded", [])
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [Entry()] if group == "narformer.operators" else [])
+    assert graph_cost(read_onnx(bilinear_layer())).macs == 120
+
+
+@pytest.mark.usefixtures("no_rows_kept")
+def test_a_kind_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ModelError, match="'convolutional' is no kind of kernel; choose one of input, convolution"):
+        register("Mine", kind="convolutional")

@@ -23,26 +23,32 @@ def inspect(
     top: int = typer.Option(10, "--top", min=0, help="How many of the heaviest nodes to list."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Show what a network costs: MACs, parameters and memory traffic, by operator and for the heaviest nodes."""
-    from narformer.cost import graph_cost, node_costs
+    """Show what a network costs: MACs, parameters and memory traffic, by operator and for the heaviest nodes.
+
+    An operator of which narformer does not know what it computes is named; it counts no MACs.
+    """
+    from narformer.cost import graph_cost, node_costs, without_cost_rule
     from narformer.frontends.canonical import network_hash
 
     (graph,) = read_each([model], sizes_from(batch_size, input_shape, dim))
     costs, total = node_costs(graph), graph_cost(graph)
     heaviest = sorted(range(len(graph)), key=lambda i: (-costs[i].macs, -costs[i].activation_bytes, i))[:top]
+    unknown = without_cost_rule(graph)
     by_operator: dict[str, list[Cost]] = {}
     for node, cost in zip(graph.nodes, costs, strict=True):
-        by_operator.setdefault(node.op, []).append(cost)
+        name = f"{node.domain}.{node.op}"
+        by_operator.setdefault(name if name in unknown else node.op, []).append(cost)
     if as_json:
-        print(json.dumps(_as_dict(graph, network_hash(graph), total, by_operator, heaviest, costs), indent=2))
+        print(json.dumps(_as_dict(graph, network_hash(graph), total, by_operator, heaviest, costs, unknown), indent=2))
     else:
-        _print(graph, total, by_operator, heaviest, costs)
+        _print(graph, total, by_operator, heaviest, costs, unknown)
 
 
 def _summed(costs: list[Cost]) -> dict[str, int]:
     return {
         "count": len(costs),
         "macs": sum(c.macs for c in costs),
+        "operations": sum(c.operations for c in costs),
         "parameters": sum(c.parameters for c in costs),
         "activation_bytes": sum(c.activation_bytes for c in costs),
         "weight_bytes": sum(c.weight_bytes for c in costs),
@@ -56,7 +62,10 @@ def _as_dict(
     by_operator: dict[str, list[Cost]],
     heaviest: list[int],
     costs: tuple[Cost, ...],
+    unknown: dict[str, int],
 ) -> dict[str, object]:
+    from narformer.cost import peak_bytes
+
     names = graph.input_names or tuple(str(k) for k in range(len(graph.inputs)))
     return {
         "model": graph.name,
@@ -65,9 +74,12 @@ def _as_dict(
         "inputs": {n: list(t.shape) for n, t in zip(names, graph.inputs, strict=True)},
         "macs": total.macs,
         "flops": total.flops,
+        "operations": total.operations,
         "parameters": total.parameters,
         "activation_bytes": total.activation_bytes,
         "weight_bytes": total.weight_bytes,
+        "peak_bytes": peak_bytes(graph),
+        "without_cost_rule": unknown,
         "operators": {op: _summed(c) for op, c in by_operator.items()},
         "heaviest": [
             {
@@ -88,10 +100,13 @@ def _print(
     by_operator: dict[str, list[Cost]],
     heaviest: list[int],
     costs: tuple[Cost, ...],
+    unknown: dict[str, int],
 ) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from narformer.cost import peak_bytes
 
     console = Console(highlight=False)
     names = graph.input_names or tuple(str(k) for k in range(len(graph.inputs)))
@@ -99,16 +114,25 @@ def _print(
     console.print(Text(graph.name, style="bold"), f"  {len(graph)} nodes, input {inputs}", markup=False, soft_wrap=True)
     console.print(
         f"{_count(total.macs)}MACs ({_count(total.flops)}FLOPs), {_count(total.parameters)}parameters "
-        f"({_count(total.weight_bytes)}B), {_count(total.activation_bytes)}B of activations read and written\n",
+        f"({_count(total.weight_bytes)}B), {_count(total.activation_bytes)}B of activations read and written, "
+        f"{_count(peak_bytes(graph))}B of memory at most\n",
         soft_wrap=True,
     )
+    for name, nodes_of in unknown.items():
+        told = f"{name} ({nodes_of} node{'s' if nodes_of > 1 else ''}): no cost rule, counted as 0 MACs; "
+        console.print(told + "narformer.operators.register gives it one\n", markup=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     for name in ("operator", "count", "MACs", "share", "parameters", "activations"):
         table.add_column(name, justify="left" if name == "operator" else "right")
     for op, cost in sorted(by_operator.items(), key=lambda item: (-sum(c.macs for c in item[1]), item[0])):
         s = _summed(cost)
-        share = f"{100 * s['macs'] / total.macs:.1f} %" if total.macs else ""
-        row = [_count(s["macs"]), share, _count(s["parameters"]), _count(s["activation_bytes"]) + "B"]
+        share = f"{100 * s['macs'] / total.macs:.1f} %" if total.macs and op not in unknown else ""
+        row = [
+            "unknown" if op in unknown else _count(s["macs"]),
+            share,
+            _count(s["parameters"]),
+            _count(s["activation_bytes"]) + "B",
+        ]
         table.add_row(op, str(s["count"]), *row)
     console.print(table)
     if heaviest:

@@ -16,6 +16,7 @@ from narformer.frontends import (
 )
 from narformer.frontends.call import Rule
 from narformer.frontends.rules_fused import BLOCKED, FUSED
+from narformer.operators.lookup import find
 
 STANDARD = ("", "ai.onnx")
 RULES: Mapping[str, Rule] = {
@@ -29,11 +30,13 @@ RULES: Mapping[str, Rule] = {
 
 
 def rule_of(node: onnx.NodeProto) -> Rule | None:
-    """Our rule for an operator; None where onnx has to be asked."""
+    """The rule for an operator, ours or one that a user has registered; None where onnx has to be asked."""
     if node.domain in STANDARD:
         return RULES.get(node.op_type)
     if node.domain == "com.microsoft.nchwc" and node.op_type in BLOCKED:
         return BLOCKED[node.op_type]
     if node.domain.startswith("com.microsoft"):
-        return FUSED.get(node.op_type) or RULES.get(node.op_type)
-    return None
+        own = FUSED.get(node.op_type) or RULES.get(node.op_type)
+        if own is not None:
+            return own
+    return find(node.op_type, node.domain).shapes

@@ -166,6 +166,43 @@ def blocked_convolution(call: Call) -> Tensors:
     return (Tensor((data[0], filters[0], *sizes), call.dtype(0)),)
 
 
+def convolution_channels_last(filters_last: bool) -> Rule:
+    """Data (N, *sizes, channels); filters (out, *window, in), or, not last, (out, in, *window)."""
+
+    def rule(call: Call) -> Tensors:
+        data, filters = call.shape(0), call.shape(1)
+        if len(data) < 3 or len(filters) != len(data):
+            raise UnknownShape(f"data {list(data)} and filters {list(filters)}")
+        channels, window = (filters[-1], filters[1:-1]) if filters_last else (filters[1], filters[2:])
+        if data[-1] != channels * call.integer("group", 1):
+            raise UnknownShape(f"{data[-1]} channels into filters {list(filters)}")
+        sizes = windows(call, data[1:-1], call.integers("kernel_shape") or window)
+        return (Tensor((data[0], *sizes, filters[0]), call.dtype(0)),)
+
+    return rule
+
+
+def linear_attention(call: Call) -> Tensors:
+    """Q, K (N, steps, heads * key) and V alike into (N, steps, heads * value), and the state (N, heads, key, value)."""
+    q, key, value = call.tensor(0), call.shape(1), call.shape(2)
+    heads, kv_heads = call.integer("q_num_heads", 0), call.integer("kv_num_heads", 0)
+    if len(q.shape) != 3 or len(key) != 3 or len(value) != 3 or heads < 1 or kv_heads < 1:
+        raise UnknownShape(f"queries {list(q.shape)} and values {list(value)} for {heads} and {kv_heads} heads")
+    width = value[2] // kv_heads
+    out = Tensor((*q.shape[:2], max(heads, kv_heads) * width), q.dtype)
+    state = (q.shape[0], kv_heads, key[2] // kv_heads, width)
+    return (out, call.tensor(3) if call.has(3) else Tensor(state, q.dtype))
+
+
+def gather_packed(call: Call) -> Tensors:
+    """Rows of a table of a few bits a number, several to a byte of its last axis, in the type of its scales."""
+    data, places = call.tensor(0), call.shape(1)
+    axis = call.integer("gather_axis", 0) % max(len(data.shape), 1)
+    share = 8 // call.integer("bits", 4) if data.dtype == "uint8" else 1
+    shape = (*data.shape[:-1], data.shape[-1] * share)
+    return (Tensor((*shape[:axis], *places, *shape[axis + 1 :]), call.dtype(2)),)
+
+
 def reorder_input(call: Call) -> Tensors:
     """Into blocks of channels, which are the second axis, or the last as the node may say."""
     x = call.tensor(0)
@@ -209,6 +246,10 @@ BLOCKED: Mapping[str, Rule] = {"Conv": blocked_convolution}
 FUSED: Mapping[str, Rule] = {
     **dict.fromkeys(_SAME, same),
     "FusedConv": convolution(),
+    "NhwcConv": convolution_channels_last(True),
+    "NhwcFusedConv": convolution_channels_last(False),
+    "LinearAttention": linear_attention,
+    "GatherBlockQuantized": gather_packed,
     "FusedGemm": gemm(),
     "GemmFastGelu": matmul(),
     **dict.fromkeys(("FusedMatMul", "TransposeMatMul", "FusedMatMulActivation"), fused_matmul),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from narformer.frontends.call import Call, Rule, UnknownShape, broadcast
 from narformer.graph import Shape, Tensor
+from narformer.operators.macs import GATES
 
 Tensors = Sequence[Tensor]
 
@@ -83,6 +84,12 @@ def recurrent(call: Call) -> Tensors:
     if len(x.shape) != 3 or len(weight) != 3:
         raise UnknownShape(f"a sequence {list(x.shape)} and recurrent weights {list(weight)}")
     directions, hidden = weight[0], call.integer("hidden_size", weight[2])
+    gates = GATES[call.node.op_type]
+    if call.shape(1)[1:] != (gates * weight[2], x.shape[2]) or weight[1] != gates * weight[2]:
+        raise UnknownShape(
+            f"weights {list(call.shape(1))} and {list(weight)} for data {list(x.shape)}; ONNX has no cell with a "
+            "projection (proj_size): put a Linear behind it instead"
+        )
     if call.integer("layout", 0):
         batch, steps = x.shape[:2]
         shapes: list[Shape] = [(batch, steps, directions, hidden), *[(batch, directions, hidden)] * 2]

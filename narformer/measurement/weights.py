@@ -23,6 +23,7 @@ from onnx import external_data_helper
 from narformer.errors import ModelError
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph, Shape, Tensor
+from narformer.operators.lookup import find
 
 Array = npt.NDArray[Any]
 
@@ -30,15 +31,6 @@ Array = npt.NDArray[Any]
 MAX_BYTES = 2**31 - 1
 # A prime, so that rows of a weight do not repeat each other: values are drawn once and laid out again and again.
 _BLOCK = 1_000_003
-
-_NORMALIZATIONS = ("BatchNormalization", "LayerNormalization", "InstanceNormalization", "GroupNormalization")
-# Operands that scale or shift integers in quantised networks.
-_SCALES: Mapping[str, tuple[int, ...]] = {
-    "QuantizeLinear": (1,),
-    "DequantizeLinear": (1,),
-    "QLinearConv": (1, 4, 6),
-    "QLinearMatMul": (1, 4, 6),
-}
 
 
 @dataclass(frozen=True)
@@ -147,10 +139,11 @@ def _fill(tensor: onnx.TensorProto, use: _Use | None, graph: Graph) -> None:
 
 def _floats(shape: Shape, use: _Use | None) -> Array:
     op, position = (use.node.op_type, use.position) if use else ("", 0)
-    if op in _NORMALIZATIONS:
+    row = find(op, use.node.domain if use else "")
+    if row.kind == "normalization":
         # Scale and variance around 1 and positive, shift and mean around 0.
         return _uniform(shape, 0.5, 1.5) if position in (1, 4) else _uniform(shape, -0.1, 0.1)
-    if position in _SCALES.get(op, ()):
+    if position in row.scales:
         return np.full(shape, 0.02, np.float32)
     if op == "Clip":
         return np.full(shape, 0.0 if position == 1 else 6.0, np.float32)
@@ -181,6 +174,7 @@ def _fan_in(shape: Shape, use: _Use | None) -> int:
 def _integers(shape: Shape, dtype: np.dtype[Any], name: str, use: _Use | None, graph: Graph) -> Array:
     """Integers that are weights may be anything small; those that say where or how come from the shapes known."""
     op = use.node.op_type if use else ""
+    row = find(op, use.node.domain if use else "")
     if use and op in ("Reshape", "Expand", "Split") and use.position == 1:
         node = next((n for n in graph.nodes if any(o.name == name for o in n.weights)), None)
         if node is not None:
@@ -189,10 +183,10 @@ def _integers(shape: Shape, dtype: np.dtype[Any], name: str, use: _Use | None, g
                 [t.shape[axis] for t in node.outputs] if op == "Split" and isinstance(axis, int) else node.output_shape
             )
             return np.array(sizes, dtype).reshape(shape)
-    if op in _SCALES or op.endswith("Integer"):
+    if row.scales:
         high = 1 if len(shape) < 2 else 100
         return np.asarray(_uniform(shape, 0, high)).astype(dtype)
-    if op in ("Gather", "GatherElements", "GatherND"):
+    if row.kind == "gather":
         return np.zeros(shape, dtype)
     raise ModelError(
         f"{graph.name}: {name!r} has no data, but {op or 'the network'} needs its numbers; keep integer constants"

@@ -161,7 +161,7 @@ def recurrent(node: Node) -> int:
     if w[1] != GATES[node.op] * r[2]:
         raise ValueError(
             f"a state of {r[2]} in a cell of {w[1] // GATES[node.op]}: ONNX has no cells with a projection; "
-            "export it with a Linear after each cell instead"
+            "put a Linear behind it instead"
         )
     return x[0] * x[1] * (math.prod(w) + math.prod(r))
 
@@ -171,11 +171,11 @@ def linear_attention(node: Node) -> int:
 
     Q, K (N, steps, heads·key), V (N, steps, heads·value).
     """
-    q, v = shape_at(node, 0), shape_at(node, 2)
+    q, k, v = (shape_at(node, position) for position in range(3))
     heads, kv_heads = number(node, "q_num_heads"), number(node, "kv_num_heads")
-    key, value = q[-1] // heads, v[-1] // kv_heads
+    key, value = k[-1] // kv_heads, v[-1] // kv_heads
     updates = 2 if "delta" in str(node.attributes.get("update_rule", "gated_delta")) else 1
-    return q[0] * q[1] * key * value * (heads + updates * kv_heads)
+    return q[0] * q[1] * key * value * (max(heads, kv_heads) + updates * kv_heads)
 
 
 def experts(*weights: int) -> Count:

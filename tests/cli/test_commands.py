@@ -197,6 +197,18 @@ def test_inspect_shows_costs(run: Run, resnet18: Path) -> None:
     assert len(data["heaviest"]) == 10
 
 
+def test_inspect_names_operators_without_a_cost_rule(run: Run, tmp_path: Path) -> None:
+    x, y = (onnx.helper.make_tensor_value_info(name, 1, [4]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Conv", ["x"], ["y"], domain="of.mine")], "g", [x], [y])
+    sets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("of.mine", 1)]
+    path = tmp_path / "custom.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=sets, ir_version=9), path)
+    assert "of.mine.Conv (1 node): no cost rule, counted as 0 MACs" in run("inspect", path).out
+    data = json.loads(run("inspect", path, "--json").out)
+    assert data["without_cost_rule"] == {"of.mine.Conv": 1}
+    assert (data["operators"]["of.mine.Conv"]["macs"], data["peak_bytes"]) == (0, 32)
+
+
 def test_families_are_listed_and_sampled(run: Run, tmp_path: Path) -> None:
     assert "resnet  (18, 34, 50)" in run("families", "list").out
     result = run("families", "sample", "resnet", "--count", 4, "--out", tmp_path / "mine", "--version", "18")
