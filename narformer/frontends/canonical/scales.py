@@ -2,7 +2,8 @@
 
 Requires: linear.py and convolution.py, and the patterns that look at such numbers themselves (activations, softmax,
 attention), which must have run before. Ensures: no Mul or Div by a constant of one element next to a Gemm, or behind a
-Conv, that nothing else reads; no Transpose of the last two axes before a MatMul alone.
+Conv, that nothing else reads, nor by one for each output of a Gemm; no Transpose of the last two axes before a MatMul
+alone.
 """
 
 from __future__ import annotations
@@ -39,6 +40,20 @@ def behind(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def by_output(draft: Draft, index: int, node: Node) -> bool:
+    """Constants by output that multiply what a Gemm gives, in whatever shape of rows that is read."""
+    for data, constant in (node.operands, reversed(node.operands)):
+        made = draft.made_by(data, "Gemm") if constant.source is None else None
+        if made is None or data.tensor.shape != node.output_shape or (node.op == "Div" and data is node.operands[1]):
+            continue
+        outputs, shape = made.output_shape[-1], constant.tensor.shape
+        whole = constant.tensor.elements == outputs > 1 and shape[-1:] == data.tensor.shape[-1:] == (outputs,)
+        if whole and constant.tensor.dtype == data.tensor.dtype and made.operands[1].source is None:
+            draft.put(index, made)
+            return True
+    return False
+
+
 def before(draft: Draft, index: int, node: Node) -> bool:
     """A number that multiplies what a Gemm reads."""
     data = node.operands[0]
@@ -66,7 +81,7 @@ def turned(draft: Draft, index: int, node: Node) -> bool:
 
 
 RULES: Mapping[str, Sequence[Rule]] = {
-    **dict.fromkeys(("Mul", "Div"), (behind,)),
+    **dict.fromkeys(("Mul", "Div"), (behind, by_output)),
     "Gemm": (before,),
     "MatMul": (turned,),
 }

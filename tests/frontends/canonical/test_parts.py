@@ -95,3 +95,25 @@ def test_a_transpose_is_written_in_one_way(canon: Read) -> None:
     found = [canon(f"g (float[1,6,2,4] x) => (float[1,8,6] y) {{ {text} }}") for text in texts]
     assert len({graph.hash for graph in found}) == 1
     assert found[0].nodes[0].output_shape == (1, 8, 6)
+
+
+def test_numbers_by_output_are_in_the_weights_however_rows_are_arranged(canon: Read) -> None:
+    """The scale of a layer, as ConvNeXt has it, before or behind the Transpose that puts channels first."""
+    product = "a = MatMul(x, w) b = Add(a, bias)"
+    scaled = "t = Mul(b, scale) y = Transpose<perm = [0, 3, 1, 2]>(t)"
+    turned = "t = Transpose<perm = [0, 3, 1, 2]>(b) y = Mul(t, first)"
+    weights = "<float[8,6] w, float[6] bias, float[6] scale, float[6,1,1] first>"
+    found = [
+        canon(f"g (float[2,3,3,8] x) => (float[2,6,3,3] y) {weights} {{ {product} {end} }}") for end in (scaled, turned)
+    ]
+    assert [[node.op for node in graph.nodes] for graph in found] == [["Gemm", "Transpose"]] * 2
+    assert found[0].hash == found[1].hash
+
+
+def test_a_matrix_that_a_fused_product_turns_is_turned_for_all_who_read_it(canon: Read) -> None:
+    fused = (
+        "a = com.microsoft.FusedMatMul<transA = 1>(x, w) t = Transpose<perm = [0, 2, 1]>(x) y = Concat<axis = 2>(a, t)"
+    )
+    plain = "t = Transpose<perm = [0, 2, 1]>(x) a = MatMul(t, w) y = Concat<axis = 2>(a, t)"
+    found = [canon(f"g (float[1,8,5] x) => (float[1,5,14] y) <float[8,6] w> {{ {text} }}") for text in (fused, plain)]
+    assert found[0].hash == found[1].hash
