@@ -12,6 +12,7 @@ from narformer.datasets.nnlqp import NASBENCH201_DEVICE, load_nasbench201, load_
 from narformer.datasets.nnmeter import load_nnmeter
 from narformer.datasets.onnxruntime_cpu import DEVICE as ONNXRUNTIME_CPU
 from narformer.datasets.onnxruntime_cpu import load_onnxruntime_cpu
+from narformer.datasets.onnxruntime_wide import load_onnxruntime_wide
 from narformer.datasets.timm import load_timm
 from narformer.errors import DataError
 
@@ -89,9 +90,9 @@ def groups(devices: Sequence[str]) -> tuple[tuple[int, ...], ...]:
 
 
 def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
-    """`nnmeter`, `nnlqp/nasbench201`, `onnxruntime-cpu`, `timm`, or a directory in NNLQP's layout; otherwise DataError.
+    """`nnmeter`, `nnlqp/nasbench201`, `onnxruntime-cpu`, `onnxruntime-wide`, `timm`, or a directory in NNLQP's layout.
 
-    Several joined by `+` are one dataset, with the devices of all.
+    Raises DataError for any other name. Several joined by `+` are one dataset, with the devices of all.
     """
     if "+" in name and not Path(name).is_dir():
         return concat(name.replace("/", "-"), [load_dataset(part, root) for part in name.split("+")])
@@ -101,11 +102,13 @@ def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
         return load_nasbench201(root)
     if name == "onnxruntime-cpu":
         return load_onnxruntime_cpu()
+    if name == "onnxruntime-wide":
+        return load_onnxruntime_wide()
     if name == "timm":
         return load_timm(root)
     if Path(name).is_dir():
         return load_nnlqp(name)
-    known = "nnmeter, nnlqp/nasbench201, onnxruntime-cpu, timm"
+    known = "nnmeter, nnlqp/nasbench201, onnxruntime-cpu, onnxruntime-wide, timm"
     raise DataError(f"no dataset {name!r}: neither one of {known}, nor a directory in NNLQP's layout")
 
 

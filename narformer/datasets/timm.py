@@ -29,13 +29,14 @@ _PRECISION = {"amp": "fp16"}  # float16 autocast
 
 @dataclass(frozen=True)
 class ZooSource:
-    """A network of the zoo at one image size, batch 1."""
+    """A network of the zoo at one image size (0 where it has none), batch 1. origin: the list that has it."""
 
     name: str
     size: int
+    origin: str = "timm"
 
     def graph(self) -> Graph:
-        return zoo.load(self.name, self.size, source="timm")
+        return zoo.load(self.name, self.size or None, source=self.origin)
 
 
 def target_id(hardware: str, precision: str, layout: str, compiled: str, pytorch: str) -> str:

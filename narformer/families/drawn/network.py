@@ -42,10 +42,14 @@ class Value(NamedTuple):
 
 
 class Network:
-    """One network under construction, at a batch size."""
+    """One network under construction, at a batch size.
 
-    def __init__(self, name: str, batch: int = 1) -> None:
+    open_batch: write reshapes so that the first axis may have another size when the network runs.
+    """
+
+    def __init__(self, name: str, batch: int = 1, open_batch: bool = False) -> None:
         self.batch = batch
+        self.open_batch = open_batch
         self._model = onnx.ModelProto(ir_version=8, producer_name="narformer")
         self._model.opset_import.add(domain="", version=OPSET)
         self._graph = self._model.graph
@@ -110,11 +114,11 @@ class Network:
         op: str,
         inputs: Sequence[Value | None],
         shapes: Sequence[Shape],
-        dtype: str = "",
+        dtype: str | Sequence[str] = "",
         domain: str = "",
         **attributes: Any,
     ) -> list[Value]:
-        """Append an operator with an output of each shape."""
+        """Append an operator with an output of each shape, all of one type unless several are given."""
         node = self._graph.node.add()
         node.op_type, node.domain = op, domain
         node.name = f"{op.lower()}_{len(self._graph.node)}"
@@ -122,7 +126,11 @@ class Network:
         node.attribute.extend(make_attribute(key, value) for key, value in attributes.items())
         first = inputs[0]
         kind = dtype or (first.dtype if first is not None else "float32")
-        outputs = [Value(f"{node.name}_out{k}", tuple(shape), kind) for k, shape in enumerate(shapes)]
+        kinds = [kind] * len(shapes) if isinstance(kind, str) else kind
+        outputs = [
+            Value(f"{node.name}_out{k}", tuple(shape), kind)
+            for k, (shape, kind) in enumerate(zip(shapes, kinds, strict=True))
+        ]
         node.output.extend(value.name for value in outputs)
         self._read.update(node.input)
         self._computed.update({value.name: value for value in outputs})
@@ -131,7 +139,8 @@ class Network:
     # --- what every subject needs
 
     def reshape(self, x: Value, *shape: int) -> Value:
-        return self.node("Reshape", [x, self.integers(*shape)], *shape)
+        target = (-1, *shape[1:]) if self.open_batch and shape else shape
+        return self.node("Reshape", [x, self.integers(*target)], *shape)
 
     def transpose(self, x: Value, *order: int) -> Value:
         return self.node("Transpose", [x], *(x.shape[axis] for axis in order), perm=order)
@@ -139,9 +148,8 @@ class Network:
     def top(self, x: Value, count: int, axis: int) -> Value:
         """The largest of an axis; where they stand is an output beside."""
         shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-        found = self.nodes("TopK", [x, self.integers(count)], [shape, shape], axis=axis)
-        self._computed[found[1].name] = found[1]._replace(dtype="int64")
-        return found[0]
+        operands = [x, self.integers(count)]
+        return self.nodes("TopK", operands, [shape, shape], dtype=(x.dtype, "int64"), axis=axis)[0]
 
     def binary(self, op: str, x: Value, y: Value, dtype: str = "") -> Value:
         """An operator of two operands with broadcasting."""
