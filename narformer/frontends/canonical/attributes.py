@@ -2,7 +2,7 @@
 
 Requires: all patterns found. Ensures: no attribute that ONNX assumes anyway, but for windows, which state all; no
 epsilon, slope or rounding; Resize, Pad, Expand and Tile read their data alone (what they give says the rest); recurrent
-nodes have all their outputs.
+nodes have all their outputs; constants come last in sums and products.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _NUMBERS = frozenset(
 )
 _KEPT = frozenset({*CONVOLUTIONS, *POOLS})
 _DATA_ALONE = ("Resize", "Upsample", "Pad", "Expand", "Tile")
+_COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Equal", "And", "Or"})
 _AXIS_FROM_FRONT = ("Concat", "Gather", "GatherElements", "ScatterElements", "ArgMax", "ArgMin", "TopK", "CumSum")
 
 
@@ -126,7 +127,12 @@ def recurrent(draft: Draft, index: int, node: Node) -> bool:
 
 
 def broadcast(draft: Draft, index: int, node: Node) -> bool:
-    """A constant without the axes in front that broadcasting adds."""
+    """A constant comes last where that is the same, without the axes in front that broadcasting adds."""
+    if node.op in _COMMUTATIVE and len(node.operands) == 2:
+        first, second = node.operands
+        if first.source is None and second.source is not None:
+            draft.state(index, node._replace(operands=(second, first)))
+            return True
     for position, operand in enumerate(node.operands):
         shape = operand.tensor.shape
         if operand.source is None and shape and shape[0] == 1 and len(shape) > 1:
