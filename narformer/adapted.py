@@ -222,12 +222,16 @@ class PredictorWithAdapted(Predictor):
                 raise DataError(self.unusable[device])
         return super()._columns(devices)
 
-    def _estimates(self, graphs: Sequence[Graph], devices: Sequence[str] | None) -> list[Estimate]:
+    def _estimates(
+        self, graphs: Sequence[Graph], devices: Sequence[str] | None, factors: Sequence[int] = ()
+    ) -> list[Estimate]:
         wanted = [self.devices[column] for column in self._columns(devices)]
         own = [device for device in wanted if device not in self.adapted]
         mine = [device for device in wanted if device in self.adapted]
         if not mine or not graphs:
-            return super()._estimates(graphs, own)
+            return super()._estimates(graphs, own, factors)
+        if factors:
+            raise ConfigError(f"{mine[0]} is adapted: it is known at the batch of the networks measured there alone")
         predicted = super()._estimates(graphs, own) if own else []
         columns = {device: predicted[k :: len(own)] for k, device in enumerate(own)}
         profiles = profile(graphs, self)

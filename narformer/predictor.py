@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,13 +233,29 @@ class Predictor:
         graphs = graphs_of(models, sizes_of(batch_size, input_shapes, dims))
         return self._estimates(graphs, names_of(devices))
 
-    def _estimates(self, graphs: Sequence[Graph], devices: Sequence[str] | None) -> list[Estimate]:
+    def predict_batches(
+        self, graphs: Sequence[Graph], factors: Sequence[int], devices: Sequence[str] | None = None
+    ) -> list[Estimate]:
+        """An Estimate for each Graph, at `factors` times its batch, on each device (all by default), Graph by Graph.
+
+        Raises ConfigError for a predictor that knows one batch only, UnknownDeviceError.
+        """
+        if self.card.tokenizer != CANONICAL:
+            raise ConfigError(
+                f"predictor {self.card.name} reads a network at its own batch only; the default one does not"
+            )
+        return self._estimates(graphs, devices, factors)
+
+    def _estimates(
+        self, graphs: Sequence[Graph], devices: Sequence[str] | None, factors: Sequence[int] = ()
+    ) -> list[Estimate]:
+        """factors: how many times its batch each Graph is asked at; () for once."""
         columns = self._columns(devices)
         if not graphs:
             return []
         read = [self._as_trained(graph) for graph in graphs]
-        values, strange = self._values(read)
-        trust = self.trust(read, strange)
+        values, strange = self._values(read, factors)
+        trust = self.trust(read, strange, factors)
         estimates = []
         for row, graph in enumerate(graphs):
             for column in columns:
@@ -299,7 +315,9 @@ class Predictor:
 
         return sorted(set(kernels(graph)))
 
-    def _values(self, graphs: Sequence[Graph]) -> tuple[npt.NDArray[np.float64], list[_Strange]]:
+    def _values(
+        self, graphs: Sequence[Graph], factors: Sequence[int] = ()
+    ) -> tuple[npt.NDArray[np.float64], list[_Strange]]:
         """Latencies (Graphs, devices) of Graphs as it was trained on, and what is strange in each of them."""
         width = len(self.card.outputs)
         if "node_strange" not in self._outputs:
@@ -308,7 +326,7 @@ class Predictor:
 
         values, found = np.zeros((len(graphs), width)), []
         row = 0
-        for batch in self._batches(graphs):
+        for batch in self._batches(graphs, factors):
             latency, each, strange = self._run(batch, "latency", "node_latency", "node_strange")
             values[row : row + len(latency)] = latency
             row += len(latency)
@@ -323,16 +341,19 @@ class Predictor:
                 found.append(_Strange(tuple(share.tolist()), tuple(names)))
         return values, found
 
-    def _batches(self, graphs: Sequence[Graph]) -> Iterator[PackedTokens]:
+    def _batches(self, graphs: Sequence[Graph], factors: Sequence[int] = ()) -> Iterator[PackedTokens]:
         """The Graphs' tokens, a few thousand at a time."""
+        from narformer.tokens import runtime_kernels
         from narformer.tokens.packing import pack
         from narformer.tokens.registry import TOKENIZERS
 
         tokenize = TOKENIZERS[self.card.tokenizer]
         waiting: list[Tokens] = []
         size = 0
-        for graph in graphs:
+        for row, graph in enumerate(graphs):
             tokens = tokenize(graph)
+            if factors and factors[row] != 1:
+                tokens = replace(tokens, features=runtime_kernels.with_batch(tokens.features, factors[row]))
             if waiting and size + len(tokens.features) > TOKENS_PER_RUN:
                 yield pack(waiting)
                 waiting, size = [], 0
@@ -371,26 +392,27 @@ class Predictor:
         return [self.devices.index(d) for d in devices]
 
     def trust(
-        self, graphs: Sequence[Graph], strange: Sequence[_Strange] | None = None
+        self, graphs: Sequence[Graph], strange: Sequence[_Strange] | None = None, factors: Sequence[int] = ()
     ) -> list[list[tuple[int, tuple[str, ...]]]]:
         """For each Graph and output: which interval it has (0 known, 1 novel, 2 doubted), and what not to trust.
 
         graphs: as the predictor was trained on. strange: what `_values` found; found here without.
         """
-        from narformer.tokens.statistics import statistics
+        from narformer.tokens.statistics import statistics, with_batch
 
         if strange is None:
-            strange = self._values(graphs)[1]
-        distances = self.card.novelty.distances(np.stack([statistics(g) for g in graphs]))
+            strange = self._values(graphs, factors)[1]
+        times = np.array(factors or (1,) * len(graphs), dtype=np.float64)
+        distances = self.card.novelty.distances(with_batch(np.stack([statistics(g) for g in graphs]), times))
         rows = []
-        for graph, distance, odd in zip(graphs, distances, strange, strict=True):
+        for graph, distance, odd, factor in zip(graphs, distances, strange, times, strict=True):
             operators = {node.op for node in graph.distinct.nodes}
             precision = precision_of(graph)
             row = []
             for column, output in enumerate(self.card.outputs):
                 near = bool(distance[output.measured].min() <= output.threshold)
                 if self.card.tokenizer == CANONICAL:
-                    warnings = _doubts(graph, precision, output, odd.share[column], odd.kinds[column])
+                    warnings = _doubts(graph, precision, output, odd, column, graph.batch_size * int(factor))
                     row.append((2 if warnings else int(not near), warnings))
                 else:
                     row.append(_novelty(graph, operators, output, near))
@@ -422,9 +444,12 @@ def precision_of(graph: Graph) -> str:
     return counts.most_common(1)[0][0] if counts else "float32"
 
 
-def _doubts(graph: Graph, precision: str, output: Output, share: float, kinds: Sequence[str]) -> tuple[str, ...]:
+def _doubts(
+    graph: Graph, precision: str, output: Output, strange: _Strange, column: int, batch: int
+) -> tuple[str, ...]:
     """What is measurably wrong more often: strange kernels, precisions and batches that were never measured."""
     warnings = []
+    share, kinds = strange.share[column], strange.kinds[column]
     unknown = sorted({node.op for node in graph.distinct.nodes if not operator_of(node).known})
     if unknown:
         warnings.append(f"no cost is known of operator {', '.join(unknown)}: it counts as one that reads and writes")
@@ -438,9 +463,9 @@ def _doubts(graph: Graph, precision: str, output: Output, share: float, kinds: S
             f"the figure is that of {output.precisions[0]}"
         )
     least, most = min(output.batch_sizes), max(output.batch_sizes)
-    if not least <= graph.batch_size <= most:
+    if not least <= batch <= most:
         seen = str(least) if least == most else f"{least} to {most}"
-        warnings.append(f"batch size {graph.batch_size} was never measured there (only {seen}): an extrapolation")
+        warnings.append(f"batch size {batch} was never measured there (only {seen}): an extrapolation")
     return tuple(warnings)
 
 

@@ -18,11 +18,12 @@ import numpy.typing as npt
 from narformer.datasets.cache import LISTED, TokenCache, build_cache, source_digest
 from narformer.datasets.dataset import Dataset, Source
 from narformer.errors import DataError, NarformerError
+from narformer.frontends.canonical import canonical
 from narformer.tokens import runtime_kernels
 from narformer.tokens.packing import PackedTokens, ranges
 from narformer.tokens.statistics import statistics, with_batch
 
-FORMAT = 1  # counts up when tokens or the canonical form change
+FORMAT = 2  # counts up when tokens or the canonical form change
 CHUNK = 64
 _ARRAYS = ("features", "edges", "sizes", "edge_sizes", "statistics")
 
@@ -123,7 +124,7 @@ def _write(job: tuple[Path, Sequence[Source]]) -> list[str]:
     features, edges, summaries, failures = [], [], [], []
     for source in sources:
         try:
-            graph = source.graph()
+            graph = canonical(source.graph())
             tokens = runtime_kernels.tokenize(graph)
         except NarformerError as error:
             failures.append(f"{source}: {error}")

@@ -150,7 +150,8 @@ def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, o
     devices = [predictor.devices[c] for c in columns]
     dataset = dataset.with_devices(devices)
     rows = dataset.rows("test")
-    estimates = predict_sources(name, [dataset.sources[r] for r in rows])[:, columns]
+    factors = [dataset.batch[r] for r in rows] if dataset.batch else ()
+    estimates = predict_sources(name, [dataset.sources[r] for r in rows], factors)[:, columns]
     target, families = dataset.targets[rows], [dataset.family[r] for r in rows]
     table: dict[str, Any] = score_table(estimates[..., 0], target, devices, families)
     for column, device in enumerate(devices):
@@ -171,11 +172,24 @@ def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, o
     return {"protocol": protocol.name, "form": "full", "model": predictor.card.name, "epochs": None, "runs": [run]}
 
 
-def predict_sources(name: str | None, sources: Sequence[Source]) -> npt.NDArray[np.float64]:
-    """Value, low and high, in ms, of each source on each of a predictor's devices: (rows, devices, 3); by all cores."""
+def predict_sources(
+    name: str | None, sources: Sequence[Source], factors: Sequence[int] = ()
+) -> npt.NDArray[np.float64]:
+    """Value, low and high, in ms, of each source on each of a predictor's devices: (rows, devices, 3); by all cores.
+
+    factors: at how many times its batch each is asked; () for once.
+    """
     parts = np.array_split(np.arange(len(sources)), max(1, len(sources) // 64))
     with ProcessPoolExecutor(initializer=_load, initargs=(name,)) as pool:
-        return np.concatenate(list(pool.map(_estimates, [[sources[k] for k in part] for part in parts])))
+        return np.concatenate(
+            list(
+                pool.map(
+                    _estimates,
+                    [[sources[k] for k in part] for part in parts],
+                    [[factors[k] for k in part] if factors else [] for part in parts],
+                )
+            )
+        )
 
 
 _LOADED: list[Predictor] = []
@@ -185,9 +199,10 @@ def _load(name: str | None) -> None:
     _LOADED.append(Predictor.load(name))
 
 
-def _estimates(sources: list[Source]) -> npt.NDArray[np.float64]:
+def _estimates(sources: list[Source], factors: list[int]) -> npt.NDArray[np.float64]:
     """Value, low and high of each source on each device: (rows, devices, 3)."""
     predictor = _LOADED[0]
-    estimates = predictor.predict([source.graph() for source in sources])
+    graphs = [source.graph() for source in sources]
+    estimates = predictor.predict_batches(graphs, factors) if factors else predictor.predict(graphs)
     numbers = [[e.latency_ms, e.low_ms, e.high_ms] for e in estimates]
     return np.array(numbers).reshape(len(sources), len(predictor.devices), 3)

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from narformer.datasets.registry import least_ms
 from narformer.errors import DataError
 from narformer.evaluation.metrics import acc, mape
 from narformer.frontends.folding import foldable
+from narformer.graph import Graph
 from narformer.models.tally2 import Tally2
 from narformer.predictor import Card, Novelty, Output
 from narformer.training.batching import Indices, predict_rows
 
 # Reference networks a family for the novelty measure: enough to cover a family's range, little enough for a card.
-REFERENCES_PER_FAMILY = 40
+REFERENCES, REFERENCES_PER_FAMILY = 1500, 40
 LEVEL = 0.9
 FEW = 0.03
 
@@ -114,6 +115,18 @@ def novelty_threshold(measure: Novelty, seen: npt.NDArray[np.bool_], held_out: n
     return float(np.quantile(measure.distances(held_out)[:, seen].min(axis=1), 0.995))
 
 
+def _batches(dataset: Dataset, rows: Indices, graphs: Sequence[Graph]) -> tuple[int, ...]:
+    """Batches of the networks that were measured on a device: those of its Graphs, times the rows' own factors."""
+    if not dataset.batch:
+        return tuple(sorted({graph.batch_size for graph in graphs}))
+    return tuple(sorted({dataset.batch[row] for row in rows}))
+
+
+def _precisions(device: str) -> tuple[str, ...]:
+    """In which precisions files may be whose estimates are measured ones: a target that computes in float16 casts."""
+    return ("float32", "float16") if device.endswith(":fp16") else ("float32",)
+
+
 def observe(model: Tally2, source: TokenCache | KernelCache, rows: Indices, measured: npt.NDArray[np.bool_]) -> None:
     """Show a model the kernels of its training networks, and on which targets (rows, outputs) each was measured."""
     for start in range(0, len(rows), 256):
@@ -126,9 +139,10 @@ def observe(model: Tally2, source: TokenCache | KernelCache, rows: Indices, meas
 def _references(families: npt.NDArray[np.str_], measured: npt.NDArray[np.bool_], fit: Indices) -> npt.NDArray[np.int64]:
     """Rows to fit on that stand for all: of each family and device the first that were measured there."""
     chosen: set[int] = set()
+    each = min(REFERENCES_PER_FAMILY, max(4, REFERENCES // len(np.unique(families[fit]))))
     for family in np.unique(families[fit]):
         for device in measured.T:
-            chosen.update(fit[(families[fit] == family) & device[fit]][:REFERENCES_PER_FAMILY].tolist())
+            chosen.update(fit[(families[fit] == family) & device[fit]][:each].tolist())
     return np.array(sorted(chosen), dtype=np.int64)
 
 
@@ -182,9 +196,10 @@ def export_predictor(
                 {"known": known, "novel": max(novel_quantiles.get(device, 4 * known), known)},
                 held_out,
                 operators=tuple(sorted({node.op for graph in graphs for node in graph.nodes})),
-                batch_sizes=tuple(sorted({graph.batch_size for graph in graphs})),
+                batch_sizes=_batches(dataset, fit[measured[fit, column]], graphs),
                 references="".join("1" if there else "0" for there in here),
                 threshold=novelty_threshold(measure, here, source.statistics[calibration[rows]]),
+                precisions=_precisions(device),
                 floor_ms=least_ms(device) if isinstance(model, Tally2) else (0.0, 0.0),
             )
         )
