@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,9 @@ def test_a_left_out_family_is_in_no_training_row(dataset: Dataset) -> None:
 
 
 def test_no_task_of_any_protocol_tests_on_what_it_trains_on(dataset: Dataset) -> None:
+    folded = replace(dataset, fold=tuple(sorted(set(dataset.family)).index(family) % 3 for family in dataset.family))
     for name, each in PROTOCOLS.items():
-        for task in each.tasks(dataset):
+        for task in each.tasks(folded):
             assert not set(task.fit) & set(task.test), name
 
 
