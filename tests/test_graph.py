@@ -21,7 +21,7 @@ X = Tensor((1, 8))
 def node(name: str, op: str, *sources: int, weight: str = "", **attributes: int) -> Node:
     operands = [Operand(X, s) for s in sources]
     if weight:
-        operands.append(Operand(Tensor((8,)), name=weight))
+        operands.append(Operand(Tensor((8, 8)), name=weight))
     return Node(name, op, tuple(operands), (X,), attributes)
 
 
@@ -85,9 +85,9 @@ def test_hash_tells_shared_matrices_from_separate_ones_and_no_vectors() -> None:
 def test_hash_leaves_out_the_bias_of_a_product() -> None:
     """An exporter drops it where it is all zeros, as in a fresh network."""
     gemm = Node("n", "Gemm", (Operand(X, ~0), Operand(Tensor((8, 8)), name="w")), (X,))
-    bias, computed = Operand(Tensor((8,)), name="b"), Operand(Tensor((8,)), ~1)
+    bias, computed = Operand(Tensor((8, 8)), name="b"), Operand(Tensor((8,)), ~1)
     hashes = [
-        Graph((gemm._replace(operands=operands),), (X, Tensor((8,)))).hash
+        Graph((gemm._replace(operands=operands),), (X, Tensor((8, 8)))).hash
         for operands in (gemm.operands, (*gemm.operands, bias), (*gemm.operands, computed))
     ]
     assert hashes[0] == hashes[1] != hashes[2]
