@@ -31,6 +31,9 @@ from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.canonical.rule import Rules, merged, sweep
 from narformer.graph import Graph
 
+# Swept again while it changes something: a Transpose that two nodes read may meet what undoes it once one has gone by.
+MEETING = merged(pooling.SHAPED, transposes.RULES)
+_SWEEPS = 4
 # Passes in the order in which they run: tables of rules by operator, from the file of their name in this folder.
 STAGES: tuple[Rules, ...] = (
     merged(fused.RULES, fused_attention.RULES, quantised.RULES),
@@ -42,7 +45,7 @@ STAGES: tuple[Rules, ...] = (
     merged(normalisation.RULES, activation.RULES, softmax.RULES),
     merged(rotary.RULES, attention.RULES),
     parts.RULES,
-    merged(pooling.SHAPED, transposes.RULES),
+    MEETING,
     merged(convolution.TAKEN_IN, scales.RULES),
     merged(transposes.WRITTEN, pooling.RULES),
     merged(parts.RULES, attributes.RULES),
@@ -75,6 +78,11 @@ def network_hash(graph: Graph) -> str:
 def _canonical(graph: Graph) -> Graph:
     draft = Draft(graph)
     for rules in STAGES:
-        sweep(draft, rules)
+        if rules is not MEETING:
+            sweep(draft, rules)
+        elif "Transpose" in draft.ops:
+            for _ in range(_SWEEPS):
+                if not sweep(draft, rules):
+                    break
     finished = draft.finished()
     return finished if finished.nodes else graph  # a network of views and constants alone stays what it is

@@ -18,13 +18,14 @@ EVERY = "*"  # in place of an operator: rules that are asked about every node
 _MOST = 8  # rules that may change one node after another; more would be two rules that undo each other
 
 
-def sweep(draft: Draft, rules: Rules) -> None:
-    """Ask the rules about every node in order, unless none of their operators occurs."""
+def sweep(draft: Draft, rules: Rules) -> bool:
+    """Ask the rules about every node in order, unless none of their operators occurs; whether they changed any."""
     if EVERY not in rules and draft.ops.isdisjoint(rules):
-        return
+        return False
     draft.notes.clear()
     every = rules.get(EVERY, ())
     nodes = draft.nodes
+    changed = False
     for index in draft.order():
         for _ in range(_MOST):
             node = nodes[index]
@@ -41,6 +42,8 @@ def sweep(draft: Draft, rules: Rules) -> None:
                 (every and _changed(draft, index, node, every)) or (listed and _changed(draft, index, node, listed))
             ):
                 break
+            changed = True
+    return changed
 
 
 def _changed(draft: Draft, index: int, node: Node, rules: Sequence[Rule]) -> bool:

@@ -283,4 +283,4 @@ RULES: Rules = {
     "Pad": (padded,),
     **dict.fromkeys(_MEANS, (mean,)),
 }
-WRITTEN: Rules = {"Transpose": (written,)}
+WRITTEN: Rules = {"Transpose": (written, transposes)}
