@@ -25,15 +25,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from narformer.cost import graph_cost
 from narformer.datasets import zoo
 from narformer.datasets.dataset import FamilySource, data_root
+from narformer.datasets.onnxruntime_cpu import load_onnxruntime_cpu
 from narformer.datasets.onnxruntime_wide import (
     COLUMNS,
     TABLE,
+    DrawnSource,
     Known,
     Planned,
+    digest,
     load_onnxruntime_wide,
     planned,
     row_of,
@@ -50,7 +54,7 @@ from narformer.measurement.standard import standard_onnx
 from narformer.measurement.supervisor import Supervisor
 from narformer.measurement.timing import Plan
 
-FIGURES = ("ms", "spread_ms", "repeats", "reference_ms", "peak_mb", "processor", "date", "failure")
+FIGURES = ("digest", "ms", "spread_ms", "repeats", "reference_ms", "peak_mb", "processor", "date", "failure")
 # A network's loading, warming and at least four runs; the plan has none that takes 3 s a run on a core of 2020 on.
 TIMEOUT_S = 25.0
 
@@ -142,9 +146,9 @@ def measure_all(arguments: argparse.Namespace) -> None:
                     for other in supervisors.values():
                         other.stop()
                     supervisors = {row.threads: Supervisor(_setup(row.threads, arguments.pin, plan), TIMEOUT_S)}
-                result = _measured(row, supervisors[row.threads])
+                mark, result = _measured(row, supervisors[row.threads])
                 memory = "" if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / 2**20:.1f}"
-                figures = [_short(result.median_ms), _short(result.spread_ms), result.repeats or ""]
+                figures = [mark, _short(result.median_ms), _short(result.spread_ms), result.repeats or ""]
                 date = datetime.now(timezone.utc).isoformat(timespec="seconds")
                 last = [_short(result.reference_ms), memory, arguments.processor, date, result.failure[:200]]
                 writer.writerow([*_cells(row), *figures, *last])
@@ -175,29 +179,28 @@ def _setup(threads: int, pin: int | None, plan: Plan) -> Setup:
     return Setup("onnxruntime", "cpu", threads, chosen, plan)
 
 
-def _measured(row: Planned, supervisor: Supervisor) -> Result:
+def _measured(row: Planned, supervisor: Supervisor) -> tuple[str, Result]:
+    """The digest of a drawn network, and what became of the run."""
     try:
-        source, batch = _model(row)
+        model, batch = _model(row)
+        mark = digest(model.SerializeToString()) if row.source == "drawn" else ""
+        if row.precision != "fp32":
+            model = converted(model, row.precision)
     except NarformerError as error:
-        return Result(failure=f"not written: {' '.join(str(error).split())}")
+        return "", Result(failure=f"not written: {' '.join(str(error).split())}")
     except Exception as error:  # what a quantiser raises says nothing of the others
-        return Result(failure=f"not converted: {type(error).__name__}: {' '.join(str(error).split())}")
-    return supervisor.measure(Job(row.network, source, batch))
+        return "", Result(failure=f"not converted: {type(error).__name__}: {' '.join(str(error).split())}")
+    return mark, supervisor.measure(Job(row.network, bytes(model.SerializeToString()), batch))
 
 
-def _model(row: Planned) -> tuple[bytes, int | None]:
-    """The file to run, and the batch size at which it is read."""
-    batch = row.batch if row.batch > 1 and row.source != "drawn" else None
+def _model(row: Planned) -> tuple[onnx.ModelProto, int | None]:
+    """The weightless file in fp32, and the batch size at which it is read."""
     source = row.rebuilt()
-    if row.source == "drawn":
-        kind, _, seed = row.name.rpartition(" ")
-        model = drawn(kind, int(seed), row.batch)
-    elif isinstance(source, FamilySource):
-        model = build(source.family, source.config, source.version, row.batch, source.input_size)
-        batch = None
-    else:
-        model = standard_onnx(source.graph())
-    return bytes((model if row.precision == "fp32" else converted(model, row.precision)).SerializeToString()), batch
+    if isinstance(source, DrawnSource):
+        return drawn(source.kind, source.seed, source.batch), None
+    if isinstance(source, FamilySource):
+        return build(source.family, source.config, source.version, row.batch, source.input_size), None
+    return standard_onnx(source.graph()), row.batch if row.batch > 1 else None
 
 
 def _short(value: float | None) -> str:
@@ -210,7 +213,7 @@ def _short(value: float | None) -> str:
 def write_table(first: Path, second: Sequence[Path], table: Path) -> None:
     """A row a measurement that the first run has, at each run's usual speed by the reference network."""
     before, after = _usual(first), _usual(second[0]) if second else {}
-    columns = (*COLUMNS, "ms", "again_ms", "spread_ms", "peak_mb", "processor", "date")
+    columns = (*COLUMNS, "digest", "ms", "again_ms", "spread_ms", "peak_mb", "processor", "date")
     with table.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -252,8 +255,6 @@ def describe_table(table: Path) -> None:
 
 def onnxruntime_cpu_factor(ids: Sequence[str], latency: np.ndarray) -> str:
     """How much faster this processor is than that of onnxruntime-cpu, on the networks that both tables have."""
-    from narformer.datasets.onnxruntime_cpu import load_onnxruntime_cpu
-
     before = load_onnxruntime_cpu()
     known = dict(zip(before.ids, before.targets[:, 0], strict=True))
     pairs = [(known[f"cpu_{id[4:]}"], ms) for id, ms in zip(ids, latency, strict=True) if f"cpu_{id[4:]}" in known]

@@ -137,7 +137,7 @@ def planned(known: Sequence[Known] = ()) -> list[Planned]:
     two_threads = [replace(row, threads=2) for row in first[::4]]
     done = {e.name for e in [*light, *middle]}
     larger = [e for e in known if smallest[e.source, e.name] is not e or e.name not in done]
-    larger = sorted((e for e in larger if e.macs_m <= 40_000 and e.parameters_m <= 300), key=lambda e: e.macs_m)
+    larger = sorted((e for e in larger if e.macs_m <= 40_000 and e.parameters_m <= 200), key=lambda e: e.macs_m)
     return [*first, *second, *_in_turns(others), *two_threads, *_plain(larger)]
 
 
@@ -149,6 +149,11 @@ def _rounds(kinds: Iterable[str], seeds: Iterable[int]) -> list[Planned]:
 
 def _plain(entries: Iterable[Known]) -> list[Planned]:
     return [Planned(e.source, e.name, e.size, family=e.family, fold=e.fold, split=e.split) for e in entries]
+
+
+def digest(model: bytes) -> str:
+    """Of a drawn network's file: a kind that draws otherwise than when it was measured is found out by it."""
+    return hashlib.sha1(model).hexdigest()[:8]
 
 
 def split_of(name: str) -> str:
@@ -190,6 +195,8 @@ def load_onnxruntime_wide(path: Path = TABLE) -> Dataset:
 
     Latencies are the geometric mean of both processes, the second's at the speed of the first.
     """
+    if not path.exists():
+        raise DataError(f"{path}: not there; benchmarks/measure_wide.py makes it")
     table = read_table(path, (*COLUMNS, "processor", *_TIMES))
     times = np.log(milliseconds(path, table, _TIMES))
     difference = times[:, 1] - times[:, 0]

@@ -12,15 +12,18 @@ import pytest
 from narformer.datasets.dataset import FamilySource
 from narformer.datasets.onnxruntime_wide import (
     COLUMNS,
+    TABLE,
     DrawnSource,
     Known,
+    digest,
     load_onnxruntime_wide,
     planned,
     split_of,
 )
+from narformer.datasets.table import read_table
 from narformer.datasets.timm import ZooSource
 from narformer.errors import DataError
-from narformer.families.drawn.registry import KINDS
+from narformer.families.drawn.registry import KINDS, drawn
 
 KNOWN = [
     Known("timm", "resnet18", 224, "resnet", 3, "test", 1820, 11.7),
@@ -28,13 +31,29 @@ KNOWN = [
     Known("timm", "tinynet_e", 106, "efficientnet", 6, "train", 30, 2),
     Known("timm", "vit_giant", 518, "vision_transformer", 1, "train", 900_000, 1100),
 ]
-HEADER = ",".join((*COLUMNS, "ms", "again_ms", "spread_ms", "peak_mb", "processor", "date")) + "\n"
+HEADER = ",".join((*COLUMNS, "digest", "ms", "again_ms", "spread_ms", "peak_mb", "processor", "date")) + "\n"
 
 
 def row(name: str, ms: str, batch: int = 1, precision: str = "fp32", threads: int = 1) -> str:
     source, _, rest = name.partition(":")
     rest, _, size = rest.partition("@")
-    cells = ["id", source, rest, size or 0, batch, precision, threads, "family", 4, "train", ms, 0.1, 5, "epyc-turin"]
+    cells = [
+        "id",
+        source,
+        rest,
+        size or 0,
+        batch,
+        precision,
+        threads,
+        "family",
+        4,
+        "train",
+        "",
+        ms,
+        0.1,
+        5,
+        "epyc-turin",
+    ]
     return ",".join(map(str, cells)) + ",2026-11-26\n"
 
 
@@ -98,11 +117,23 @@ def test_a_table_is_a_dataset_with_a_column_a_target(tmp_path: Path) -> None:
     assert dataset.sources[2].graph().inputs[0].shape == (1, 3, 224, 224)
 
 
-def test_a_measurement_that_is_there_twice_and_one_without_a_size_are_told(tmp_path: Path) -> None:
+def test_a_measurement_that_is_there_twice_one_without_a_size_and_a_missing_table_are_told(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
+    with pytest.raises(DataError, match=r"t.csv: not there; benchmarks/measure_wide.py makes it"):
+        load_onnxruntime_wide(path)
     path.write_text(HEADER + 2 * row("drawn:attention 7", "2,4"))
     with pytest.raises(DataError, match="attention 7 fp32 1t is there twice"):
         load_onnxruntime_wide(path)
     path.write_text(HEADER + row("timm:resnet18@big", "2,4"))
     with pytest.raises(DataError, match="row 2: invalid literal"):
         load_onnxruntime_wide(path)
+
+
+@pytest.mark.skipif(not TABLE.exists(), reason="the table is not here; benchmarks/measure_wide.py makes it")
+def test_the_shipped_table_is_whole_and_of_the_networks_that_are_drawn_now() -> None:
+    dataset = load_onnxruntime_wide()
+    assert np.isfinite(dataset.targets).any(axis=1).all()
+    rows = [row for row in read_table(TABLE, (*COLUMNS, "digest")) if row["digest"]]
+    for row in rows[:: max(len(rows) // 100, 1)]:
+        kind, _, seed = row["name"].rpartition(" ")
+        assert digest(drawn(kind, int(seed), int(row["batch"])).SerializeToString()) == row["digest"]

@@ -36,7 +36,7 @@ def _dense(sides: tuple[int, ...], strides: tuple[int, ...] = (1,), dilations: t
     """Convolutions in which every output channel reads every input channel."""
 
     def kind(net: Network, draw: Draw) -> None:
-        macs, kernel = draw.real(5e4, 8e8), draw.choice(sides)
+        macs, kernel = draw.real(1e5, 8e8), draw.choice(sides)
         stride, dilation = draw.choice(strides), draw.choice(dilations)
         read = 3 if draw.chance(0.1) else draw.channels(1, 768)
         made = draw.channels(1, 768)
@@ -99,7 +99,7 @@ def transposed(net: Network, draw: Draw) -> None:
 
 def pooling(net: Network, draw: Draw) -> None:
     channels, kernel = draw.channels(1, 1024), draw.choice((2, 2, 3, 3, 5, 7))
-    x = image(net, draw, channels, draw.real(1e2, 4e6) / channels)
+    x = image(net, draw, channels, draw.real(2e3, 4e6) / channels)
     stride = min(draw.choice((1, 2, kernel)), min(x.shape[2:]))
     padding = kernel // 2 if min(x.shape[2:]) < kernel or draw.chance(0.6) else 0
     pool(net, x, draw.choice(("MaxPool", "MaxPool", "AveragePool")), kernel, stride, padding)
@@ -107,7 +107,7 @@ def pooling(net: Network, draw: Draw) -> None:
 
 def global_pooling(net: Network, draw: Draw) -> None:
     channels = draw.channels(1, 2048)
-    x = image(net, draw, channels, draw.real(1e2, 4e6) / channels)
+    x = image(net, draw, channels, draw.real(2e3, 4e6) / channels)
     if draw.chance(0.4):
         net.reduce(draw.choice(("ReduceMean", "ReduceMax")), x, (2, 3), keep=draw.chance(0.5))
     elif draw.chance(0.2):

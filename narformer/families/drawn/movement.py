@@ -16,7 +16,7 @@ _NAMES = tuple(ACTIVATIONS)
 
 def some(net: Network, draw: Draw, most: float = 4e6, ranks: tuple[int, ...] = (2, 3, 4, 4)) -> Value:
     """An input of any shape."""
-    return net.input(net.batch, *draw.shape(draw.real(800, most), draw.choice(ranks) - 1))
+    return net.input(net.batch, *draw.shape(draw.real(3000, most), draw.choice(ranks) - 1))
 
 
 def one_operand(net: Network, draw: Draw) -> None:
@@ -53,7 +53,7 @@ def concatenation(net: Network, draw: Draw) -> None:
 
 def splitting(net: Network, draw: Draw) -> None:
     parts, each = draw.integer(2, 8), draw.integer(1, 96)
-    shape = [net.batch, *draw.shape(draw.real(1, 2e6 / (parts * each)), draw.choice((1, 2, 3)))]
+    shape = [net.batch, *draw.shape(draw.real(4, 2e6 / (parts * each)), draw.choice((1, 2, 3)))]
     axis = draw.choice(range(1, len(shape) + 1))
     shape.insert(axis, parts * each)
     net.split(net.input(*shape), [each] * parts, axis)
@@ -100,7 +100,7 @@ def resizing(net: Network, draw: Draw) -> None:
 
 def padding(net: Network, draw: Draw) -> None:
     channels = draw.channels(1, 256)
-    x = image(net, draw, channels, draw.real(16, 2e6) / channels)
+    x = image(net, draw, channels, draw.real(500, 2e6) / channels)
     before, after = ([draw.integer(1, 5) - 1 for _ in range(2)] for _ in range(2))
     mode = draw.choice(("constant", "constant", "reflect", "edge"))
     if mode == "reflect":
@@ -116,7 +116,7 @@ def padding(net: Network, draw: Draw) -> None:
 
 def repetition(net: Network, draw: Draw) -> None:
     """Expand an axis of 1, or tile."""
-    shape = [net.batch, *draw.shape(draw.real(4, 1e5), draw.choice((2, 3)))]
+    shape = [net.batch, *draw.shape(draw.real(100, 1e5), draw.choice((2, 3)))]
     axis, times = draw.choice(range(1, len(shape))), draw.integer(2, 32)
     if draw.chance(0.6):
         shape[axis] = 1
@@ -179,7 +179,7 @@ def comparison(net: Network, draw: Draw) -> None:
 def blocks_to_space(net: Network, draw: Draw) -> None:
     """Depth to space and back."""
     block, channels = draw.choice((2, 2, 3, 4)), draw.channels(1, 64)
-    side = max(round((draw.real(64, 2e6) / (channels * block**2)) ** 0.5), 1)
+    side = max(round((draw.real(500, 2e6) / (channels * block**2)) ** 0.5), 1)
     if draw.chance(0.6):
         x = net.input(net.batch, channels * block**2, side, side)
         net.node("DepthToSpace", [x], net.batch, channels, block * side, block * side, blocksize=block, mode="CRD")

@@ -76,7 +76,7 @@ def einsum(net: Network, draw: Draw) -> None:
 
 
 def softmax(net: Network, draw: Draw) -> None:
-    elements, length = draw.real(1e2, 4e6), draw.integer(2, 4096)
+    elements, length = draw.real(1e3, 4e6), draw.integer(2, 4096)
     shape = [net.batch, *draw.shape(max(elements / length, 1), draw.choice((1, 2)))]
     if draw.chance(0.75):
         x, axis = net.input(*shape, length), -1
@@ -87,13 +87,13 @@ def softmax(net: Network, draw: Draw) -> None:
 
 def layer_normalization(net: Network, draw: Draw) -> None:
     width = draw.channels(4, 2048)
-    x = net.input(net.batch, max(round(draw.real(1, 2e6 / width)), 1), width)
+    x = net.input(net.batch, max(round(draw.real(2, 2e6 / width)), 1), width)
     layer_norm(net, net.same("Add", x, net.input(*x.shape)) if draw.chance(0.3) else x)
 
 
 def rms_normalization(net: Network, draw: Draw) -> None:
     width = draw.channels(4, 2048)
-    rms_norm(net, net.input(net.batch, max(round(draw.real(1, 1e6 / width)), 1), width))
+    rms_norm(net, net.input(net.batch, max(round(draw.real(2, 1e6 / width)), 1), width))
 
 
 def instance_normalization(net: Network, draw: Draw) -> None:
