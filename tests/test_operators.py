@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 import onnx
 import onnx.defs
@@ -12,7 +12,6 @@ from onnx import helper
 
 from narformer.cost import graph_cost, without_cost_rule
 from narformer.errors import ModelError, ShapeError
-from narformer.frontends.call import Call
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Node, Operand, Tensor
 from narformer.operators import CLASSES, KINDS, kernel_kind, lookup, operator_of, register
@@ -110,19 +109,10 @@ def bilinear_layer() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=sets, ir_version=9)
 
 
-def outputs(call: Call) -> Sequence[Tensor]:
-    return (Tensor((call.shape(0)[0], call.shape(2)[0]), call.dtype(0)),)
-
-
 def register_bilinear() -> None:
-    register(
-        "Bilinear",
-        domain="of.mine",
-        kind="fully connected",
-        macs=lambda node: node.operands[0].tensor.shape[0] * node.operands[2].tensor.elements,
-        shapes=outputs,
-        weights=(2,),
-    )
+    """As the manual does it."""
+    page = (Path(__file__).resolve().parents[1] / "docs" / "operators.md").read_text()
+    exec(page.split("```python\n")[1].split("```")[0], {})
 
 
 @pytest.mark.usefixtures("no_rows_kept")
