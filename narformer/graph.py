@@ -82,6 +82,7 @@ class Operand(NamedTuple):
     output: which output of the source node, for operators with several (Split).
     name: for a weight, the name under which the file stores it (two nodes that share a weight share it).
     value: for a constant of at most VALUE_ELEMENTS elements what it holds, in C order; None where that is not known.
+        Also of an operand that is computed, where an operator of a runtime reads it and it is known before the run.
     tensor: the value as this operand reads it: in a canonical Graph, where views are no nodes, its shape may be
         another than that of the output it reads, with as many elements.
     trained: for a weight, whether training adjusts it: True for a parameter, False for a buffer (a mask, a cache, a

@@ -24,6 +24,7 @@ from collections import Counter
 
 from narformer.graph import Graph, Node, Operand, Shape
 from narformer.operators import Operator, operator_of
+from narformer.operators.table import MICROSOFT
 
 _NEVER = frozenset({"int64", "uint64", "bool", "string"})
 # What torch, ONNX Runtime and others call a constant that they made: onnx::Mul_16, /attn/Constant_output_0, val_3, and
@@ -36,6 +37,7 @@ _OPERATIONS = (
 )
 _MADE = re.compile(rf"^(.*(::|/|_token_|Constant|const_fold|const_ax|ortshared).*|_*({_OPERATIONS})(_\d+)?|\d+)$")
 _ATTRIBUTE = re.compile(r"^((\w+\.)+\w+|[A-Za-z_]\w+)$")
+_READS_WEIGHTS = ("Cast", "Gather", "GatherND", "GatherElements", "GatherBlockQuantized")
 _NUMBERS = frozenset(("zero", "half", "one", "two", "three", "four", "six", "eps", "epsilon", "pi", "low", "high"))
 _BUFFER = re.compile(
     r"(^|[._/])(\w*mask|inv_freq|freqs?(_\w+)?|\w*cos(ines?)?(_\w+)?|\w*sin(es?|usoid\w*)?(_\w+)?|pe|anchors?|anchor_grid"
@@ -140,19 +142,13 @@ def _trained(row: Operator, position: int, operand: Operand) -> bool:
         return False
     if position in row.weights or row.kernel_class == "matrix":
         return True
-    if tensor.dtype in ("int32", "uint32") and row.kind != "quantize":
-        return False
+    kept = row.kind == "quantize" or row.name in _READS_WEIGHTS
+    if not tensor.dtype.startswith(("float", "bfloat")) and not (kept or row.domain == MICROSOFT):
+        return False  # a mask, or arithmetic on shapes
     if tensor.elements == 1:
         return _is_attribute(name)
     if _BUFFER.search(name):
         return False
-    kept = row.kind == "quantize" or row.name in (
-        "Cast",
-        "Gather",
-        "GatherND",
-        "GatherElements",
-        "GatherBlockQuantized",
-    )
     return kept or not (is_matrix(tensor.shape) and _MADE.match(name))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from onnx import helper
 
 from narformer.cost import graph_cost, node_cost, node_costs, peak_bytes, without_cost_rule
 from narformer.errors import ModelError
@@ -121,6 +122,29 @@ def test_attention_over_a_shared_buffer_meets_the_keys_that_there_are() -> None:
     assert (cost.read_bytes, cost.written_bytes) == (read, 4 * (4096 + 2 * 1024))
 
 
+def test_the_number_of_keys_may_be_computed_from_the_shape_of_a_mask() -> None:
+    """As ONNX Runtime's own exporter for language models writes it."""
+    shapes = {"q": [1, 1, 256], "k": [1, 1, 64], "v": [1, 1, 64], "pk": [1, 2, 512, 32], "pv": [1, 2, 512, 32]}
+    inputs = [helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    inputs.append(helper.make_tensor_value_info("mask", 7, [1, 100]))
+    reads = ["q", "k", "v", "pk", "pv", "lengths", "total"]
+    nodes = [
+        helper.make_node("Shape", ["mask"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["long"]),
+        helper.make_node("Cast", ["long"], ["total"], to=6),
+        helper.make_node("GroupQueryAttention", reads, ["y", "a", "b"], domain=MS, num_heads=8, kv_num_heads=2),
+    ]
+    constants = [helper.make_tensor("one", 7, [], [1]), helper.make_tensor("lengths", 6, [1], [99])]
+    outputs = [helper.make_tensor_value_info(name, 1, None) for name in "yab"]
+    sets = [helper.make_opsetid("", 17), helper.make_opsetid(MS, 1)]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", inputs, outputs, constants), opset_imports=sets, ir_version=9
+    )
+    graph = read_onnx(model)
+    assert graph.nodes[-1].outputs[1].shape == (1, 2, 512, 32)
+    assert graph_cost(graph).macs == 2 * 8 * 32 * 100
+
+
 def test_attention_whose_present_is_not_asked_for_meets_the_past() -> None:
     q, past = given(1, 1, 512), given(1, 8, 127, 64)
     node = run("MultiHeadAttention", q, q, q, None, None, None, past, past, out=(1, 1, 512), num_heads=8)
@@ -188,6 +212,18 @@ def test_trees_compare_once_a_level_and_row(trees: int, depth: int) -> None:
     node = run("TreeEnsembleRegressor", x, out=(150, 1), domain="ai.onnx.ml", **ensemble(trees, depth))
     assert node_cost(node).operations == 150 * trees * depth
     assert node_cost(node).macs == 0
+
+
+def test_trees_by_their_roots() -> None:
+    """TreeEnsemble of opset 5: a tree of two levels and one of one; leaves are listed apart."""
+    tree = {
+        "tree_roots": (0, 2),
+        "nodes_truenodeids": (1, 0, 3),
+        "nodes_trueleafs": (0, 1, 1),
+        "nodes_falsenodeids": (2, 1, 4),
+        "nodes_falseleafs": (1, 1, 1),
+    }
+    assert node_cost(run("TreeEnsemble", given(7, 3), out=(7, 1), domain="ai.onnx.ml", **tree)).operations == 7 * 3
 
 
 def test_trees_that_bite_their_tails_come_to_an_end() -> None:

@@ -133,6 +133,14 @@ def test_what_the_front_end_knows_goes_before_the_rule() -> None:
     assert node_parameters(Node("n", "MatMul", (x, table), (Tensor((1, 4)),))) == 0
 
 
+def test_integers_are_parameters_where_they_are_dequantised() -> None:
+    """GPT-2 keeps its causal mask as bytes."""
+    mask = Operand(Tensor((1, 1, 8, 8), "uint8"), name="h.0.attn.bias")
+    scale = Operand(Tensor(()), name="scale")
+    assert node_parameters(Node("n", "Slice", (mask,), (Tensor((1, 1, 4, 4), "uint8"),))) == 0
+    assert node_parameters(Node("n", "DequantizeLinear", (mask, scale), (Tensor((1, 1, 8, 8)),))) == 64
+
+
 def test_running_statistics_and_caches_are_buffers() -> None:
     x = Operand(Tensor((1, 8, 2, 2)), ~0)
     statistics = [Operand(Tensor((8,)), name=name) for name in "abcd"]

@@ -192,6 +192,8 @@ class Walk:
             for port, (name, tensor) in enumerate(named):
                 names[name] = Operand(tensor, index, port)
         operands = tuple([item for item in items if item is not None])
+        if domain and self.computed:
+            operands = self._with_values(operands)
         left_out = () if len(operands) == len(items) else _left_out(items)
         if op in FLATTENING and domain == "" and operands and self.opsets.get("", 1) < 13:
             attributes = _flattening(attributes, len(operands[0].tensor.shape))
@@ -203,6 +205,12 @@ class Walk:
                 asked_for = [value for name, value in zip(writes, values, strict=False) if name]
                 for port, value in enumerate(asked_for):
                     self.computed[index, port] = value
+
+    def _with_values(self, operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+        """Operands with what is known of them before the run, such as how many keys a cache holds."""
+        known = [None if o.source is None else self.computed.get((o.source, o.output)) for o in operands]
+        pairs = zip(operands, known, strict=True)
+        return tuple([o if value is None else o._replace(value=_numbers(value)) for o, value in pairs])
 
     def _attributes(self, node: onnx.NodeProto) -> dict[str, Attribute]:
         """Attributes of a node. Raises ModelError where they are malformed."""

@@ -30,6 +30,8 @@ def keys_of(past: int, length: int = -1, total: int = -1) -> Count:
         every = held(node, total) if total >= 0 else None
         if every is not None:
             return every
+        if total >= 0 and len(node.outputs) > 1 and len(node.outputs[1].shape) == 4:
+            return node.outputs[1].shape[2]
         q = shape_at(node, 0)
         key = node.operand(1)
         if len(q) == 5 or key is None:  # packed with the queries
@@ -87,6 +89,8 @@ def _before(node: Node, past: int, length: int) -> int:
     if cached is None:
         return 0
     known = held(node, length) if length >= 0 else None
+    if known is None and node.attributes.get("past_present_share_buffer"):
+        return max(cached.tensor.shape[3] - shape_at(node, 0)[-2], 0)
     return cached.tensor.shape[3] if known is None else known
 
 

@@ -147,7 +147,7 @@ def _attention(name: str, keys: Any, domain: str = MICROSOFT, caches: tuple[int,
     )
 
 
-_attention("Attention", att.keys_of(4), "", settings=(3, 6), buffers=(4, 5))
+_attention("Attention", att.keys_of(4, total=6), "", caches=(1, 2), settings=(3, 6), buffers=(4, 5))
 _attention("FlexAttention", att.keys_of(99), "ai.onnx.preview")
 _attention("MultiHeadAttention", att.keys_of(6, 8), caches=(6, 7), weights=(3,), settings=(4, 5, 8, 9), buffers=(6, 7))
 _attention(
