@@ -48,7 +48,7 @@ def _identity(operand: Operand) -> tuple[object, ...]:
 def sliced(draft: Draft, index: int, node: Node) -> bool:
     """A Slice whose bounds are attributes; only the axes that it shortens, or turns around, are named."""
     if len(node.operands) == 1 and "steps" in node.attributes:
-        return _viewed(draft, index, node)
+        return as_read(draft, index, node)
     shape, out = node.operands[0].tensor.shape, node.output_shape
     stated: list[tuple[int, ...]] = []
     for position, name in ((1, "starts"), (2, "ends"), (3, "axes"), (4, "steps")):
@@ -180,10 +180,10 @@ def halved(draft: Draft, index: int, node: Node) -> bool:
     if len(node.operands) > 1 or node.attributes != attributes:
         draft.put(index, node._replace(operands=(data,), attributes=attributes))
         return True
-    return _viewed(draft, index, node)
+    return as_read(draft, index, node)
 
 
-def _viewed(draft: Draft, index: int, node: Node) -> bool:
+def as_read(draft: Draft, index: int, node: Node) -> bool:
     """Count the axis as the node that is read has it, where it has one that is cut in the same places."""
     data = node.operands[0]
     if data.source is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.canonical.identities import transposes
 from narformer.frontends.canonical.normalisation import mean_axes
+from narformer.frontends.canonical.parts import as_read
 from narformer.frontends.canonical.rule import Rules
 from narformer.frontends.canonical.views import permutation, transposed_view
 from narformer.graph import Attribute, Node, Operand, Shape, Tensor
@@ -119,7 +120,10 @@ def _swap(draft: Draft, index: int, node: Node, made: Node, transpose: Node) -> 
     if _still(tuple([shape[axis] for axis in perm]), perm):
         draft.put(index, made)
         return
-    read = Operand(made.outputs[0], draft.insert(index, made))
+    before = draft.insert(index, made)
+    read = Operand(made.outputs[0], before)
+    # What it reads now may be transposed in its turn.
+    any(rule(draft, before, made) for rule in RULES.get(made.op, ()))
     out = out._replace(shape=tuple([shape[axis] for axis in perm]))
     draft.put(index, Node(transpose.name, "Transpose", (read,), (out,), {"perm": perm}))
     put = draft.nodes[index]
@@ -278,8 +282,8 @@ RULES: Rules = {
     "Transpose": (transposed_view, transposes),
     **dict.fromkeys((*_UNARY, *BINARY), (elementwise, viewed)),
     "Concat": (concat,),
-    "Slice": (sliced,),
-    "Split": (split,),
+    "Slice": (as_read, sliced),
+    "Split": (as_read, split),
     "Pad": (padded,),
     **dict.fromkeys(_MEANS, (mean,)),
 }
