@@ -64,12 +64,12 @@ class Draft:
             if operand.source is not None and (operand.source, operand.output) in self._instead:
                 changed = list(operands)
                 for k in range(position, len(changed)):
-                    changed[k] = self._resolved(changed[k])
+                    changed[k] = self.resolved(changed[k])
                 node = self.nodes[index] = node._replace(operands=tuple(changed))
                 break
         return node
 
-    def _resolved(self, operand: Operand) -> Operand:
+    def resolved(self, operand: Operand) -> Operand:
         """The operand, reading what stands in for its source, in its own shape."""
         while operand.source is not None:
             other = self._instead.get((operand.source, operand.output))
@@ -146,7 +146,7 @@ class Draft:
             self._use(operand, -1)
 
     def _use(self, operand: Operand, change: int) -> None:
-        operand = self._resolved(operand)
+        operand = self.resolved(operand)
         if operand.source is None or operand.source < 0:
             return
         if operand.output:
@@ -161,7 +161,7 @@ class Draft:
             self.nodes[index] = None
             self._gone += [node.name, *node.origin]
             for o in node.operands:
-                o = self._resolved(o)
+                o = self.resolved(o)
                 if o.source is not None and o.source >= 0:
                     if o.output:
                         self._later[o.source, o.output] -= 1

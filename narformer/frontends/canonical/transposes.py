@@ -38,9 +38,26 @@ _MEANS = ("ReduceMean", "ReduceMax", "ReduceSum", "GlobalAveragePool", "GlobalMa
 
 
 def _before(draft: Draft, operand: Operand, shared: bool = False) -> Node | None:
-    """The Transpose that an operand reads, as it is."""
+    """The Transpose that an operand reads, as it is, or with other axes of length 1."""
     node = draft.made_by(operand, "Transpose", shared=shared)
-    return None if node is None or node.outputs[0].shape != operand.tensor.shape else node
+    if node is None or node.outputs[0].shape == operand.tensor.shape:
+        return node
+    return _restated(node, operand.tensor.shape)
+
+
+def _restated(node: Node, shape: Shape) -> Node | None:
+    """The same Transpose giving a shape that differs by axes of length 1 alone; None for any other shape."""
+    data = node.operands[0]
+    moved = [axis for axis in permutation(node) if data.tensor.shape[axis] != 1]
+    places = [place for place, size in enumerate(shape) if size != 1]
+    if [shape[place] for place in places] != [data.tensor.shape[axis] for axis in moved]:
+        return None
+    perm = list(range(len(shape)))
+    for place, k in zip(places, sorted(range(len(moved)), key=moved.__getitem__), strict=True):
+        perm[places[k]] = place
+    out = node.outputs[0]._replace(shape=shape)
+    data = data._replace(tensor=_turned(out, tuple(perm))._replace(dtype=data.tensor.dtype))
+    return node._replace(operands=(data,), outputs=(out,), attributes={"perm": tuple(perm)})
 
 
 def elementwise(draft: Draft, index: int, node: Node) -> bool:
@@ -122,14 +139,14 @@ def _swap(draft: Draft, index: int, node: Node, made: Node, transpose: Node) -> 
         return
     before = draft.insert(index, made)
     read = Operand(made.outputs[0], before)
-    # What it reads now may be transposed in its turn.
-    any(rule(draft, before, made) for rule in RULES.get(made.op, ()))
     out = out._replace(shape=tuple([shape[axis] for axis in perm]))
     draft.put(index, Node(transpose.name, "Transpose", (read,), (out,), {"perm": perm}))
     put = draft.nodes[index]
     assert put is not None
     theirs = {made.name, *made.origin}
     draft.state(index, put._replace(origin=tuple([name for name in put.origin if name not in theirs])))
+    # What it reads now may be transposed in its turn.
+    any(rule(draft, before, made) for rule in RULES.get(made.op, ()))
 
 
 def _turned(out: Tensor, perm: Shape) -> Tensor:
@@ -141,25 +158,32 @@ def _turned(out: Tensor, perm: Shape) -> Tensor:
 
 
 def concat(draft: Draft, index: int, node: Node) -> bool:
-    """A Concat of values that are all transposed alike."""
-    found = [_before(draft, operand) for operand in node.operands]
+    """A Concat of values that are all transposed alike, or constant, or move nothing if turned."""
     axis = node.attributes.get("axis", 0)
-    first = found[0] if found else None
+    found = [_before(draft, operand) for operand in node.operands]
+    first = next((made for made in found if made is not None), None)
     if not isinstance(axis, int) or first is None:
         return False
     perm = permutation(first)
-    if any(made is None or permutation(made) != perm for made in found):
-        return False
-    operands = tuple([made.operands[0] for made in found if made is not None])
+    operands: list[Operand] = []
+    for operand, made in zip(node.operands, found, strict=True):
+        if made is not None and permutation(made) == perm:
+            operands.append(made.operands[0])
+        elif made is None and (operand.source is None or _still(operand.tensor.shape, perm)):
+            value = operand.value if operand.tensor.elements == 1 else None
+            operands.append(operand._replace(tensor=_turned(operand.tensor, perm), value=value))
+        else:
+            return False
     outputs = (_turned(node.outputs[0], perm),)
-    made = node._replace(operands=operands, outputs=outputs, attributes={"axis": perm[axis % len(perm)]})
-    _swap(draft, index, node, made, first)
+    turned = node._replace(operands=tuple(operands), outputs=outputs, attributes={"axis": perm[axis % len(perm)]})
+    _swap(draft, index, node, turned, first)
     return True
 
 
 def sliced(draft: Draft, index: int, node: Node) -> bool:
     """A Slice of a transposed value."""
-    transpose, axes = _before(draft, node.operands[0]), node.attributes.get("axes")
+    attended = "Attention" in draft.ops and index in _attended(draft)
+    transpose, axes = _before(draft, node.operands[0], shared=attended), node.attributes.get("axes")
     if transpose is None or not isinstance(axes, tuple) or len(node.operands) > 1:
         return False
     perm = permutation(transpose)
@@ -170,17 +194,43 @@ def sliced(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def _attended(draft: Draft) -> frozenset[int]:
+    """Nodes that an Attention reads."""
+    found = draft.notes.get(("attended",))
+    if not isinstance(found, frozenset):
+        listed = [node for k, node in enumerate(draft.nodes) if node is not None and node.op == "Attention"]
+        found = frozenset(
+            o.source for node in listed for o in map(draft.resolved, node.operands) if o.source is not None
+        )
+        draft.notes["attended",] = found
+    return found
+
+
+def softmax(draft: Draft, index: int, node: Node) -> bool:
+    """A Softmax of a transposed value."""
+    transpose, axis = _before(draft, node.operands[0]), node.attributes.get("axis", -1)
+    if transpose is None or not isinstance(axis, int) or len(node.operands) > 1:
+        return False
+    perm = permutation(transpose)
+    attributes: dict[str, Attribute] = {"axis": perm[axis % len(perm)] - len(perm)}
+    outputs = (_turned(node.outputs[0], perm),)
+    made = node._replace(operands=transpose.operands, outputs=outputs, attributes=attributes)
+    _swap(draft, index, node, made, transpose)
+    return True
+
+
 def split(draft: Draft, index: int, node: Node) -> bool:
     """A Split of a transposed value: each part is transposed for itself, where that may meet what undoes it.
 
-    That is so of channels that move to the end or back, and of single places, as of queries, keys and values.
+    That is so of channels that move to the end or back, and of queries, keys and values.
     """
     transpose, axis = _before(draft, node.operands[0]), node.attributes.get("axis", 0)
     if transpose is None or not isinstance(axis, int) or len(node.operands) > 1:
         return False
     perm = permutation(transpose)
     layout = perm[0] == 0 and (perm[1], perm[-1]) in ((2, 1), (len(perm) - 1, len(perm) - 2))
-    if not layout and any(out.shape[axis] != 1 for out in node.outputs):
+    single = all(out.shape[axis] == 1 for out in node.outputs)
+    if not layout and not single and index not in _attended(draft):
         return False
     parts = tuple([_turned(out, perm) for out in node.outputs])
     attributes: dict[str, Attribute] = {"axis": perm[axis % len(perm)]}
@@ -285,6 +335,7 @@ RULES: Rules = {
     "Slice": (as_read, sliced),
     "Split": (as_read, split),
     "Pad": (padded,),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), (softmax,)),
     **dict.fromkeys(_MEANS, (mean,)),
 }
 WRITTEN: Rules = {"Transpose": (written, transposes)}

@@ -70,6 +70,10 @@ MEETS = [
     f"a = Transpose{TURN}(x) n = Neg(x) b = Transpose{TURN}(n) c = Exp(b) d = Add(a, c) y = Transpose{TURN}(d)",
     f"a = Transpose{TURN}(x) n = Neg(x) b = Transpose{TURN}(n) c = Concat<axis = 1>(a, b) "
     f"d, e = Split<axis = 1>(c, twice) f = Add(d, e) y = Transpose{TURN}(f)",
+    f"a = Transpose{TURN}(x) b = Softmax<axis = -1>(a) y = Transpose{TURN}(b)",
+    f"a = Transpose{TURN}(x) f = Constant<value_float = 1.0>() s = Constant<value_ints = [2, 1, 6]>() "
+    f"e = Expand(f, s) b = Concat<axis = 1>(e, a) k5 = Constant<value_ints = [5]>() c = Slice(b, k1, k5, k1) "
+    f"y = Transpose{TURN}(c)",
 ]
 
 
