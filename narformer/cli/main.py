@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from typing import Any
 
 import typer
 
@@ -63,6 +64,8 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 the user can mend it, 3 a limit was exceeded, 130 interrupted."""
     make_output_readable()
+    warnings.simplefilter("always", ModelWarning)
+    warnings.showwarning = _note
     try:
         app()
     except NarformerError as error:
@@ -85,7 +88,7 @@ def main() -> None:
         sys.exit(2)
 
 
-def _note(message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: object) -> None:
+def _note(message: Any, category: Any, filename: str, lineno: int, *more: Any, **how: Any) -> None:
     """What is worth knowing of a file, as a line; other warnings as Python has them."""
     if issubclass(category, ModelWarning):
         print(f"narformer: note: {message}", file=sys.stderr)

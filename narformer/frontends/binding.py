@@ -70,7 +70,7 @@ def bind_shapes(inputs: Sequence[onnx.ValueInfoProto], given: Sizes, label: str)
             still_open.append(Open(d.name, sizes, tuple(wanted)))
             continue
         shape = tuple(int(size) for size in wanted)
-        if axis is not None and not shape[axis]:
+        if axis is not None and sizes and isinstance(sizes[axis], str) and not shape[axis]:
             raise BindingError(f"{label}: input {d.name!r} would have a batch of 0; give at least 1")
         if any(s < 0 for s in shape) or math.prod(shape) >= MOST_ELEMENTS or len(shape) > MOST_AXES:
             raise ShapeError(f"{label}: input {d.name!r} cannot have the shape {spelled(shape)}")

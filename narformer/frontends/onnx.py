@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import mmap
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,27 +15,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-from google.protobuf.message import DecodeError
 
-from narformer.errors import ConfigError, ModelError
+from narformer.errors import ConfigError, ModelError, ModelWarning
 from narformer.frontends.binding import bind_shapes
 from narformer.frontends.call import Value
 from narformer.frontends.constants import constant_operand
 from narformer.frontends.inlining import inlined
 from narformer.frontends.inputs import weights_among
 from narformer.frontends.ordering import live_in_order
-from narformer.frontends.protobuf import strip_weights
+from narformer.frontends.parsing import parsed
 from narformer.frontends.rebinding import Rebatched
 from narformer.frontends.scope import Item, Listed, Scope, Step, steps_of
 from narformer.frontends.shapes import is_sequence, stated_shapes
 from narformer.frontends.sizes import Size, Sizes, sizes_of
+from narformer.frontends.stated import Stated
 from narformer.frontends.tensors import DTYPES
 from narformer.frontends.unbound import UnboundError, printable
 from narformer.frontends.walk import Walk
 from narformer.graph import Graph, Operand, Tensor
-
-# Files beyond this size are stripped of their weights before they are parsed.
-STRIP_BEYOND = 1 << 20
 
 
 def read_onnx(
@@ -57,7 +54,7 @@ def read_onnx(
     name: of the Graph, for messages; by default the path, or the name in the model.
 
     Raises ModelError for what is not a readable network, ShapeError where sizes stay unknown, ConfigError for arguments
-    that are not meant so.
+    that are not meant so. Warns (ModelWarning) of a file that states other shapes than its nodes give.
     """
     sizes = sizes_of(batch_size, input_shapes, dims)
     if isinstance(source, bytearray | memoryview):
@@ -96,7 +93,7 @@ def _read(
     sizes: Sizes,
     input_values: Mapping[str, npt.ArrayLike],
 ) -> Graph:
-    model = _parse(source, label)
+    model = parsed(source, label)
     if not named and not isinstance(source, str | Path):
         label = str(model.graph.name) or label
     if model.functions:
@@ -105,62 +102,24 @@ def _read(
     shapes = {**{key: value.shape for key, value in values.items()}, **sizes.input_shapes}
     sizes = replace(sizes, input_shapes=shapes)
     try:
-        return _Reader(model, label, values, shapes).graph(sizes)
+        reader = _Reader(model, label, values, shapes)
+        graph = reader.graph(sizes)
     except UnboundError as error:
-        raise error.with_example(
-            _that_works(model, error, sizes), str(source) if isinstance(source, str | Path) else ""
-        ) from None
+        file = str(source) if isinstance(source, str | Path) else ""
+        raise error.with_example(_that_works(model, error, sizes, values), file) from None
+    if reader.walk.stated.wrong:
+        warnings.warn(printable(reader.walk.stated.note(label)), ModelWarning, stacklevel=3)
+    return graph
 
 
-def _that_works(model: onnx.ModelProto, error: UnboundError, sizes: Sizes) -> Sizes:
+def _that_works(model: onnx.ModelProto, error: UnboundError, sizes: Sizes, values: Mapping[str, Value]) -> Sizes:
     """An example of what binds the sizes left open, with which the network can be read."""
     for example in error.examples():
         shapes, dims = {**sizes.input_shapes, **example.input_shapes}, {**sizes.dims, **example.dims}
         with contextlib.suppress(ModelError):
-            _Reader(model, "", {}, shapes).graph(replace(sizes, input_shapes=shapes, dims=dims))
+            _Reader(model, "", values, shapes).graph(replace(sizes, input_shapes=shapes, dims=dims))
             return example
     return error.example
-
-
-def _parse(source: str | Path | bytes | onnx.ModelProto, label: str) -> onnx.ModelProto:
-    if isinstance(source, onnx.ModelProto):
-        return source
-    data = source if isinstance(source, bytes) else _read_file(Path(source))
-    if not data:
-        raise ModelError(f"{label}: the file is empty")
-    if data[:4] == b"PK\x03\x04":
-        raise ModelError(
-            f"{label}: a zip archive (perhaps a PyTorch checkpoint), not ONNX; export it with torch.onnx.export"
-        )
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(strip_weights(data) if len(data) > STRIP_BEYOND else data)
-    except (DecodeError, ValueError) as error:
-        raise ModelError(f"{label}: not an ONNX model, or cut short; export or copy it again") from error
-    if not model.HasField("graph"):
-        raise ModelError(f"{label}: not an ONNX model: it holds no graph")
-    return model
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise ModelError(f"{path}: not a regular file")
-        with path.open("rb") as file:
-            if path.stat().st_size <= STRIP_BEYOND:
-                return file.read()
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                if mapped[:4] == b"PK\x03\x04":
-                    return mapped[:4]
-                return strip_weights(mapped)
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise ModelError(f"{path}: a directory; give the path of an .onnx file") from error
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ModelError(f"{path}: not an ONNX model, or cut short ({error}); export or copy it again") from error
 
 
 class _Reader:
@@ -178,7 +137,7 @@ class _Reader:
         if not graph.node:
             raise ModelError(f"{label}: the graph has no nodes; there is nothing to predict")
         opsets = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
-        self.walk = Walk(label, opsets, {})
+        self.walk = Walk(label, opsets, Stated({}))
         self.weights: dict[str, Operand] = {t.name: self.walk.weight(t, t.name) for t in graph.initializer[:]}
         for sparse in graph.sparse_initializer:
             dtype = DTYPES.get(sparse.values.data_type, "float32")
@@ -238,7 +197,7 @@ class _Reader:
             if info.name in self.values:
                 self.walk.computed[~k, 0] = self.values[info.name]
         scope = Scope(names)
-        self.walk.stated = stated
+        self.walk.stated = Stated(stated)
         self.walk.run([self.steps[k] for k in order], scope)
         return scope
 

@@ -22,6 +22,7 @@ from narformer.frontends.rules import STANDARD, rule_of
 from narformer.frontends.scope import Item, Listed, Scope, Step, steps_of
 from narformer.frontends.sequences import SEQUENCES
 from narformer.frontends.shapes import checked, inferred
+from narformer.frontends.stated import DATA_DEPENDENT, Stated
 from narformer.frontends.tensors import DTYPES, contents
 from narformer.graph import VALUE_ELEMENTS, Attribute, Node, Operand, Shape, Tensor
 
@@ -39,13 +40,13 @@ MOST_IN_BODIES = 10_000
 class Walk:
     """The Nodes found so far, and what is known of their contents.
 
-    opsets: version by domain. stated: shapes that the file states and that are believed.
+    opsets: version by domain. stated: shapes that the file states; none where its inputs were given others.
     batch: set when the network is read with another batch size than it declares.
     """
 
     label: str
     opsets: Mapping[str, int]
-    stated: Mapping[str, Tensor]
+    stated: Stated
     batch: Rebatched | None = None
     nodes: list[Node] = field(default_factory=list)
     _constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Walk:
     _seen: dict[tuple[Shape, int], Tensor] = field(default_factory=dict)
     _bodies: dict[int, tuple[onnx.GraphProto, list[Step]]] = field(default_factory=dict)
     _remembered: dict[tuple[object, ...], Sequence[Tensor]] = field(default_factory=dict)
+    _bounds: set[int] = field(default_factory=set)  # nodes whose outputs are the largest that they can be
     _asked: bool = False  # whether the last rule looked at what an operand holds
     _spent: int = 0
 
@@ -161,26 +163,32 @@ class Walk:
         if attributes is None:
             attributes = self._attributes(node)
         call = None
-        tensors: Sequence[Tensor] | None = None if prefix else self._believed(writes)
-        if tensors is None:
+        told = None if prefix else self.stated.of(writes)
+        bounded = self._is_bounded(op, items)
+        if bounded and told is not None:
+            tensors: Sequence[Tensor] = told  # sizes that depend on data: nearer than the largest that they can be
+        else:
             # Networks repeat their blocks: the same operator on the same tensors gives what it gave before. (One object
             # stands for an operator and its attributes, and lives as long as the steps do.)
             key = (id(attributes), len(writes), *[None if item is None else item.tensor for item in items])
-            tensors = self._remembered.get(key)
-            if tensors is None:
+            remembered = self._remembered.get(key)
+            if remembered is None:
                 call = self._call(node, items, attributes)
                 self._asked = False
-                tensors = self._shapes(call, scope, writes, prefix)
-                for name, tensor in zip(writes, tensors, strict=False):
+                remembered = self._shapes(call, scope, writes, prefix, told)
+                for name, tensor in zip(writes, remembered, strict=False):
                     checked(tensor, name, self.label)
                 if not self._asked and self.batch is None and op not in READ_WHOLE:
-                    self._remembered[key] = tensors
+                    self._remembered[key] = remembered
+            tensors = remembered if told is None else self.stated.settled(writes, told, remembered)
         if op == "Reshape" and items and items[0] is not None and items[0].tensor.elements != tensors[0].elements:
             raise ShapeError(
                 f"{self.label}: node {_name(node)!r} reshapes {_spell(items[0].tensor.shape)} to "
                 f"{_spell(tensors[0].shape)}: sizes are fixed inside the network; export it with the shapes you want"
             )
         index = len(self.nodes)
+        if bounded:
+            self._bounds.add(index)
         if len(writes) == 1 and writes[0]:
             outputs: tuple[Tensor, ...] = (tensors[0],)
             first = writes[0]
@@ -212,6 +220,15 @@ class Walk:
         pairs = zip(operands, known, strict=True)
         return tuple([o if value is None else o._replace(value=_numbers(value)) for o, value in pairs])
 
+    def _is_bounded(self, op: str, items: Sequence[Operand | None]) -> bool:
+        """Whether a node's outputs are as large as data make them, its own or those of a node that it reads."""
+        if self._bounds and any(item is not None and item.source in self._bounds for item in items):
+            return True
+        if op not in DATA_DEPENDENT:
+            return False
+        decides = items[1:2] if op in ("Compress", "TopK") else items[:1]
+        return op == "NonMaxSuppression" or any(item is not None and self.contents(item) is None for item in decides)
+
     def _attributes(self, node: onnx.NodeProto) -> dict[str, Attribute]:
         """Attributes of a node. Raises ModelError where they are malformed."""
         try:
@@ -228,6 +245,8 @@ class Walk:
             operands += [item] if isinstance(item, Operand) else item.items if isinstance(item, Listed) else []
         self.spend(1 + len(operands) // 16, node)
         index = len(self.nodes)
+        if node.op_type in ("If", "Loop"):  # the larger branch, or one round
+            self._bounds.add(index)
         for tensor in outputs:
             checked(tensor, _name(node), self.label)
         self.nodes.append(
@@ -241,17 +260,6 @@ class Walk:
             )
         )
         return [Operand(tensor, index, port) for port, tensor in enumerate(outputs)]
-
-    def _believed(self, writes: Sequence[str]) -> list[Tensor] | None:
-        """What the file states of a node's outputs; None where it leaves one open."""
-        stated = self.stated
-        tensors = []
-        for name in writes:
-            tensor = stated.get(name)
-            if tensor is None:
-                return None
-            tensors.append(tensor)
-        return tensors or None
 
     def _call(self, node: onnx.NodeProto, items: list[Operand | None], attributes: Mapping[str, Attribute]) -> Call:
         def value(position: int) -> Value | None:
@@ -268,25 +276,28 @@ class Walk:
             len(node.output),
         )
 
-    def _shapes(self, call: Call, scope: Scope, outputs: Sequence[str], prefix: str) -> Sequence[Tensor]:
+    def _shapes(
+        self, call: Call, scope: Scope, outputs: Sequence[str], prefix: str, told: Sequence[Tensor] | None
+    ) -> Sequence[Tensor]:
         node = call.node
         rule = rule_of(node)
         try:
-            try:
-                # onnx is asked only where there is no rule of ours: with some shapes its inference does not end.
-                if rule is None:
-                    return inferred(call, self.opsets)
-                if self.batch is None:
-                    return rule(call)
-                second = scope[node.input[1]] if len(node.input) > 1 and node.input[1] else None
-                return self.batch.tensors(call, rule, isinstance(second, Operand) and second.is_weight)
-            except UnknownShape:
-                stated = self.stated.get(outputs[0]) if outputs and not prefix else None
-                if stated is None:
-                    raise
-                self._asked = True  # what is stated of this value holds for no other
-                return [stated]
+            # onnx is asked only where there is no rule of ours: with some shapes its inference does not end.
+            if rule is None:
+                if told is not None:
+                    self._asked = True  # what is stated of this value holds for no other
+                    return told
+                return inferred(call, self.opsets)
+            if self.batch is None:
+                return rule(call)
+            second = scope[node.input[1]] if len(node.input) > 1 and node.input[1] else None
+            return self.batch.tensors(call, rule, isinstance(second, Operand) and second.is_weight)
         except (UnknownShape, ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError) as error:
+            stated = self.stated.shapes.get(outputs[0]) if outputs and not prefix else None
+            # Where the file was wrong before, it is not believed here.
+            if stated is not None and not self.stated.wrong:
+                self._asked = True
+                return told or [stated]
             reason = str(error) if isinstance(error, UnknownShape) else "it is malformed"
             raise ShapeError(
                 f"{self.label}: the output shape of node {_name(node)!r} ({node.domain or 'onnx'}.{node.op_type}) "

@@ -149,6 +149,20 @@ def test_sizes_that_cannot_be_meant_are_told(run: Run, tmp_path: Path, given: li
     assert message in result.err
 
 
+def test_what_a_file_states_wrongly_is_told_once_by_every_command(run: Run, resnet18: Path, tmp_path: Path) -> None:
+    model = onnx.load(_dynamic(tmp_path / "stale.onnx"))
+    for info, side in ((model.graph.input[0], 16), (model.graph.output[0], 8)):
+        for dim, size in zip(info.type.tensor_type.shape.dim, (1, 3, side, side), strict=True):
+            dim.dim_value = size
+    path = tmp_path / "stale.onnx"
+    onnx.save(model, path)
+    note = f"narformer: note: {path}: the file states the shape [1, 3, 8, 8] of 'y', and its nodes give [1, 3, 16, 16]"
+    for command in (["inspect"], ["explain"], ["predict", resnet18, path], ["embed"]):
+        result = run(*command, path)
+        assert result.code == 0
+        assert result.err.count("\n") == result.err.count(note) == (2 if command[0] == "predict" else 1), command
+
+
 def test_an_empty_past_can_be_given(run: Run, tmp_path: Path) -> None:
     past, new = ["batch", 2, "past", 4], ["batch", 2, 3, 4]
     infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("past", past), ("k", new))]

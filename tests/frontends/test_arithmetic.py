@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -197,3 +198,69 @@ def test_large_tensors_are_not_computed() -> None:
 def test_arithmetic_that_cannot_be_done_leaves_the_shape_unknown(node: onnx.NodeProto) -> None:
     with pytest.raises(ShapeError):
         reshaped_to([node], {"few": _ints(0, 0), "far": _ints(9), "none": _ints(0, 0)})
+
+
+def _held(value: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(_ints(value))
+
+
+def _detector() -> onnx.ModelProto:
+    """Anchors laid over features, the best 5 boxes decoded and clipped to the image, suppressed, and pooled again."""
+    nodes = [
+        NODE("Conv", ["x", "w"], ["features"], kernel_shape=[3, 3], strides=[4, 4], pads=[1, 1, 1, 1]),
+        # The image's size over the features': a stride, by which a grid of anchors is laid out.
+        *(NODE("Shape", ["x"], ["image"]), NODE("Slice", ["image", "two", "four"], ["size"])),
+        *(NODE("Shape", ["features"], ["fs"]), NODE("Slice", ["fs", "two", "four"], ["grid"])),
+        *(
+            NODE("Cast", ["grid"], ["gf"], to=1),
+            NODE("Reciprocal", ["gf"], ["per"]),
+            NODE("Cast", ["size"], ["sf"], to=1),
+        ),
+        *(NODE("Mul", ["sf", "per"], ["stride"]), NODE("Ceil", ["stride"], ["sc"])),
+        *(NODE("ReduceMax", ["sc"], ["step"], keepdims=0), NODE("ReduceMax", ["sf"], ["end"], keepdims=0)),
+        *(NODE("Range", ["zero", "end", "step"], ["places"]), NODE("Unsqueeze", ["places", "ax"], ["column"])),
+        *(NODE("Concat", ["grid", "c4"], ["to"], axis=0), NODE("Expand", ["anchor", "to"], ["spread"])),
+        *(NODE("Add", ["spread", "column"], ["shifted"]), NODE("Reshape", ["shifted", "flat"], ["anchors"])),
+        *(NODE("Conv", ["features", "ws"], ["logits"]), NODE("Reshape", ["logits", "all"], ["scores"])),
+        *(NODE("ReduceProd", ["grid"], ["n"], keepdims=1), NODE("Min", ["n", "five"], ["k"])),
+        *(NODE("TopK", ["scores", "k"], ["best", "which"]), NODE("Gather", ["anchors", "which"], ["chosen"])),
+        *(NODE("Clip", ["chosen", "zero", "end"], ["inside"]), NODE("Unsqueeze", ["inside", "one0"], ["boxes"])),
+        NODE("Reshape", ["best", "scored"], ["each"]),
+        NODE("NonMaxSuppression", ["boxes", "each", "limit"], ["kept"]),
+        *(NODE("Gather", ["kept", "last"], ["index"], axis=1), NODE("Squeeze", ["index", "ax1"], ["rows"])),
+        *(NODE("Gather", ["inside", "rows"], ["rois"]), NODE("Shape", ["rois"], ["rs"])),
+        *(NODE("Gather", ["rs", "zero0"], ["count"]), NODE("ConstantOfShape", ["count"], ["batch"], value=_held(0))),
+        NODE("RoiAlign", ["features", "rois", "batch"], ["pooled"], output_height=2, output_width=2),
+        *(NODE("Flatten", ["pooled"], ["l"]), NODE("Gemm", ["l", "head"], ["y"])),
+    ]
+    f32 = np.float32
+    held = {
+        **{"two": _ints(2), "four": _ints(4), "ax": _ints(1), "ax1": _ints(1), "one0": _ints(0), "c4": _ints(4)},
+        **{"flat": _ints(-1, 4), "all": _ints(-1), "five": _ints(5), "scored": _ints(1, 1, -1), "limit": _ints(3)},
+        **{"last": _ints(2), "zero0": _ints(0), "zero": np.array(0, f32), "anchor": np.ones(4, f32)},
+        **{"w": np.zeros((8, 3, 3, 3), f32), "ws": np.zeros((1, 8, 1, 1), f32), "head": np.zeros((32, 7), f32)},
+    }
+    graph = helper.make_graph(
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_empty_tensor_value_info("y")],
+        [numpy_helper.from_array(value, name) for name, value in held.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_detector_of_fixed_sizes_is_read() -> None:
+    """Its boxes are as many as NonMaxSuppression may keep; everything before them is as ONNX Runtime has it."""
+    model = _detector()
+    graph = read_onnx(model)
+    shapes = {node.name: node.output_shape for node in graph.nodes}
+    assert shapes["kept"] == (3, 3)
+    assert (shapes["pooled"], shapes["y"]) == ((3, 8, 2, 2), (3, 7))
+    watched = ["anchors", "best", "boxes", "places"]
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in watched)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    ran = session.run(watched, {"x": np.zeros((1, 3, 64, 64), np.float32)})
+    assert [shapes[name] for name in watched] == [array.shape for array in ran]

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from narformer.errors import ModelError, NarformerError, ShapeError
+from narformer.errors import ModelError, ModelWarning, NarformerError, ShapeError
 from narformer.frontends.onnx import read_onnx
 
 FLOAT = TensorProto.FLOAT
@@ -206,6 +206,47 @@ def test_wrong_input_shapes_are_told() -> None:
         read_onnx(conv_net(), input_shapes={"x": (1, 3)})
 
 
+def _enlarged(net: onnx.ModelProto) -> onnx.ModelProto:
+    """All shapes stated, and then the input edited, as an editor of ONNX files does it."""
+    net = onnx.shape_inference.infer_shapes(net)
+    for dim in net.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_value *= 2
+    return net
+
+
+def test_where_stated_shapes_contradict_the_nodes_the_nodes_are_right(tmp_path: Path) -> None:
+    path = tmp_path / "stale.onnx"
+    onnx.save(_enlarged(conv_net()), path)
+    with pytest.warns(
+        ModelWarning, match=r"stale.onnx: the file states .* \[1, 4, 8, 8\] of 'c', .* \[1, 4, 16, 16\]"
+    ) as told:
+        graph = read_onnx(path)
+    assert len(told) == 1
+    assert graph.hash == read_onnx(conv_net(size=16)).hash
+    assert read_onnx(onnx.shape_inference.infer_shapes(conv_net())).hash == read_onnx(conv_net()).hash
+
+
+def test_what_is_wrong_in_a_file_is_not_believed_behind_it() -> None:
+    """A matrix that no longer fits is an error, as in a runtime, whatever the file states of its product."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["p"], ["l"]),
+        helper.make_node("Gemm", ["l", "f"], ["y"], name="fc"),
+    ]
+    net = model(nodes, [value("x", 1, 3, 8, 8)], [value("y", 1, 5)], {"f": np.zeros((48, 5), np.float32)})
+    with pytest.raises(ShapeError, match=r"'fc'.*do not fit together"):
+        read_onnx(_enlarged(net))
+
+
+def test_stated_sizes_that_depend_on_data_are_believed() -> None:
+    """A rule gives the largest size, the file the one that its maker saw; what reads it goes by that too."""
+    nodes = [helper.make_node("NonZero", ["x"], ["n"]), helper.make_node("Transpose", ["n"], ["y"])]
+    net = model(nodes, [value("x", 2, 6)], [helper.make_tensor_value_info("y", TensorProto.INT64, [5, 2])])
+    assert read_onnx(net).nodes[-1].output_shape == (5, 2)
+    net.graph.output[0].type.tensor_type.ClearField("shape")
+    assert read_onnx(net).nodes[-1].output_shape == (12, 2)
+
+
 def test_several_outputs_are_told_apart() -> None:
     nodes = [
         helper.make_node("Split", ["x"], ["a", "b"], name="split", axis=1),
@@ -357,6 +398,7 @@ def test_ten_thousand_nodes() -> None:
     assert len(read_onnx(model(nodes[::-1], [value("x", 1, 3)], [value(names[-1], 1, 3)]))) == 10_000
 
 
+@pytest.mark.filterwarnings("ignore::narformer.errors.ModelWarning")
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_mutated_files_give_a_graph_or_a_clear_error(data: st.DataObject) -> None:

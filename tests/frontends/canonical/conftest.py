@@ -23,6 +23,8 @@ def _graph(text: str) -> Graph:
             kind = info.type.tensor_type
             held = model.graph.initializer.add(name=info.name, data_type=kind.elem_type)
             held.dims.extend(d.dim_value for d in kind.shape.dim)
+    for info in model.graph.output:  # the notation needs a shape; what the nodes give is what counts
+        info.type.tensor_type.ClearField("shape")
     return read_onnx(model)
 
 
