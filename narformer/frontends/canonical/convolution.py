@@ -1,8 +1,9 @@
 """Convolutions and pools state all there is to state in one way, and take in what scales, shifts and pads around them.
 
 Requires: views.py. Ensures: kernel_shape, strides, dilations, group and pads of a window are stated, no auto_pad; no
-BatchNormalization, and no product with or sum of constants by channel, behind a convolution or a Gemm that nothing else
-reads; no Pad by zeros before a convolution or an average that counts them, nor by less than anything before a maximum.
+BatchNormalization behind a convolution or a Gemm, and no product with or sum of constants by channel behind a
+convolution, that nothing else reads; no Pad by zeros before a convolution or an average that counts them, nor by less
+than anything before a maximum.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def scaled(draft: Draft, index: int, node: Node) -> bool:
         data, constant = node.operands[position], node.operands[other]
         if constant.source is not None or data.source is None or (position and node.op in ("Sub", "Div")):
             continue
-        producer = draft.made_by(data, *CONVOLUTIONS, "Gemm")
+        producer = draft.made_by(data, *CONVOLUTIONS)
         if producer is None or not by_channel(producer, data) or data.tensor.shape != node.output_shape:
             return False
         # One number for all channels belongs rather to what follows: a hard sigmoid, a scaled softmax.

@@ -31,8 +31,10 @@ from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.canonical.rule import Rules, merged, sweep
 from narformer.graph import Graph
 
-# Swept again while it changes something: a Transpose that two nodes read may meet what undoes it once one has gone by.
+# Transposes meet once what stands between them has gone by, and Slices once they are the same.
 MEETING = merged(pooling.SHAPED, transposes.RULES)
+# Tables that are swept again while they change something and such a node occurs; and how often at most.
+_REPEATED = ((MEETING, "Transpose"), (parts.RULES, "Split"))
 _SWEEPS = 4
 # Passes in the order in which they run: tables of rules by operator, from the file of their name in this folder.
 STAGES: tuple[Rules, ...] = (
@@ -78,11 +80,11 @@ def network_hash(graph: Graph) -> str:
 def _canonical(graph: Graph) -> Graph:
     draft = Draft(graph)
     for rules in STAGES:
-        if rules is not MEETING:
-            sweep(draft, rules)
-        elif "Transpose" in draft.ops:
-            for _ in range(_SWEEPS):
-                if not sweep(draft, rules):
-                    break
+        again = next((op for repeated, op in _REPEATED if repeated is rules), "")
+        if rules is MEETING and "Transpose" not in draft.ops:
+            continue
+        for _ in range(_SWEEPS):
+            if not sweep(draft, rules) or again not in draft.ops:
+                break
     finished = draft.finished()
     return finished if finished.nodes else graph  # a network of views and constants alone stays what it is
