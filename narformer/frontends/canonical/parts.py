@@ -148,6 +148,10 @@ def joined(draft: Draft, index: int, node: Node) -> bool:
     assert isinstance(ends, tuple)
     axis, shape = int(axes[0]), data.tensor.shape
     key = ("parts", data.source, data.output, shape, axis)
+    piece = draft.notes.get((*key, int(starts[0]), int(ends[0])))
+    if isinstance(piece, Operand):  # a part of what is split already
+        draft.drop(index, piece)
+        return True
     found = draft.notes.setdefault(key, [0])
     assert isinstance(found, list)
     found.append((int(starts[0]), int(ends[0]), index))
@@ -165,8 +169,9 @@ def joined(draft: Draft, index: int, node: Node) -> bool:
     names = [draft.nodes[at] for _, _, at in pieces]
     split = split._replace(origin=tuple([n.name for n in names if n is not None and n.name != node.name]))
     made = draft.insert(first, split)
-    for k, (_, _, at) in enumerate(pieces):
-        draft.drop(at, Operand(outputs[k], made, k))
+    for k, (start, end, at) in enumerate(pieces):
+        draft.notes[(*key, start, end)] = piece = Operand(outputs[k], made, k)
+        draft.drop(at, piece)
     return True
 
 

@@ -43,6 +43,13 @@ def test_parts_that_make_up_the_whole_are_one_split(canon: Read, nodes: str) -> 
     assert [(operand.source, operand.output) for operand in sub.operands] == [(0, 0), (0, 1)]
 
 
+def test_parts_that_are_taken_twice_are_taken_once(canon: Read) -> None:
+    first = "a = Slice(x, k0, k3, k1) b = Slice(x, k3, k6, k1) c = Sub(a, b)"
+    second = "d = Slice(x, k0, k3, k1, k1) e = Slice(x, k3, all, k1) f = Mul(d, e) y = Add(c, f)"
+    found = of(canon, f"{first} {second}", "2,3,4")
+    assert [node.op for node in found.nodes] == ["Split", "Sub", "Mul", "Add"]
+
+
 def test_slices_that_leave_something_out_stay(canon: Read) -> None:
     found = of(canon, "a = Slice(x, k0, k2, k1) b = Slice(x, k3, k6, k1) y = Concat<axis = 1>(a, b)", "2,5,4")
     assert [node.op for node in found.nodes] == ["Slice", "Slice", "Concat"]
