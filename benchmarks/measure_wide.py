@@ -200,7 +200,8 @@ def _model(row: Planned) -> tuple[onnx.ModelProto, int | None]:
         return drawn(source.kind, source.seed, source.batch), None
     if isinstance(source, FamilySource):
         return build(source.family, source.config, source.version, row.batch, source.input_size), None
-    return standard_onnx(source.graph()), row.batch if row.batch > 1 else None
+    batch = row.batch if row.batch > 1 else None
+    return standard_onnx(source.graph(), batch), batch
 
 
 def _short(value: float | None) -> str:

@@ -23,8 +23,10 @@ Operands = Sequence[Value | None]
 Handler = Callable[[Network, Node, list[Value]], Value]
 
 
-def standard_onnx(graph: Graph) -> onnx.ModelProto:
+def standard_onnx(graph: Graph, batch_size: int | None = None) -> onnx.ModelProto:
     """The network as weightless ONNX at opset 20.
+
+    batch_size: at which it will be read and run, where that is another than the Graph's; inputs keep their shapes.
 
     Raises ModelError for an operator that opset 20 has no way to say, and for a canonical Graph that no longer tells
     what a Slice, Pad, Expand or Tile takes.
@@ -49,9 +51,24 @@ def standard_onnx(graph: Graph) -> onnx.ModelProto:
 
     for index, node in enumerate(graph.nodes):
         operands = [value(node, node.operand(k)) for k in range(len(node.operands) + len(node.left_out))]
+        if (
+            batch_size is not None
+            and batch_size != graph.batch_size
+            and node.op == "Concat"
+            and node.attributes.get("axis") != 0
+        ):
+            operands = [_repeated(net, x, batch_size) for x in operands]
         for port, output in enumerate(_written(net, node, operands)):
             made[index, port] = output
     return net.finish()
+
+
+def _repeated(net: Network, x: Value | None, batch_size: int) -> Value | None:
+    """A constant that is joined to data (a class token) once for each of the batch."""
+    if x is None or not x.name.startswith("weight") or x.shape[0] != 1:
+        return x
+    shape = (batch_size, *x.shape[1:])
+    return net.node("Expand", [x, net.integers(*shape)], *shape)
 
 
 def _constant(net: Network, node: Node, operand: Operand) -> Value:
@@ -107,7 +124,13 @@ def _gemm(net: Network, node: Node, operands: list[Value]) -> Value:
 def _attention(net: Network, node: Node, operands: Operands) -> list[Value]:
     """softmax(Q Kᵀ · scale + mask) V; keys and values of the past come first, and what is joined is an output."""
     query, key, value, mask, past_key, past_value = (operands[k] if k < len(operands) else None for k in range(6))
-    if query is None or key is None or value is None or len(query.shape) != 4 or key.shape[1] != query.shape[1]:
+    if (
+        query is None
+        or key is None
+        or value is None
+        or len(query.shape) != 4
+        or key.shape[1] not in (1, query.shape[1])
+    ):
         raise ModelError(f"{node.name}: attention of this form cannot be written")
     key = key if past_key is None else net.concat([past_key, key], 2)
     value = value if past_value is None else net.concat([past_value, value], 2)
@@ -127,10 +150,13 @@ def _attention(net: Network, node: Node, operands: Operands) -> list[Value]:
 
 
 def _resize(net: Network, node: Node, operands: Operands) -> list[Value]:
-    """To the sizes that the output has."""
+    """The axes after the second (all, where the first two change) to the sizes that the output has."""
     settings: dict[str, Any] = {key: kept for key, kept in node.attributes.items() if key != "axes" and kept != ()}
-    sizes = net.integers(*node.output_shape)
-    return [net.node("Resize", [operands[0], None, None, sizes], *node.output_shape, **settings)]
+    data, shape = operands[0], node.output_shape
+    assert data is not None
+    first = 2 if data.shape[:2] == shape[:2] else 0
+    axes = tuple(range(first, len(shape)))
+    return [net.node("Resize", [data, None, None, net.integers(*shape[first:])], *shape, axes=axes, **settings)]
 
 
 def _split(net: Network, node: Node, operands: Operands) -> list[Value]:

@@ -34,8 +34,9 @@ def test_a_network_of_the_zoo_runs_and_does_the_same_work(name: str, size: int) 
     assert canonical(network.graph).hash == canonical(graph).hash
 
 
-def test_it_runs_at_another_batch_size() -> None:
-    network = runnable(standard_onnx(zoo.load("mnasnet_small", 224)), batch_size=3)
+@pytest.mark.parametrize(("name", "size"), [("mnasnet_small", 224), ("test_vit", 160), ("efficientformerv2_s0", 224)])
+def test_it_runs_at_another_batch_size(name: str, size: int) -> None:
+    network = runnable(standard_onnx(zoo.load(name, size), 3), batch_size=3)
     assert outputs(network)[-1].shape == (3, 1000)
 
 
