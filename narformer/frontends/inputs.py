@@ -14,21 +14,9 @@ from collections.abc import Collection, Mapping, Sequence
 import onnx
 
 from narformer.frontends.scope import Step
+from narformer.operators.lookup import find
 
-# Operands that may be weights where a weightless file declares them as inputs, and those that are hardly ever data.
-WEIGHT_POSITIONS: Mapping[str, tuple[int, ...]] = {
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "Gemm": (1, 2),
-    "MatMul": (1,),
-    "BatchNormalization": (1, 2, 3, 4),
-    "LayerNormalization": (1, 2),
-    "InstanceNormalization": (1, 2),
-    "PRelu": (1,),
-    "LSTM": (1, 2, 3),
-    "GRU": (1, 2, 3),
-    "RNN": (1, 2, 3),
-}
+# Where an operator has weights that are hardly ever data; where it has any the table of operators tells.
 SURE_POSITIONS: Mapping[str, tuple[int, ...]] = {
     "Conv": (2,),
     "ConvTranspose": (2,),
@@ -57,7 +45,7 @@ def weights_among(
     as_data: set[str] = set()
     read: set[str] = set()
     for step in steps:
-        positions = WEIGHT_POSITIONS.get(step.op, ())
+        positions = find(step.op, step.domain).weights
         for position, value in enumerate(step.reads):
             if value not in candidates:
                 continue
