@@ -48,7 +48,7 @@ STAGES: tuple[Rules, ...] = (
     merged(rotary.RULES, attention.RULES),
     parts.RULES,
     MEETING,
-    merged(convolution.TAKEN_IN, scales.RULES),
+    merged(convolution.TAKEN_IN, scales.RULES, linear.BIASES),
     merged(transposes.WRITTEN, pooling.RULES),
     merged(parts.RULES, attributes.RULES),
 )

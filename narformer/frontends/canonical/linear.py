@@ -199,9 +199,11 @@ def pointwise(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+# Asked again once what stood between, such as the scale of a layer, is in the weights.
+BIASES: Mapping[str, Sequence[Rule]] = dict.fromkeys(("Add", "Sub"), (biased,))
 RULES: Mapping[str, Sequence[Rule]] = {
+    **BIASES,
     "MatMul": (product,),
     "Gemm": (plain,),
     "Einsum": (einsum,),
-    **dict.fromkeys(("Add", "Sub"), (biased,)),
 }
