@@ -56,6 +56,8 @@ class Dataset:
 
     ids, sources, family and split ("train" or "test") have one entry a row; targets (rows, devices) in ms, NaN where
     not measured. batch: how many times the batch of the source's Graph was measured, by row; () for once everywhere.
+    network: what each row is a form of, where several are one network at other sizes or batches, which stay together
+        when rows are split; () where each is a network of its own.
     fold: which of the folds of left-out families a row's family is in; () where the dataset names none.
     Raises DataError where lengths differ or an id occurs twice.
     """
@@ -69,10 +71,11 @@ class Dataset:
     devices: tuple[str, ...]
     batch: tuple[int, ...] = ()
     fold: tuple[int, ...] = ()
+    network: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {len(self.ids), len(self.sources), len(self.family), len(self.split), len(self.targets)}
-        lengths |= {len(column) for column in (self.batch, self.fold) if column}
+        lengths |= {len(column) for column in (self.batch, self.fold, self.network) if column}
         if len(lengths) > 1 or self.targets.shape != (len(self.ids), len(self.devices)):
             raise DataError(f"{self.name}: columns of different lengths")
         if len(set(self.ids)) < len(self.ids):
@@ -98,6 +101,7 @@ class Dataset:
             targets=self.targets[chosen],
             batch=tuple(self.batch[r] for r in chosen) if self.batch else (),
             fold=tuple(self.fold[r] for r in chosen) if self.fold else (),
+            network=tuple(self.network[r] for r in chosen) if self.network else (),
         )
 
     @property
@@ -140,6 +144,7 @@ def concat(name: str, datasets: Sequence[Dataset]) -> Dataset:
         targets=np.concatenate(parts),
         devices=devices,
         batch=tuple(b for d in datasets for b in d.batch or (1,) * len(d)) if any(d.batch for d in datasets) else (),
+        network=tuple(n for d in datasets for n in d.network or d.ids) if any(d.network for d in datasets) else (),
     )
 
 

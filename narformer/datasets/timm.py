@@ -87,5 +87,6 @@ def load_timm(root: str | Path | None = None) -> Dataset:
         devices=devices,
         batch=tuple(batch for _, _, batch in keys),
         fold=tuple(int(row["fold"]) for row in kept),
+        network=tuple(name for name, _, _ in keys),
     )
     return dataset.subset(there)

@@ -125,7 +125,7 @@ def _predict(
 
     settings: dict[str, Any] = {"precision": "bfloat16", **MODELS[model].training}
     config = TrainConfig(dataset.name, model, epochs=epochs, seed=seed, **settings)
-    validation, fit = split_rows([dataset.ids[r] for r in task.fit], (VALIDATION,))
+    validation, fit = split_rows([(dataset.network or dataset.ids)[r] for r in task.fit], (VALIDATION,))
     torch.manual_seed(seed)
     network = model_for(model, dataset, task.fit[fit])
     targets = dataset.targets

@@ -28,12 +28,15 @@ class TokenSource(Protocol):
 def split_rows(ids: Sequence[str], shares: Sequence[float]) -> list[Indices]:
     """Split rows at random but for ever, by SHA-1 order of their ids: a group a share, the rest as the last group.
 
-    Adding rows to a dataset moves few of the others, and no seed has to be kept.
+    Rows of the same id stay together. Adding rows to a dataset moves few of the others, and no seed has to be kept.
     """
-    order = sha1_order(ids)
-    bounds = np.round(np.cumsum([0.0, *shares]) * len(ids)).astype(int)
-    groups = [order[a:b] for a, b in itertools.pairwise(bounds)]
-    return [np.sort(group) for group in [*groups, order[bounds[-1] :]]]
+    names, row_of = np.unique(np.array(ids), return_inverse=True)
+    order = sha1_order(names.tolist())
+    bounds = [*np.round(np.cumsum([0.0, *shares]) * len(names)).astype(int), len(names)]
+    group_of = np.zeros(len(names), dtype=np.int64)
+    for group, (start, end) in enumerate(itertools.pairwise(bounds)):
+        group_of[order[start:end]] = group
+    return [np.flatnonzero(group_of[row_of] == group) for group in range(len(shares) + 1)]
 
 
 def to_tensors(batch: PackedTokens, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -125,5 +125,6 @@ def train_parts(config: TrainConfig, dataset: Dataset) -> tuple[Indices, Indices
     rows = dataset.rows("train")
     if not len(rows):
         raise DataError(f"{dataset.name}: no rows of the train split to learn from")
-    validation, calibration, fit = split_rows([dataset.ids[r] for r in rows], (config.validation, config.calibration))
+    names = [(dataset.network or dataset.ids)[r] for r in rows]
+    validation, calibration, fit = split_rows(names, (config.validation, config.calibration))
     return rows[fit], rows[validation], rows[calibration]
