@@ -102,14 +102,7 @@ class _Scope:
             self.values[step.name] = value
 
     def results(self, outputs: Any) -> list[Operand]:
-        found: list[Operand] = []
-        value = self._argument(outputs)
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, Operand):
-                found.append(item)
-            elif isinstance(item, tuple | list):
-                found += [o for o in item if isinstance(o, Operand)]
-        return found
+        return _operands(self._argument(outputs))
 
     def changed(self) -> list[Operand]:
         """What inputs and buffers have become that the program writes to: a state that is kept is a result as well."""
@@ -214,6 +207,13 @@ class _Scope:
                 inner.values[entry.name] = self._argument(next(given))
         inner.run(body.steps)
         return inner.results(body.outputs)
+
+
+def _operands(value: Value) -> list[Operand]:
+    """The tensors of a result, however they are nested."""
+    if isinstance(value, Operand):
+        return [value]
+    return [operand for item in value for operand in _operands(item)] if isinstance(value, tuple | list) else []
 
 
 def _size(nodes: Sequence[Node]) -> int:
