@@ -58,7 +58,9 @@ def main() -> None:
         and (options.again or not _reason(options.work, entry).exists())
     ]
     _build_all(todo, options.work, options.jobs)
-    there = sorted(entry for entry in wanted if _kept(options.work, entry).exists())
+    # Alike beside alike; of two lists that have a network of the same name, timm's first.
+    there = [entry for entry in wanted if _kept(options.work, entry).exists()]
+    there.sort(key=lambda entry: (entry.source != "timm", entry.name, entry.size))
     networks = ((entry, _read(_kept(options.work, entry))) for entry in there)
     zoo.write(track(networks, "packing", len(there)), options.out, _versions(options.work))
     print(f"{options.out}: {len(there)} of {len(wanted)} networks, {options.out.stat().st_size / 1e6:.2f} MB")

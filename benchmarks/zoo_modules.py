@@ -58,7 +58,7 @@ class CachedDecoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def step(self, past: int, source: int) -> tuple[Tensor, ...]:
-        """Example inputs: a token, its place, a mask, and for each layer two caches of its own and two of the source."""
+        """Example inputs: a token, its place, a mask, and for each layer two caches of its own and of the source."""
         own = torch.zeros(1, self.heads, past, self.width // self.heads)
         other = torch.zeros(1, self.heads, source, self.width // self.heads)
         token, place = torch.zeros(1, 1, dtype=torch.int32), torch.zeros(1, 1, dtype=torch.int32)
@@ -83,7 +83,9 @@ class CachedDecoder(nn.Module):
                 found = F.scaled_dot_product_attention(self._heads(layer["q"](y)), k, v, mask)
                 return layer["out"](self._joined(found))
 
-            def look(y: Tensor, layer: Any = layer, keys: Tensor = source_keys, values: Tensor = source_values) -> Tensor:
+            def look(
+                y: Tensor, layer: Any = layer, keys: Tensor = source_keys, values: Tensor = source_values
+            ) -> Tensor:
                 found = F.scaled_dot_product_attention(self._heads(layer["cross_q"](y)), keys, values)
                 return layer["cross_out"](self._joined(found))
 
@@ -127,7 +129,7 @@ class PixelUpscaler(nn.Module):
         return self.body(x)
 
 
-class linear_blocks(nn.Module):  # noqa: N801 - made as a function is called
+class LinearBlocks(nn.Module):
     """SESR (Bhardwaj et al. 2022) with its linear blocks collapsed, two long residuals."""
 
     def __init__(self, width: int, layers: int) -> None:
@@ -266,10 +268,12 @@ class Denoiser(nn.Module):
         super().__init__()
         self.enter, self.leave = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 3, 3, padding=1)
         widths = [width * 2**k for k in range(len(down) + 1)]
-        self.down = nn.ModuleList([nn.Sequential(*[_Gated(w) for _ in range(n)]) for w, n in zip(widths, down, strict=False)])
+        self.down = nn.ModuleList(
+            [nn.Sequential(*[_Gated(w) for _ in range(n)]) for w, n in zip(widths, down, strict=False)]
+        )
         self.halve = nn.ModuleList([nn.Conv2d(w, 2 * w, 2, 2) for w in widths[:-1]])
         self.middle = nn.Sequential(*[_Gated(widths[-1]) for _ in range(middle)])
-        self.double = nn.ModuleList(
+        self.expand = nn.ModuleList(
             [nn.Sequential(nn.Conv2d(w, 2 * w, 1, bias=False), nn.PixelShuffle(2)) for w in widths[:0:-1]]
         )
         self.up = nn.ModuleList(
@@ -286,8 +290,8 @@ class Denoiser(nn.Module):
             found.append(x)
             x = halve(x)
         x = self.middle(x)
-        for double, blocks in zip(self.double, self.up, strict=True):
-            x = blocks(double(x) + found.pop())
+        for expand, blocks in zip(self.expand, self.up, strict=True):
+            x = blocks(expand(x) + found.pop())
         return (self.leave(x) + image)[:, :, :height, :width]
 
 
@@ -392,7 +396,13 @@ class Bottlenecks(nn.Module):
 
         blocks: list[nn.Module] = []
         before = 64
-        for expand, width, count, stride in ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1)):
+        for expand, width, count, stride in (
+            (2, 64, 5, 2),
+            (4, 128, 1, 2),
+            (2, 128, 6, 1),
+            (4, 128, 1, 2),
+            (2, 128, 2, 1),
+        ):
             for k in range(count):
                 blocks.append(_Inverted(before, width, stride if k == 0 else 1, expand))
                 before = width
@@ -432,7 +442,9 @@ class DeepLabPlus(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         low = self.low(image)
         x = self.high(low)
-        whole = F.interpolate(self.whole(x.mean((2, 3), keepdim=True)), x.shape[2:], mode="bilinear", align_corners=True)
+        whole = F.interpolate(
+            self.whole(x.mean((2, 3), keepdim=True)), x.shape[2:], mode="bilinear", align_corners=True
+        )
         x = self.join(torch.cat([*[branch(x) for branch in self.branches], whole], 1))
         x = F.interpolate(x, low.shape[2:], mode="bilinear", align_corners=True)
         x = self.last(torch.cat([x, self.skip(low)], 1))
@@ -463,12 +475,20 @@ class DarkNet(nn.Module):
             [nn.Sequential(_dark(w, 2 * w, 3, 2), *[_Residual(2 * w) for _ in range(n)]) for w, n in counts]
         )
         self.necks = nn.ModuleList([self._neck(1024, 512), self._neck(768, 256), self._neck(384, 128)])
-        self.heads = nn.ModuleList([nn.Sequential(_dark(w, 2 * w, 3), nn.Conv2d(2 * w, 255, 1)) for w in (512, 256, 128)])
+        self.heads = nn.ModuleList(
+            [nn.Sequential(_dark(w, 2 * w, 3), nn.Conv2d(2 * w, 255, 1)) for w in (512, 256, 128)]
+        )
         self.ups = nn.ModuleList([_dark(512, 256, 1), _dark(256, 128, 1)])
 
     @staticmethod
     def _neck(before: int, width: int) -> nn.Sequential:
-        pairs = [(before, width, 1), (width, 2 * width, 3), (2 * width, width, 1), (width, 2 * width, 3), (2 * width, width, 1)]
+        pairs = [
+            (before, width, 1),
+            (width, 2 * width, 3),
+            (2 * width, width, 1),
+            (width, 2 * width, 3),
+            (2 * width, width, 1),
+        ]
         return nn.Sequential(*[_dark(a, b, k) for a, b, k in pairs])
 
     def forward(self, image: Tensor) -> Tensor:
@@ -491,3 +511,157 @@ class DarkNet(nn.Module):
             if level < 2:
                 x = torch.cat([F.interpolate(self.ups[level](x), scale_factor=2), found[-2 - level]], 1)
         return torch.cat(boxes, 1)
+
+
+class _Levels(nn.Module):
+    """U²-Net's block: a small U-Net within, `levels` deep, of dilated convolutions where it is flat."""
+
+    def __init__(self, before: int, inner: int, after: int, levels: int, flat: bool = False) -> None:
+        super().__init__()
+        self.flat = flat
+        self.enter = self._conv(before, after)
+        self.down = nn.ModuleList(
+            [self._conv(after if k == 0 else inner, inner, self._rate(k)) for k in range(levels - 1)]
+        )
+        self.deep = self._conv(inner, inner, 2 ** (levels - 1) if flat else 2)
+        up = [self._conv(2 * inner, inner, self._rate(k)) for k in range(levels - 2, 0, -1)]
+        self.up = nn.ModuleList([*up, self._conv(2 * inner, after)])
+
+    def _rate(self, level: int) -> int:
+        return 2**level if self.flat else 1
+
+    @staticmethod
+    def _conv(before: int, after: int, rate: int = 1) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(before, after, 3, 1, rate, rate), nn.BatchNorm2d(after), nn.ReLU())
+
+    def forward(self, image: Tensor) -> Tensor:
+        whole = x = self.enter(image)
+        found = []
+        for level, conv in enumerate(self.down):
+            x = conv(x)
+            found.append(x)
+            if not self.flat and level < len(self.down) - 1:
+                x = F.max_pool2d(x, 2, ceil_mode=True)
+        x = self.deep(x)
+        for conv in self.up:
+            skip = found.pop()
+            if x.shape[2:] != skip.shape[2:]:
+                x = F.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False)
+            x = conv(torch.cat([x, skip], 1))
+        return x + whole
+
+
+class Salient(nn.Module):
+    """U²-Net (Qin et al. 2020), full size: a U-Net of U-Nets, six maps and one of all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(
+            [
+                _Levels(3, 32, 64, 7),
+                _Levels(64, 32, 128, 6),
+                _Levels(128, 64, 256, 5),
+                _Levels(256, 128, 512, 4),
+                _Levels(512, 256, 512, 4, flat=True),
+                _Levels(512, 256, 512, 4, flat=True),
+            ]
+        )
+        self.up = nn.ModuleList(
+            [
+                _Levels(1024, 256, 512, 4, flat=True),
+                _Levels(1024, 128, 256, 4),
+                _Levels(512, 64, 128, 5),
+                _Levels(256, 32, 64, 6),
+                _Levels(128, 16, 64, 7),
+            ]
+        )
+        self.sides = nn.ModuleList([nn.Conv2d(width, 1, 3, padding=1) for width in (512, 512, 256, 128, 64, 64)])
+        self.all = nn.Conv2d(6, 1, 1)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        x, found = image, []
+        for level, block in enumerate(self.down):
+            x = block(x)
+            found.append(x)
+            x = F.max_pool2d(x, 2, ceil_mode=True) if level < 5 else x
+        maps = [found.pop()]
+        for block in self.up:
+            skip = found.pop()
+            x = F.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False)
+            x = block(torch.cat([x, skip], 1))
+            maps.append(x)
+        maps = [side(x) for side, x in zip(self.sides, maps, strict=True)]
+        maps = [F.interpolate(x, image.shape[2:], mode="bilinear", align_corners=False) for x in maps]
+        return [torch.sigmoid(x) for x in (self.all(torch.cat(maps, 1)), *maps)]
+
+
+def _normed(before: int, after: int, k: int, stride: int = 1, act: bool = True) -> nn.Sequential:
+    parts: list[nn.Module] = [nn.Conv2d(before, after, k, stride, k // 2, bias=False), nn.BatchNorm2d(after)]
+    return nn.Sequential(*parts, *([nn.ReLU()] if act else []))
+
+
+class _Scales(nn.Module):
+    """OSNet's block: streams of one to four light convolutions, joined by one gate for all."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        inner = after // 4
+        self.enter, self.leave = _normed(before, inner, 1), _normed(inner, after, 1, act=False)
+        light = [
+            nn.Sequential(
+                nn.Conv2d(inner, inner, 1, bias=False),
+                nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False),
+                nn.BatchNorm2d(inner),
+                nn.ReLU(),
+            )
+            for _ in range(10)
+        ]
+        self.streams = nn.ModuleList([nn.Sequential(*light[k * (k - 1) // 2 : k * (k + 1) // 2]) for k in range(1, 5)])
+        self.gate = nn.Sequential(
+            nn.Conv2d(inner, inner // 16, 1), nn.ReLU(), nn.Conv2d(inner // 16, inner, 1), nn.Sigmoid()
+        )
+        self.down = _normed(before, after, 1, act=False) if before != after else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.enter(x)
+        found = [stream(y) for stream in self.streams]
+        y = sum(z * self.gate(z.mean((2, 3), keepdim=True)) for z in found)
+        return F.relu(self.leave(y) + self.down(x))
+
+
+class SamePerson(nn.Module):
+    """OSNet (Zhou et al. 2019): 512 numbers for a person."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        pooled = [nn.Sequential(_normed(w, w, 1), nn.AvgPool2d(2, 2)) for w in (256, 384)]
+        self.body = nn.Sequential(
+            _normed(3, 64, 7, 2),
+            nn.MaxPool2d(3, 2, 1),
+            _Scales(64, 256),
+            _Scales(256, 256),
+            pooled[0],
+            _Scales(256, 384),
+            _Scales(384, 384),
+            pooled[1],
+            _Scales(384, 512),
+            _Scales(512, 512),
+            _normed(512, 512, 1),
+        )
+        self.head = nn.Sequential(nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).mean((2, 3)))
+
+
+class HighResolution(nn.Module):
+    """HRNet for poses (Sun et al. 2019): timm's stages, and 17 maps from the finest."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network, self.head = network, nn.Conv2d(32, 17, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = self.network
+        x = n.act2(n.bn2(n.conv2(n.act1(n.bn1(n.conv1(x))))))
+        return self.head(n.stages(x)[0])

@@ -22,15 +22,18 @@ from zoo_modules import (
     DeepLabPlus,
     Denoiser,
     DenseUpscaler,
-    KeysOfDecoder,
+    HighResolution,
     KeyPoints,
+    KeysOfDecoder,
+    LinearBlocks,
     Only,
     PixelUpscaler,
     PoseHeads,
     ResidualUpscaler,
+    Salient,
+    SamePerson,
     SoundEvents,
     UNet,
-    linear_blocks,
 )
 
 Made = tuple[nn.Module, tuple[Tensor, ...], dict[str, Any]]
@@ -148,6 +151,12 @@ def clips() -> Made:
     )
 
 
+def frames() -> Made:
+    config = hf.VJEPA2Config()
+    encoder = hf.models.vjepa2.modeling_vjepa2.VJEPA2Encoder(config)
+    return Only(encoder), (torch.zeros(1, FRAMES, 3, 256, 256),), {}
+
+
 def speech() -> Made:
     config = hf.Wav2Vec2ConformerConfig(
         hidden_size=1024,
@@ -157,6 +166,7 @@ def speech() -> Made:
         feat_extract_norm="layer",
         conv_bias=True,
         position_embeddings_type="relative",
+        vocab_size=32,
     )
     return Only(hf.Wav2Vec2ConformerForCTC(config)), (), {"input_values": torch.zeros(1, 160000)}
 
@@ -218,6 +228,7 @@ def handwriting(part: str) -> Callable[[], Made]:
     return make
 
 
+FRAMES = 8
 LANGUAGES = ("de_en", "en_de", "en_es", "en_fr", "en_it", "en_ja", "en_zh", "es_en", "fr_en", "it_en", "ko_en", "zh_en")
 NETWORKS: Mapping[str, Callable[[], Made]] = {
     "densenet121": seen("densenet121"),
@@ -313,7 +324,7 @@ NETWORKS: Mapping[str, Callable[[], Made]] = {
     "quicksrnetsmall": lambda: (PixelUpscaler(32, 2), image(128), {}),
     "quicksrnetmedium": lambda: (PixelUpscaler(32, 5), image(128), {}),
     "quicksrnetlarge": lambda: (PixelUpscaler(64, 11), image(128), {}),
-    "sesr_m5": lambda: (linear_blocks(16, 5), image(128), {}),
+    "sesr_m5": lambda: (LinearBlocks(16, 5), image(128), {}),
     "esrgan": lambda: (DenseUpscaler(23), image(128), {}),
     "real_esrgan_x4plus": lambda: (DenseUpscaler(23), image(128), {}),
     "srgan": lambda: (ResidualUpscaler(16), image(128), {}),
@@ -325,5 +336,11 @@ NETWORKS: Mapping[str, Callable[[], Made]] = {
     "mobile_facenet": lambda: (Bottlenecks(), image(112), {}),
     "deeplabv3_plus_mobilenet": lambda: (DeepLabPlus(), image(520), {}),
     "yolov3": lambda: (DarkNet(), image(640), {}),
+    "hrnet_pose": lambda: (HighResolution(timm.create_model("hrnet_w32", pretrained=False)), image(256, 192), {}),
+    "osnet": lambda: (SamePerson(), image(256, 128), {}),
+    "u2net_segmentation": lambda: (Salient(), image(320), {}),
+    "nomic_embed_text": text("NomicBertModel", "NomicBertConfig", 128),
+    "sam2:encoder": pixels("Sam2VisionModel", "Sam2VisionConfig", 1024),
+    "vjepa2": frames,
     "yamnet": lambda: (SoundEvents(), image(96, 64, channels=1), {}),
 }

@@ -59,7 +59,7 @@ def load(name: str, size: int | None = None, *, source: str | None = None, path:
     """The Graph of one network, at batch 1, as a file of it would say it (not in canonical form).
 
     size: of its square image; it may be left out for a network that is there at one size. source: where two lists have
-    a network of this name; the first of them by default.
+    a network of this name at this size; timm's by default.
     Raises ConfigError for a network that the zoo does not have, DataError where the file cannot be read.
 
     >>> from narformer.datasets import zoo
@@ -72,13 +72,12 @@ def load(name: str, size: int | None = None, *, source: str | None = None, path:
         close = difflib.get_close_matches(name, {e.name for e in zoo.entries}, 3)
         hint = f"; did you mean {' or '.join(close)}?" if close else "; narformer.datasets.zoo.names() lists all"
         raise ConfigError(f"the zoo has no network {name!r}{hint}")
-    found = [e for e in found if e.source == found[0].source]
-    if size is not None:
-        found, sizes = [e for e in found if e.size == size], found
-    if not found or len(found) > 1:
-        spelt = ", ".join([str(e.size) for e in (found or sizes)])
-        raise ConfigError(f"the zoo has {name!r} at {spelt}" + ("; say which size" if found else f", not at {size}"))
-    block, place = zoo.entries[found[0]]
+    there = [e for e in found if size in (None, e.size)]
+    there = [e for e in there if e.source == there[0].source]
+    if len(there) != 1:
+        spelt = ", ".join([str(e.size) for e in (there or found) if e.size] or ["its only size, which has no number"])
+        raise ConfigError(f"the zoo has {name!r} at {spelt}" + ("; say which size" if there else f", not at {size}"))
+    block, place = zoo.entries[there[0]]
     rows, networks = _block(path, block)
     return _graph(name, rows, networks[place])
 

@@ -101,9 +101,30 @@ def test_networks_of_the_zoo_cost_what_is_published(name: str, size: int, gmacs:
     assert cost.parameters / 1e6 == pytest.approx(parameters, rel=0.001)
 
 
+# Published in the papers; one step of a decoder reads each of its weights once, and what it looks up a little.
+PHONES = [
+    ("real_esrgan_x4plus", None, 16.70),
+    ("yolov3", None, 61.95),
+    ("osnet", 0.98, 2.2),
+    ("u2net_segmentation", None, 44.0),
+    ("nafnet_denoise", 16.1, 29.16),
+    ("superpoint", 26.1, 1.30),
+    ("bert_base_uncased_hf", None, 109.5),
+    ("detr_resnet50", None, 41.5),
+]
+
+
+@pytest.mark.parametrize(("name", "gmacs", "parameters"), PHONES, ids=[row[0] for row in PHONES])
+def test_networks_of_phones_cost_what_is_published(name: str, gmacs: float | None, parameters: float) -> None:
+    cost = graph_cost(zoo.load(name, source="qai_hub"))
+    assert cost.parameters / 1e6 == pytest.approx(parameters, rel=0.015)
+    assert gmacs is None or cost.macs / 1e9 == pytest.approx(gmacs, rel=0.01)
+
+
 def test_the_zoo_has_the_networks_that_people_use() -> None:
     entries = zoo.names("timm")
     assert len(entries) == len(set(entries)) > 1400
     assert len({entry.name for entry in entries}) > 1150
+    assert len({entry.name.partition(":")[0] for entry in zoo.names("qai_hub")}) == 100
     assert set(zoo.made_by()) >= {"torch", "timm"}
     assert zoo.FILE.stat().st_size < 12e6

@@ -86,6 +86,7 @@ def log_softmax(call: Call) -> Value:
 
 
 def vector_norm(call: Call) -> Value:
+    """The length of vectors along axes."""
     order = call.arguments.get("ord", call.arguments.get("p", 2))
     op = {2: "ReduceL2", 1: "ReduceL1", math.inf: "ReduceMax", -math.inf: "ReduceMin"}.get(
         2 if order is None else order
@@ -116,5 +117,6 @@ OPERATORS: Mapping[str, Handler] = {
     "aten.log_softmax": log_softmax,
     "aten._log_softmax": log_softmax,
     "aten.linalg_vector_norm": vector_norm,
+    "aten.linalg_norm": vector_norm,
     "aten.norm": vector_norm,
 }
