@@ -27,8 +27,8 @@ from narformer.cell_predictor import (
 from narformer.datasets.nasbench101 import load_nasbench101
 from narformer.datasets.nasbench201 import load_nasbench201
 from narformer.evaluation.metrics import kendall_tau
+from narformer.frontends.cell_networks import live_nodes
 from narformer.frontends.cell_table import CellTable, neighbourhood_hash
-from narformer.tokens.cell_statistics import live_nodes
 
 
 def main() -> None:

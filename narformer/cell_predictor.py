@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.errors import ConfigError, DataError
+from narformer.frontends.cell_networks import distinct_networks
 from narformer.frontends.cell_table import CellTable, cell_table
-from narformer.frontends.cells import EDGES_201, Cell
+from narformer.frontends.cells import EDGES_201, Cell, pruned
 from narformer.tokens.cell_statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS, cell_statistics
 
 Array = npt.NDArray[np.float64]
@@ -153,8 +154,16 @@ def normal_scores(target: npt.ArrayLike) -> Array:
 def predictor_statistics(table: CellTable) -> tuple[Array, npt.NDArray[np.int64]]:
     """What the process reads of each cell, (n, S), and the group of each column: composition, gradients, correlations.
 
-    NAS-Bench-201's cells add a fourth: the operation of each of the six edges.
+    NAS-Bench-201's cells add a fourth: the operation of each of the six edges. Cells that are one network
+    (`frontends/cell_networks.py`) have the same statistics, those of the cell that represents it.
     """
+    networks, row = distinct_networks(table)
+    statistics, groups = statistics_as_written(networks)
+    return statistics[row], groups
+
+
+def statistics_as_written(table: CellTable) -> tuple[Array, npt.NDArray[np.int64]]:
+    """The same of each cell itself, whatever network it is."""
     statistics = cell_statistics(table)
     width = statistics.shape[1]
     groups = np.zeros(width, dtype=np.int64)
@@ -194,16 +203,20 @@ class CellPredictor:
         return cls(table.space, process, grid, quantiles, card)
 
     def score(self, table: CellTable, show: Callable[[int, int], None] = lambda _done, _all: None) -> Array:
-        """Scores (n,): the higher, the more accurate. Raises ConfigError for cells of another space."""
+        """Scores (n,): the higher, the more accurate; one for cells that are one network.
+
+        Raises ConfigError for cells of another space.
+        """
         if table.space != self.space:
             raise ConfigError(f"this predictor is for {self.space}, the cells are of {table.space}")
-        scores = np.empty(len(table))
+        networks, row = distinct_networks(table)
+        scores = np.empty(len(networks))
         step = 16_384
-        for start in range(0, len(table), step):
+        for start in range(0, len(networks), step):
             part = slice(start, start + step)
-            scores[part] = self.process.predict(predictor_statistics(table.rows(part))[0])
-            show(min(start + step, len(table)), len(table))
-        return scores
+            scores[part] = self.process.predict(statistics_as_written(networks.rows(part))[0])
+            show(min(start + step, len(networks)), len(networks))
+        return scores[row]
 
     def accuracies(self, scores: Array) -> Array:
         """Accuracy in percent, low and high of scores: (n,) -> (n, 3).
@@ -216,8 +229,15 @@ class CellPredictor:
         return np.column_stack([np.minimum(np.interp(scores, self._scores, q) + beyond, 100) for q in self._quantiles])
 
     def predict(self, cells: Sequence[Cell]) -> list[CellEstimate]:
-        """An estimate a cell, in order. Raises DataError for cells of several spaces, ConfigError for another space."""
+        """An estimate a cell, in order; one for cells that are one network.
+
+        Raises DataError for cells of several spaces, or whose input does not reach the output where the space has no
+        such cells; ConfigError for another space.
+        """
         table = cell_table(cells)
+        for cell in cells:
+            if cell.space == "nasbench101":
+                pruned(cell)  # raises where the input does not reach the output
         numbers = self.accuracies(self.score(table)).round(3).tolist()
         return [CellEstimate(str(c), a, low, high) for c, (a, low, high) in zip(cells, numbers, strict=True)]
 

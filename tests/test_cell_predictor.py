@@ -13,9 +13,11 @@ from narformer.cell_predictor import CellPredictor, GaussianProcess, normal_scor
 from narformer.cli.main import app
 from narformer.errors import ConfigError, DataError
 from narformer.evaluation.metrics import kendall_tau
-from narformer.frontends.cell_table import cell_table, enumerate_space
-from narformer.frontends.cells import nasbench101_cell, parse_cell
-from narformer.tokens.cell_statistics import live_nodes
+from narformer.evaluation.ranking import rank_space
+from narformer.frontends.cell_networks import distinct_networks, live_nodes
+from narformer.frontends.cell_table import CellTable, cell_table, enumerate_space
+from narformer.frontends.cells import Cell, nasbench101_cell, parse_cell
+from narformer.tokens.cells import reordered
 
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
 runner = CliRunner()
@@ -101,3 +103,52 @@ def test_beyond_the_best_held_out_cells_accuracy_goes_on_rising() -> None:
     assert median[2] - median[1] == pytest.approx((median[1] - median[0]) / 2)
     assert (np.diff(accuracies[:3], axis=0) > 0).all()
     assert accuracies[-1].tolist() == [100, 100, 100]
+
+
+# One network: node 1 is the input in the second, node 2 in the first.
+TWINS = (
+    "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|nor_conv_1x1~1|avg_pool_3x3~2|",
+    "|skip_connect~0|+|nor_conv_3x3~0|none~1|+|none~0|avg_pool_3x3~1|nor_conv_1x1~2|",
+)
+
+
+@pytest.mark.parametrize(
+    ("space", "cells"),
+    [
+        ("nasbench201", TWINS),
+        (
+            "nasbench101",
+            (
+                "110011,input;conv1x1-bn-relu;conv3x3-bn-relu;output",
+                "110011,input;conv3x3-bn-relu;conv1x1-bn-relu;output",
+            ),
+        ),
+        ("nasbench101", ("101,input;conv3x3-bn-relu;output", "110010,input;conv3x3-bn-relu;maxpool3x3;output")),
+    ],
+)
+def test_cells_that_are_one_network_get_one_accuracy(space: str, cells: tuple[str, str]) -> None:
+    result = runner.invoke(app, ["predict-cell", space, *cells, "--json"])
+    first, second = json.loads(result.stdout)
+    alone = json.loads(runner.invoke(app, ["predict-cell", space, cells[1], "--json"]).stdout)
+    assert [second] == alone
+    assert [first[k] for k in ("accuracy", "low", "high")] == [second[k] for k in ("accuracy", "low", "high")]
+
+
+def test_cells_that_are_one_network_have_one_score_in_a_ranked_space() -> None:
+    ranking = rank_space("nasbench201", None, 1)
+    row = {str(ranking.table.cell(k)): k for k in range(len(ranking.table))}
+    assert ranking.scores[row[TWINS[0]]] == ranking.scores[row[TWINS[1]]]
+    _, network = distinct_networks(ranking.table)
+    assert len(np.unique(ranking.scores)) <= network.max() + 1
+
+
+def test_the_order_of_nodes_changes_no_score(nasbench101: CellTable) -> None:
+    table = nasbench101.rows(slice(0, None, 2000))
+    predictor = CellPredictor.load("nasbench101")
+    other = reordered(table, np.random.default_rng(0))
+    np.testing.assert_array_equal(predictor.score(other), predictor.score(table))
+
+
+def test_a_cell_whose_output_reads_nothing_has_no_accuracy() -> None:
+    with pytest.raises(DataError, match="does not reach"):
+        CellPredictor.load("nasbench101").predict([Cell("nasbench101", ("input", "output"), ())])

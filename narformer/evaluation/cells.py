@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.cell_predictor import GaussianProcess, normal_scores, predictor_statistics
+from narformer.cell_predictor import GaussianProcess, normal_scores, predictor_statistics, statistics_as_written
 from narformer.datasets.cells import CellDataset
 from narformer.datasets.nasbench101 import load_nasbench101
 from narformer.datasets.nasbench201 import load_nasbench201
@@ -68,7 +68,10 @@ def run_cell_protocol(
     """
     if model not in FITTED + TRAINED:
         raise ConfigError(f"unknown model of cells {model!r}; known are {', '.join(FITTED + TRAINED)}")
-    statistics = predictor_statistics(dataset.table) if model in FITTED else None
+    statistics = None
+    if model in FITTED:
+        # Ours reads the network of a cell, its rivals the cell as it is written.
+        statistics = (predictor_statistics if "process" in model else statistics_as_written)(dataset.table)
     results = []
     for seed in seeds:
         order = np.random.default_rng(seed).permutation(len(dataset))

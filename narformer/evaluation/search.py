@@ -2,9 +2,9 @@
 
 - random: cells in random order.
 - evolution: regularised evolution (Real et al., 2019): population 50, tournament of 10, the oldest dies. A mutation is
-  one of the 24 cells of the table nearest in statistics that was not asked for yet.
+  one of the 24 cells of the table nearest in statistics (of the cells as they are written) that was not asked for yet.
 - predictor: 20 random cells, then by turns a Gaussian process is fitted to all answers and the 10 cells that it ranks
-  highest are asked for.
+  highest are asked for. Cells that are one network have one score.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.cell_predictor import GaussianProcess, predictor_statistics
+from narformer.cell_predictor import GaussianProcess, statistics_as_written
 from narformer.datasets.cells import CellDataset
 from narformer.evaluation.plots import pyplot, save_plot
+from narformer.frontends.cell_networks import distinct_networks
 
 Array = npt.NDArray[np.float64]
 TOP = 0.001
@@ -30,15 +31,17 @@ def compare_searches(
     dataset: CellDataset, seeds: int, queries: int, show: Callable[[int, int], None] = lambda _done, _all: None
 ) -> dict[str, Any]:
     """Each search from each seed: the best accuracy after each query, and when the top 0.1 % was reached."""
-    statistics, groups = predictor_statistics(dataset.table)
+    statistics, groups = statistics_as_written(dataset.table)
     spread = statistics.std(axis=0)
     scaled = (statistics - statistics.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    networks, row = distinct_networks(dataset.table)
+    of_networks, _ = statistics_as_written(networks)
     accuracy = dataset.accuracy
     target = np.sort(accuracy)[-max(1, round(TOP * len(accuracy)))]
     searches: dict[str, Callable[[np.random.Generator], Iterator[int]]] = {
         "random": lambda rng: iter(rng.permutation(len(accuracy)).tolist()),
         "evolution": lambda rng: _evolution(scaled.astype(np.float32), accuracy, rng),
-        "predictor": lambda rng: _guided(statistics, groups, accuracy, rng),
+        "predictor": lambda rng: _guided(of_networks, row, groups, accuracy, rng),
     }
     found: dict[str, Any] = {}
     for number, (name, search) in enumerate(searches.items()):
@@ -91,13 +94,18 @@ def _evolution(scaled: npt.NDArray[np.float32], accuracy: Array, rng: np.random.
 
 
 def _guided(
-    statistics: Array, groups: npt.NDArray[np.int64], accuracy: Array, rng: np.random.Generator
+    statistics: Array,
+    row: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+    accuracy: Array,
+    rng: np.random.Generator,
 ) -> Iterator[int]:
+    """statistics: of the networks, (m, S). row: which network each cell is, (n,)."""
     asked = rng.permutation(len(accuracy))[:START].tolist()
     yield from asked
     while len(asked) < len(accuracy):
-        process = GaussianProcess(groups).fit(statistics[asked], accuracy[asked])
-        scores = process.predict(statistics)
+        process = GaussianProcess(groups).fit(statistics[row[asked]], accuracy[asked])
+        scores = process.predict(statistics)[row]
         scores[asked] = -np.inf
         step = np.argsort(-scores, kind="stable")[:STEP].tolist()
         asked += step

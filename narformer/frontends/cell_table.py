@@ -160,18 +160,18 @@ def neighbourhood_hash(table: CellTable) -> Hashes:
     adjacency = table.adjacency.astype(np.uint64)
     outs, ins = adjacency.sum(axis=2), adjacency.sum(axis=1)
     one = np.uint64(1)
-    state = _mixed(table.codes.astype(np.uint64) + one + (outs << np.uint64(8)) + (ins << np.uint64(16)))
+    state = mixed(table.codes.astype(np.uint64) + one + (outs << np.uint64(8)) + (ins << np.uint64(16)))
     rounds = present.sum(axis=1)
     for number in range(table.codes.shape[1]):
-        scattered = _mixed(state)
+        scattered = mixed(state)
         producers = (adjacency * scattered[:, :, None]).sum(axis=1)
         consumers = (adjacency * scattered[:, None, :]).sum(axis=2)
-        mixed = _mixed(_mixed(_mixed(producers) + one) + _mixed(consumers) + (state << one))
-        state = np.where((rounds > number)[:, None], mixed, state)
-    return np.asarray(_mixed((_mixed(state) * present).sum(axis=1) + rounds.astype(np.uint64)))
+        joined = mixed(mixed(mixed(producers) + one) + mixed(consumers) + (state << one))
+        state = np.where((rounds > number)[:, None], joined, state)
+    return np.asarray(mixed((mixed(state) * present).sum(axis=1) + rounds.astype(np.uint64)))
 
 
-def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """The finaliser of splitmix64 (Steele et al., 2014): every input bit moves every output bit."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from narformer.frontends.cell_networks import live_nodes
 from narformer.frontends.cell_table import CellTable, nasbench101_channels
 from narformer.frontends.cells import OPERATIONS
 
@@ -55,23 +56,6 @@ def _statistics(table: CellTable) -> Array:
 
 def _counts(name: str) -> bool:
     return name not in ("input", "output", "none")
-
-
-def live_nodes(table: CellTable) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Nodes on a path from input to output that no `none` cuts (n, V), and the edges between them (n, V, V)."""
-    codes, adjacency = table.codes, table.adjacency
-    names = OPERATIONS[table.space]
-    there = codes >= 0
-    if "none" in names:
-        there = there & (codes != names.index("none"))
-    forward, backward = np.zeros_like(there), np.zeros_like(there)
-    forward[:, 0] = backward[:, -1] = True
-    for v in range(1, codes.shape[1]):
-        forward[:, v] = (adjacency[:, :, v] & forward).any(axis=1) & there[:, v]
-    for v in range(codes.shape[1] - 2, -1, -1):
-        backward[:, v] = (adjacency[:, v] & backward).any(axis=1) & there[:, v]
-    live = forward & backward
-    return live, adjacency & live[:, :, None] & live[:, None, :]
 
 
 def _composition(

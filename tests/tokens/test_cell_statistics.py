@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from narformer.frontends.cell_networks import live_nodes
 from narformer.frontends.cell_table import CellTable, cell_table, enumerate_space
 from narformer.frontends.cells import nasbench101_cell, nasbench201_cell
-from narformer.tokens.cell_statistics import _rectified, cell_statistics, live_nodes
+from narformer.tokens.cell_statistics import _rectified, cell_statistics
 from narformer.tokens.cells import pack_cells, reordered
 
 
