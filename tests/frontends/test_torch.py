@@ -89,6 +89,15 @@ def test_pytorch_is_imported_for_modules_alone() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_no_exporter_of_pytorch_is_needed() -> None:
+    code = (
+        "import sys; sys.modules['onnxscript'] = sys.modules['onnx_ir'] = None\n"
+        "import torch, narformer; graph = narformer.read_torch(torch.nn.Linear(3, 4), torch.zeros(2, 3))\n"
+        "assert [node.op for node in graph.nodes] == ['Gemm']"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def _networks() -> Any:
     """benchmarks/torch_networks.py, a small network of every common kind."""
     path = Path(__file__).parents[2] / "benchmarks" / "torch_networks.py"
