@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.figures import milliseconds as spelt
 from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, plot_option, read_each, sizes_from
 
 if TYPE_CHECKING:
@@ -59,15 +60,15 @@ def explain(
         answer = {"model": str(model), "device": device, "latency_ms": total, "operators": listed, "nodes": nodes}
         print(json.dumps(answer, indent=1))
         return
-    print(f"{model} on {device}: {total:.4g} ms")
+    print(f"{model} on {device}: {spelt(total)} ms")
     print(f"\n{'operator':24s} {'nodes':>5s} {'ms':>9s} {'share':>7s}")
     for op, count, ms in by_operator:
-        print(f"{op:24s} {count:5d} {ms:9.3f} {100 * ms / total:6.1f} %")
+        print(f"{op:24s} {count:5d} {spelt(ms):>9s} {100 * ms / total:6.1f} %")
     print(f"\n{'slowest nodes':40s} {'operator':16s} {'output':>18s} {'ms':>9s} {'share':>7s}")
     for row in milliseconds.argsort()[::-1][:top]:
         n, ms = read.nodes[row], float(milliseconds[row])
         shape = "×".join(map(str, n.output_shape))
-        print(f"{n.name[:40]:40s} {n.op:16s} {shape:>18s} {ms:9.3f} {100 * ms / total:6.1f} %")
+        print(f"{n.name[:40]:40s} {n.op:16s} {shape:>18s} {spelt(ms):>9s} {100 * ms / total:6.1f} %")
     if plot is not None:
         print(f"\nplot: {plot}")
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 
 def milliseconds(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    """Three significant digits, without an exponent: nothing that takes time is printed as 0.00."""
+    if not value > 0 or math.isinf(value):
+        return f"{value:.2f}"
+    exponent = int(f"{value:.2e}".partition("e")[2])  # of the rounded number: 9.996 is 10.0
+    return f"{value:,.{max(2 - exponent, 0)}f}"
