@@ -22,7 +22,7 @@ from narformer.cost import node_cost
 from narformer.frontends.canonical import canonical
 from narformer.graph import DTYPE_BYTES, Graph, Node, Operand, Tensor
 from narformer.operators import KINDS as CLASS_OF
-from narformer.operators import kernel_kind, operator_of
+from narformer.operators import kernel_kind
 from narformer.tokens.packing import FloatArray, Tokens
 
 # Numbers that a batch multiplies come first, the last of them for products of matrices in which positions are rows.
@@ -201,7 +201,7 @@ def _described(node: Node) -> _Described:
     shape = node.output_shape
     elements = math.prod(shape)
     rows, products, columns, depth = _product(node, kind, computed)
-    held = sum(_bytes(o.tensor) for o in weights) if cost.weight_bytes else 0.0
+    held = _moved(cost.weight_read_bytes, weights)
     streamed = held if kind == "fully connected" else 0.0
     channels, height = _channels(shape, kind), _height(shape)
     widest = max((_channels(o.tensor.shape, kind) for o in computed), default=0)
@@ -212,7 +212,7 @@ def _described(node: Node) -> _Described:
     packed = [not o.tensor.dtype.startswith(("float", "bfloat", "int64", "bool")) for o in weights[:1]]
     numbers: dict[str, float] = {
         "macs": cost.macs,
-        "operations": counted(node) if (counted := operator_of(node).operations) is not None else 0,
+        "operations": cost.operations,
         "read": _moved(cost.read_bytes, computed),
         "written": sum(_bytes(t) for t in node.outputs),
         "within": 0,
@@ -321,7 +321,7 @@ def _bytes(tensor: Tensor) -> float:
     return tensor.elements * width
 
 
-def _moved(read: int, computed: list[Operand]) -> float:
-    """Bytes that are read, as the operator's row counts them, floating-point numbers at four each."""
-    full = sum(o.tensor.bytes for o in computed)
-    return sum(_bytes(o.tensor) for o in computed) * (read / full if full else 1.0)
+def _moved(read: int, operands: list[Operand]) -> float:
+    """Bytes that are read of operands, as the operator's row counts them, floating-point numbers at four each."""
+    full = sum(o.tensor.bytes for o in operands)
+    return sum(_bytes(o.tensor) for o in operands) * read / full if full else 0.0
