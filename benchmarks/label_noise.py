@@ -5,8 +5,8 @@
 1. Noise of the Gaussian process: its kernel's scale and noise are chosen by marginal likelihood on 3,000 cells. With a
    share r of the scores' variance being noise, a perfect predictor correlates with the labels at √(1 − r), and has
    Kendall's tau 2/π · asin √(1 − r) (both normal).
-2. Twins (NAS-Bench-201): cells that differ only in edges no signal passes are the same network, trained again. The
-   label of one ranks the label of another; two noisy labels against each other give a lower bound on the ceiling.
+2. Twins (NAS-Bench-201): cells that are one network were each trained. The label of one ranks the label of another; two
+   noisy labels against each other give a lower bound on the ceiling.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from narformer.cell_predictor import (
 from narformer.datasets.nasbench101 import load_nasbench101
 from narformer.datasets.nasbench201 import load_nasbench201
 from narformer.evaluation.metrics import kendall_tau
-from narformer.frontends.cell_networks import live_nodes
-from narformer.frontends.cell_table import CellTable, neighbourhood_hash
+from narformer.frontends.cell_networks import distinct_networks
 
 
 def main() -> None:
@@ -47,9 +46,7 @@ def main() -> None:
         ceiling = 2 / np.pi * np.arcsin(np.sqrt(1 - share))
         print(f"{dataset.name}: noise is {share:.1%} of the variance of scores; ceiling of tau about {ceiling:.3f}")
     dataset = load_nasbench201(root)
-    live, edges = live_nodes(dataset.table)
-    alike = neighbourhood_hash(CellTable("nasbench201", np.where(live, dataset.table.codes, -1).astype(np.int8), edges))
-    _, group, counts = np.unique(alike, return_inverse=True, return_counts=True)
+    networks, group = distinct_networks(dataset.table)
     order = np.random.default_rng(0).permutation(len(group))
     first: dict[int, int] = {}
     pairs = []
@@ -62,7 +59,7 @@ def main() -> None:
     tau = kendall_tau(dataset.accuracy[one], dataset.accuracy[other])
     gap = np.abs(dataset.accuracy[one] - dataset.accuracy[other])
     print(
-        f"nasbench201: {len(pairs)} pairs of twins among {len(counts)} different networks; one label ranks the other "
+        f"nasbench201: {len(pairs)} pairs of twins among {len(networks)} different networks; one label ranks the other "
         f"with tau {tau:.3f}, median difference {np.median(gap):.2f} %"
     )
 
