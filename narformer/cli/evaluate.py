@@ -12,7 +12,17 @@ from narformer.cli.progress import busy
 from narformer.errors import ConfigError, MissingExtraError
 
 EPOCHS = {"full": 24, "quick": 15}
-PEERS = ("flops", "flops_memory", "boosted_trees", "nnlp", "transformer", "nn_former", "narformer_v2", "tally")
+PEERS = (
+    "flops",
+    "flops_memory",
+    "boosted_trees",
+    "nnlp",
+    "transformer",
+    "nn_former",
+    "narformer_v2",
+    "tally",
+    "tally2",
+)
 
 
 def evaluate(

@@ -76,7 +76,7 @@ def predict(
                     print(("[\n" if not shown else ",\n") + _object(estimate, answer.path), end="")
                     shown += 1
             elif answer.estimates:
-                _print_table(answer.path, answer.estimates, max_ms)
+                _print_table(answer.path, answer.estimates, max_ms, bool(device) or max_ms is not None)
             exceeded |= max_ms is not None and any(not e.latency_ms <= max_ms for e in answer.estimates)
     if as_json:
         print("\n]" if shown else "[]")
@@ -90,13 +90,19 @@ def _object(estimate: Estimate, path: str) -> str:
     return textwrap.indent(json.dumps({**estimate.to_dict(), "model": path}, indent=2), "  ")
 
 
-def _print_table(path: str, estimates: Sequence[Estimate], max_ms: float | None) -> None:
+def _print_table(path: str, estimates: Sequence[Estimate], max_ms: float | None, chosen: bool) -> None:
+    """chosen: whether the devices were named; else those that were never measured at this batch are counted alone."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
     console.print(Text(path, style="bold"), soft_wrap=True)  # a path is neither folded nor read as markup
+    beyond = [] if chosen else [e for e in estimates if any(w.startswith("batch size") for w in e.warnings)]
+    if len(beyond) < len(estimates):
+        estimates = [e for e in estimates if e not in beyond]
+    else:
+        beyond = []
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("device", overflow="fold")
     table.add_column("latency", justify="right")
@@ -123,6 +129,12 @@ def _print_table(path: str, estimates: Sequence[Estimate], max_ms: float | None)
         where = "" if len(warned) == len(estimates) else f" ({', '.join(warned)})"
         console.print(
             "  ", Text("warning:", style="yellow"), f" {warning}{where}", sep="", markup=False, soft_wrap=True
+        )
+    if beyond:
+        console.print(
+            f"  not shown: {len(beyond)} devices never measured at this batch size; --device NAME shows one",
+            style="dim",
+            soft_wrap=True,
         )
     console.print()
 

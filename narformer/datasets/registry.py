@@ -24,6 +24,29 @@ DEVICES: Mapping[str, str] = {
     "myriadvpu": "Intel Myriad X VPU, OpenVINO 2019R2, batch 1",
     NASBENCH201_DEVICE: "NVIDIA GTX 1660 GPU, TensorRT 7.1, float32, batch 1",
     ONNXRUNTIME_CPU: "AMD EPYC (Milan), one core, ONNX Runtime 1.32, float32, batch 1",
+    **{
+        f"epyc-turin:onnxruntime-1.32:{precision}:{threads}t": f"AMD EPYC (Turin), {cores}, ONNX Runtime 1.32, {spelt}"
+        for threads, cores in ((1, "one core"), (2, "two cores"))
+        for precision, spelt in (("fp32", "float32"), ("fp16", "float16"), ("int8", "int8"), ("int8-dynamic", "int8"))
+    },
+    **{
+        f"{hardware}:{runtime}:fp16": f"{name}, {told}, float16 autocast"
+        for hardware, name in (
+            ("rtx3090", "NVIDIA RTX 3090"),
+            ("rtx4090", "NVIDIA RTX 4090"),
+            ("rtx5090", "NVIDIA RTX 5090"),
+        )
+        for runtime, told in (
+            ("pytorch-2.1", "PyTorch 2.1"),
+            ("pytorch-2.1-channels-last", "PyTorch 2.1, channels last"),
+            ("pytorch-2.4", "PyTorch 2.4"),
+            ("pytorch-2.4-channels-last", "PyTorch 2.4, channels last"),
+            ("pytorch-2.4-compiled", "PyTorch 2.4, compiled"),
+            ("pytorch-2.9", "PyTorch 2.9"),
+            ("pytorch-2.9-compiled", "PyTorch 2.9, compiled"),
+        )
+    },
+    "i7-12700h:pytorch-2.4-compiled:fp32": "Intel Core i7-12700H, PyTorch 2.4, compiled, float32",
 }
 
 # What targets have in common: groups of targets share prices in predictors that know them (models/tally2.py).
@@ -47,7 +70,9 @@ def tags(device: str) -> tuple[str, ...]:
     hardware, runtime, precision = parts[:3]
     words = runtime.split("-")
     kind = ("gpu", "nvidia gpu") if hardware.startswith(("rtx", "gtx", "h100", "h200")) else ("cpu", "x86 cpu")
-    how = f"{words[0]} compiled" if "compiled" in words else f"{words[0]} eager"
+    how = words[0]
+    if how == "pytorch":
+        how += " compiled" if "compiled" in words else " eager"
     layout = (f"{kind[-1]}, {how}, channels last",) if "channels" in words else ()
     return (
         "all",
@@ -59,6 +84,7 @@ def tags(device: str) -> tuple[str, ...]:
         hardware,
         f"{hardware}, {how}",
         precision,
+        *parts[3:],
         device,
     )
 

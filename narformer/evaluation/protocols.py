@@ -129,6 +129,12 @@ _ALL = (
         leave_one_family_out,
     ),
     Protocol(
+        "onnxruntime-wide/in-domain",
+        "our wider measurements: operators, drawn networks and the zoo's; train rows to test rows",
+        "onnxruntime-wide",
+        in_domain,
+    ),
+    Protocol(
         "timm/in-domain", "timm's own benchmark: train networks to test networks, a tenth of all", "timm", in_domain
     ),
     Protocol("timm/leave-families-out", "timm's own benchmark: ten folds of left-out families", "timm", left_out_folds),
