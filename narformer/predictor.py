@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from narformer.tokens.packing import PackedTokens, Tokens
 
 PRETRAINED = Path(__file__).parent / "pretrained"
-DEFAULT = "tally"
+DEFAULT = "tally2"
 CANONICAL = "runtime_kernels"  # the tokenizer of predictors that read the canonical form
 CARD_FORMAT = 3
 READ_FORMATS = (2, CARD_FORMAT)  # cards before precisions and floors were told
+DOUBTED = 0.7  # in ln(ms), by which intervals are wider at least where a warning says what was never measured
 STRANGE = 0.25  # of a network's time in kernels unlike any measured, from which on a warning says so
 # Tokens in one run of the model: bounds memory, and keeps arrays within a core's cache.
 TOKENS_PER_RUN = 4096
@@ -70,11 +71,13 @@ class Output:
     """What one output of the model predicts, and how far to trust it.
 
     quantiles: half width of the interval in ln(ms), for networks like those trained on (`known`), others (`novel`), and
-        those that a warning concerns (`doubted`; twice that of `novel` where it is not told).
+        those that a warning concerns (`doubted`; twice that of `novel`, or DOUBTED more, where it is not told).
     held_out: measured on test rows never trained on: `mape` and `acc_10` in percent, `rows`.
     operators, batch_sizes: those of the training networks that were measured on this device; what only others were
         measured on is as good as never seen. references: a character for each of the card's reference networks, "1"
         where it was measured on this device. threshold: a network further than this from all of them is novel.
+    averaged: how much of the error of known networks averages out where many kernels share the time: their half width
+        is that of `quantiles` times `spread(kernels, averaged)`.
     precisions: in which the training networks' files were. floor_ms: what a run, and a kernel, take at least.
     """
 
@@ -88,6 +91,7 @@ class Output:
     threshold: float
     precisions: tuple[str, ...] = ("float32",)
     floor_ms: tuple[float, float] = (0.0, 0.0)
+    averaged: float = 0.0
 
     @functools.cached_property
     def measured(self) -> npt.NDArray[np.bool_]:
@@ -261,7 +265,7 @@ class Predictor:
             for column in columns:
                 output, value = self.card.outputs[column], float(values[row, column])
                 far, warnings = trust[row][column]
-                factor = math.exp(_half_width(output, far))
+                factor = math.exp(_half_width(output, far, strange[row].kernels[column]))
                 run, call = output.floor_ms
                 least = run + call * len(read[row]) if run else 0.0
                 estimates.append(
@@ -321,7 +325,9 @@ class Predictor:
         """Latencies (Graphs, devices) of Graphs as it was trained on, and what is strange in each of them."""
         width = len(self.card.outputs)
         if "node_strange" not in self._outputs:
-            return self._run_all(graphs, "latency", width), [_Strange((0.0,) * width, ((),) * width)] * len(graphs)
+            return self._run_all(graphs, "latency", width), [
+                _Strange((0.0,) * width, ((),) * width, (1.0,) * width)
+            ] * len(graphs)
         from narformer.tokens.runtime_kernels import kind_names
 
         values, found = np.zeros((len(graphs), width)), []
@@ -338,7 +344,8 @@ class Predictor:
                 for column in np.flatnonzero(share > STRANGE):
                     kinds = kind_names(batch.features[mine][time[:, column] > 0])
                     names[column] = tuple(sorted(set(kinds)))
-                found.append(_Strange(tuple(share.tolist()), tuple(names)))
+                many = effective_kernels(each[mine], np.zeros(int(mine.sum()), dtype=np.int64), 1)[0]
+                found.append(_Strange(tuple(share.tolist()), tuple(names), tuple(many.tolist())))
         return values, found
 
     def _batches(self, graphs: Sequence[Graph], factors: Sequence[int] = ()) -> Iterator[PackedTokens]:
@@ -422,17 +429,42 @@ class Predictor:
 
 @dataclass(frozen=True)
 class _Strange:
-    """share: of a network's time, by output, in kernels unlike any measured; kinds: theirs, where that is much."""
+    """Of a network, by output. share: of its time in kernels unlike any measured; kinds: theirs, where that is much.
+
+    kernels: how many share the time, as `effective_kernels` counts them.
+    """
 
     share: tuple[float, ...]
     kinds: tuple[tuple[str, ...], ...]
+    kernels: tuple[float, ...]
 
 
-def _half_width(output: Output, far: int) -> float:
-    """Half width of the interval, in ln(ms), of a network that is known, novel or doubted (0, 1, 2)."""
-    if far < 2:
-        return output.quantiles["novel" if far else "known"]
-    return output.quantiles.get("doubted", 2 * output.quantiles["novel"])
+def effective_kernels(
+    each: npt.NDArray[np.float64], graph: npt.NDArray[np.int64], networks: int
+) -> npt.NDArray[np.float64]:
+    """How many kernels share a network's time: (Σt)² / Σt², N for N equal ones, 1 where one takes all.
+
+    each (T, outputs): ms of the kernels; graph (T,): the network of each -> (networks, outputs).
+    """
+    total, squares = (np.zeros((networks, each.shape[1])) for _ in range(2))
+    np.add.at(total, graph, each)
+    np.add.at(squares, graph, each**2)
+    return np.asarray(total**2 / np.maximum(squares, 1e-30))
+
+
+def spread(kernels: npt.ArrayLike, averaged: float) -> npt.NDArray[np.float64]:
+    """The error of a sum of so many kernels, relative to that of one: a share of it averages out, as 1/√kernels."""
+    return np.asarray(1 - averaged + averaged / np.sqrt(np.maximum(kernels, 1.0)))
+
+
+def _half_width(output: Output, far: int, kernels: float) -> float:
+    """Half width of the interval, in ln(ms), of a network that is known, novel or doubted (0, 1, 2).
+
+    What is wrong with a network unlike those trained on is wrong with all its kernels: there nothing averages out.
+    """
+    known = output.quantiles["known"] * float(spread(kernels, output.averaged))
+    novel = max(known, output.quantiles["novel"])
+    return (known, novel, output.quantiles.get("doubted", novel + max(novel, DOUBTED)))[far]
 
 
 def precision_of(graph: Graph) -> str:

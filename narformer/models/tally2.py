@@ -270,8 +270,8 @@ class Tally2(nn.Module):
 
 
 def _region(features: Tensor) -> Tensor:
-    """ln of the work of each kernel (MACs and bytes), of its rows and columns, (T, region)."""
-    work = features[:, [tokens.COLUMN[n] for n in ("macs", "read", "written")]].sum(dim=1)
+    """ln of the work of each kernel (MACs, operations and bytes), of its rows and columns, (T, region)."""
+    work = features[:, [tokens.COLUMN[n] for n in ("macs", "operations", "read", "written")]].sum(dim=1)
     shape = features[:, [tokens.COLUMN["rows"], tokens.COLUMN["columns"]]]
     return torch.log1p(torch.cat([work[:, None], shape], dim=1))
 
