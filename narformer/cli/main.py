@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -73,12 +74,14 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         print("narformer: interrupted", file=sys.stderr)
-        sys.exit(130)
+        _leave(130)
     except BrokenPipeError:
         _stop_quietly()
     except SystemExit as exit:
         if isinstance(exit.__context__, BrokenPipeError):  # typer's way to tell of it, with exit code 1
             _stop_quietly()
+        if exit.code == 130:  # typer's way to tell of Ctrl-C
+            _leave(130)
         raise
     except OSError as error:
         # A full disk, a directory that nobody may write to: the user's to mend, wherever it was met.
@@ -96,7 +99,15 @@ def _note(message: Any, category: Any, filename: str, lineno: int, *more: Any, *
         print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
 
 
-def _stop_quietly() -> None:
+def _leave(code: int) -> NoReturn:
+    """End at once. A pool of processes that were killed in the middle of an answer would be waited for for ever."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _stop_quietly() -> NoReturn:
     """The reader of our output (head, less) has gone; nothing is wrong."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(0)
+    _leave(0)
