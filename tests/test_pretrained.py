@@ -45,7 +45,7 @@ def test_files_are_small_and_the_card_says_how_they_were_made(predictor: Predict
     assert {"rtx4090:pytorch-2.9-compiled:fp16", "i7-12700h:pytorch-2.4-compiled:fp32"} < set(predictor.devices)
     assert {"dataset", "rows", "seed", "epochs", "command"} <= set(card.training)
     for output in card.outputs:
-        assert output.held_out["rows"] > (2000 if output.device in NNMETER else 200)
+        assert output.held_out["rows"] > (2000 if output.device in NNMETER else 100)
         assert output.quantiles["known"] > 0
         assert output.quantiles["novel"] > 0
         assert 0 < output.floor_ms[1] < output.floor_ms[0]
