@@ -334,18 +334,19 @@ class Predictor:
         row = 0
         for batch in self._batches(graphs, factors):
             latency, each, strange = self._run(batch, "latency", "node_latency", "node_strange")
-            values[row : row + len(latency)] = latency
-            row += len(latency)
-            for network in range(len(latency)):
-                mine = batch.graph == network
-                time = each[mine] * strange[mine]
-                share = time.sum(axis=0) / np.maximum(each[mine].sum(axis=0), 1e-12)
-                names: list[tuple[str, ...]] = [()] * width
-                for column in np.flatnonzero(share > STRANGE):
-                    kinds = kind_names(batch.features[mine][time[:, column] > 0])
-                    names[column] = tuple(sorted(set(kinds)))
-                many = effective_kernels(each[mine], np.zeros(int(mine.sum()), dtype=np.int64), 1)[0]
-                found.append(_Strange(tuple(share.tolist()), tuple(names), tuple(many.tolist())))
+            networks = len(latency)
+            values[row : row + networks] = latency
+            row += networks
+            time = each * strange
+            share = network_sums(time, batch.graph, networks)
+            share /= np.maximum(network_sums(each, batch.graph, networks), 1e-12)
+            many = effective_kernels(each, batch.graph, networks)
+            names: list[list[tuple[str, ...]]] = [[()] * width for _ in range(networks)]
+            for network, column in np.argwhere(share > STRANGE).tolist():
+                there = (batch.graph == network) & (time[:, column] > 0)
+                names[network][column] = tuple(sorted(set(kind_names(batch.features[there]))))
+            for shares, kinds, counts in zip(share.tolist(), names, many.tolist(), strict=True):
+                found.append(_Strange(tuple(shares), tuple(kinds), tuple(counts)))
         return values, found
 
     def _batches(self, graphs: Sequence[Graph], factors: Sequence[int] = ()) -> Iterator[PackedTokens]:
@@ -413,17 +414,13 @@ class Predictor:
         distances = self.card.novelty.distances(with_batch(np.stack([statistics(g) for g in graphs]), times))
         rows = []
         for graph, distance, odd, factor in zip(graphs, distances, strange, times, strict=True):
-            operators = {node.op for node in graph.distinct.nodes}
-            precision = precision_of(graph)
-            row = []
-            for column, output in enumerate(self.card.outputs):
-                near = bool(distance[output.measured].min() <= output.threshold)
-                if self.card.tokenizer == CANONICAL:
-                    warnings = _doubts(graph, precision, output, odd, column, graph.batch_size * int(factor))
-                    row.append((2 if warnings else int(not near), warnings))
-                else:
-                    row.append(_novelty(graph, operators, output, near))
-            rows.append(row)
+            near = [bool(distance[o.measured].min() <= o.threshold) for o in self.card.outputs]
+            if self.card.tokenizer == CANONICAL:
+                doubts = _doubts(graph, self.card.outputs, odd, graph.batch_size * int(factor))
+                rows.append([(2 if told else int(not n), told) for n, told in zip(near, doubts, strict=True)])
+            else:
+                operators = {node.op for node in graph.distinct.nodes}
+                rows.append([_novelty(graph, operators, o, n) for o, n in zip(self.card.outputs, near, strict=True)])
         return rows
 
 
@@ -439,17 +436,24 @@ class _Strange:
     kernels: tuple[float, ...]
 
 
+def network_sums(
+    each: npt.NDArray[np.float64], graph: npt.NDArray[np.integer], networks: int
+) -> npt.NDArray[np.float64]:
+    """Sums over the tokens of each network of a batch: each (T, outputs), graph (T,) -> (networks, outputs)."""
+    total = np.zeros((networks, each.shape[1]))
+    np.add.at(total, graph, each)
+    return total
+
+
 def effective_kernels(
-    each: npt.NDArray[np.float64], graph: npt.NDArray[np.int64], networks: int
+    each: npt.NDArray[np.float64], graph: npt.NDArray[np.integer], networks: int
 ) -> npt.NDArray[np.float64]:
     """How many kernels share a network's time: (Σt)² / Σt², N for N equal ones, 1 where one takes all.
 
     each (T, outputs): ms of the kernels; graph (T,): the network of each -> (networks, outputs).
     """
-    total, squares = (np.zeros((networks, each.shape[1])) for _ in range(2))
-    np.add.at(total, graph, each)
-    np.add.at(squares, graph, each**2)
-    return np.asarray(total**2 / np.maximum(squares, 1e-30))
+    squares = network_sums(each**2, graph, networks)
+    return np.asarray(network_sums(each, graph, networks) ** 2 / np.maximum(squares, 1e-30))
 
 
 def spread(kernels: npt.ArrayLike, averaged: float) -> npt.NDArray[np.float64]:
@@ -476,29 +480,31 @@ def precision_of(graph: Graph) -> str:
     return counts.most_common(1)[0][0] if counts else "float32"
 
 
-def _doubts(
-    graph: Graph, precision: str, output: Output, strange: _Strange, column: int, batch: int
-) -> tuple[str, ...]:
-    """What is measurably wrong more often: strange kernels, precisions and batches that were never measured."""
-    warnings = []
-    share, kinds = strange.share[column], strange.kinds[column]
+def _doubts(graph: Graph, outputs: Sequence[Output], strange: _Strange, batch: int) -> list[tuple[str, ...]]:
+    """By output, what is measurably wrong more often: kernels, precisions and batches that were never measured."""
     unknown = sorted({node.op for node in graph.distinct.nodes if not operator_of(node).known})
-    if unknown:
-        warnings.append(f"no cost is known of operator {', '.join(unknown)}: it counts as one that reads and writes")
-    if share > STRANGE:
-        warnings.append(
-            f"{100 * share:.0f} % of the time is in kernels unlike any measured there: {', '.join(kinds) or 'several'}"
-        )
-    if precision not in output.precisions:
-        warnings.append(
-            f"computes in {precision}, which was never measured there (only {', '.join(output.precisions)}): "
-            f"the figure is that of {output.precisions[0]}"
-        )
-    least, most = min(output.batch_sizes), max(output.batch_sizes)
-    if not least <= batch <= most:
-        seen = str(least) if least == most else f"{least} to {most}"
-        warnings.append(f"batch size {batch} was never measured there (only {seen}): an extrapolation")
-    return tuple(warnings)
+    precision = precision_of(graph)
+    doubts = []
+    for output, share, kinds in zip(outputs, strange.share, strange.kinds, strict=True):
+        warnings = []
+        if unknown:
+            warnings.append(
+                f"no cost is known of operator {', '.join(unknown)}: it counts as one that reads and writes"
+            )
+        if share > STRANGE:
+            named = ", ".join(kinds) or "several"
+            warnings.append(f"{100 * share:.0f} % of the time is in kernels unlike any measured there: {named}")
+        if precision not in output.precisions:
+            warnings.append(
+                f"computes in {precision}, which was never measured there (only {', '.join(output.precisions)}): "
+                f"the figure is that of {output.precisions[0]}"
+            )
+        least, most = min(output.batch_sizes), max(output.batch_sizes)
+        if not least <= batch <= most:
+            seen = str(least) if least == most else f"{least} to {most}"
+            warnings.append(f"batch size {batch} was never measured there (only {seen}): an extrapolation")
+        doubts.append(tuple(warnings))
+    return doubts
 
 
 def _novelty(graph: Graph, operators: set[str], output: Output, near: bool) -> tuple[int, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from narformer.cost import node_cost
+from narformer.cost import Cost, node_cost
 from narformer.frontends.canonical import canonical
 from narformer.graph import DTYPE_BYTES, Graph, Node, Operand, Tensor
 from narformer.operators import KINDS as CLASS_OF
@@ -92,9 +92,8 @@ class _Described(NamedTuple):
 def tokenize(graph: Graph) -> Tokens:
     """Tokens of a Graph, in the order of its canonical form's nodes; those that run within another have none."""
     read = canonical(graph)
-    described = read.distinct.each(_described)
-    nodes = [described[place] for place in read.distinct.place.tolist()]
-    place = kernels(read)
+    nodes = _nodes(read)
+    place = _hosts(read, nodes)
     kept = sorted(set(place))
     token = {index: 1 + k for k, index in enumerate(kept)}
     features = np.zeros((1 + len(kept), WIDTH), dtype=np.float64)
@@ -148,9 +147,10 @@ def kernels(graph: Graph) -> list[int]:
     A rectifier or a clip runs with the product of matrices it follows, an element-wise node of one computed operand
     with the element-wise node it follows, if nothing else reads that.
     """
-    distinct = graph.distinct
-    described = distinct.each(_described)
-    nodes = [described[place] for place in distinct.place.tolist()]
+    return _hosts(graph, _nodes(graph))
+
+
+def _hosts(graph: Graph, nodes: list[_Described]) -> list[int]:
     readers = np.zeros(len(nodes), dtype=np.int64)
     for source, _ in graph.reads:
         if source >= 0:
@@ -192,10 +192,17 @@ def _spread(features: npt.NDArray[np.float64], batch: int) -> None:
     features[spread, COLUMN["streamed"]] = 0
 
 
-def _described(node: Node) -> _Described:
+def _nodes(graph: Graph) -> list[_Described]:
+    """What a token says of each node of a canonical Graph alone."""
+    distinct = graph.distinct
+    costs = distinct.each(node_cost)  # kept with the Graph: its statistics read them too
+    described = [_described(node, cost) for node, cost in zip(distinct.nodes, costs, strict=True)]
+    return [described[place] for place in distinct.place.tolist()]
+
+
+def _described(node: Node, cost: Cost) -> _Described:
     """What a token says of a node alone."""
     kind = kernel_kind(node)
-    cost = node_cost(node)
     computed = [o for o in node.operands if o.source is not None]
     weights = [o for o in node.operands if o.source is None]
     shape = node.output_shape
@@ -206,10 +213,7 @@ def _described(node: Node) -> _Described:
     channels, height = _channels(shape, kind), _height(shape)
     widest = max((_channels(o.tensor.shape, kind) for o in computed), default=0)
     window, stride = _first(node, "kernel_shape"), _first(node, "strides")
-    groups = node.attributes.get("group", 1)
-    groups = groups if isinstance(groups, int) else 1
-    integer = [not o.tensor.dtype.startswith(("float", "bfloat", "int64", "bool")) for o in computed[:1]]
-    packed = [not o.tensor.dtype.startswith(("float", "bfloat", "int64", "bool")) for o in weights[:1]]
+    groups = _groups(node)
     numbers: dict[str, float] = {
         "macs": cost.macs,
         "operations": cost.operations,
@@ -238,8 +242,8 @@ def _described(node: Node) -> _Described:
         "channels by 8": channels % 8 == 0,
         "reads by 4": widest % 4 == 0,
         "reads by 8": widest % 8 == 0,
-        "integer data": any(integer) and kind not in ("gather", "move", "view"),
-        "integer weights": any(packed) and kind in _MATRIX,
+        "integer data": _integers(computed[:1]) and kind not in ("gather", "move", "view"),
+        "integer weights": _integers(weights[:1]) and kind in _MATRIX,
     }
     if elements == 0:
         numbers = dict.fromkeys(numbers, 0.0)
@@ -256,8 +260,7 @@ def _product(node: Node, kind: str, computed: list[Operand]) -> tuple[float, flo
     elements = math.prod(shape)
     if node.op in ("Conv", "ConvTranspose") and len(node.operands) > 1 and len(shape) > 2:
         data, weight = node.operands[0].tensor.shape, node.operands[1].tensor.shape
-        groups = node.attributes.get("group", 1)
-        groups = groups if isinstance(groups, int) and groups > 0 else 1
+        groups = max(_groups(node), 1)
         window = math.prod(weight[2:])
         if node.op == "Conv":
             return shape[0] * math.prod(shape[2:]), groups, shape[1] / groups, weight[1] * window
@@ -306,6 +309,16 @@ def _height(shape: tuple[int, ...]) -> int:
 def _first(node: Node, name: str) -> int:
     value = node.attributes.get(name)
     return int(value[0]) if isinstance(value, tuple) and value else 0
+
+
+def _groups(node: Node) -> int:
+    groups = node.attributes.get("group", 1)
+    return groups if isinstance(groups, int) else 1
+
+
+def _integers(operands: list[Operand]) -> bool:
+    """Whether any holds integers that are computed with: neither indices nor truth values."""
+    return any(not o.tensor.dtype.startswith(("float", "bfloat", "int64", "bool")) for o in operands)
 
 
 def _steps(node: Node, kind: str) -> int:
