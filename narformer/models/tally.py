@@ -38,7 +38,7 @@ _TILE_SPEED = 4.0
 # level between its teeth. Divided by the number of networks: so many must bear a factor out, however many there are.
 _TILE_PENALTY = 0.1
 _TILE_STEP_PENALTY = 0.8
-_TILE_NETWORKS = 5000  # where fewer were measured on a device, it has no such factors
+TILE_NETWORKS = 5000  # where fewer were measured on a device, it has no such factors
 # Weights that serve one position each are read once, in a stream; what windows read, they read again and again. So a
 # byte of the former starts from so much of the price of the latter.
 _STREAM = 0.3
@@ -125,12 +125,12 @@ class Roofline(nn.Module):
 
         networks: how many there are to learn from.
         """
-        total = _ODD_PENALTY * _size(_SPEED * self.by_oddity).sum(dim=0).mean()
+        total = _ODD_PENALTY * size_of(_SPEED * self.by_oddity).sum(dim=0).mean()
         tile = _TILE_SPEED * self.by_tile.view(-1, _CHANNELS, self.by_tile.shape[1])
         for weight, factors in ((_TILE_PENALTY, tile), (_TILE_STEP_PENALTY, tile.diff(dim=1))):
-            total = total + weight / networks * _size(factors).sum(dim=(0, 1)).mean()
+            total = total + weight / networks * size_of(factors).sum(dim=(0, 1)).mean()
         for each in (self.by_class, self.by_kind):
-            size = _size(_SPEED * each[:, 1:])
+            size = size_of(_SPEED * each[:, 1:])
             total = total + (size.sum(dim=1).mean(dim=1) * size.new_tensor(_PENALTIES)).sum()
         return total
 
@@ -162,17 +162,17 @@ class Roofline(nn.Module):
         window = torch.where(features[:, self.numbers + self.multiply] > 0, _WINDOWS, window)
         height = torch.round(ln_height / math.log(2)).clamp(0, _HEIGHTS - 1).long()
         group = window * _HEIGHTS + height
-        return group * _CHANNELS + _place(read), (_SHAPES + group) * _CHANNELS + _place(written)
+        return group * _CHANNELS + place_of(read), (_SHAPES + group) * _CHANNELS + place_of(written)
 
 
-def _place(channels: Tensor) -> Tensor:
+def place_of(channels: Tensor) -> Tensor:
     """Sixteenths of an octave up to a number of channels, (T,)."""
     octaves = torch.log(torch.round(channels).clamp_min(1)) / math.log(2)
     # A power of two ends its octave, however the logarithm is rounded.
     return torch.ceil(16 * octaves - 0.01).clamp(0, _CHANNELS - 1).long()
 
 
-def _size(ln: Tensor) -> Tensor:
+def size_of(ln: Tensor) -> Tensor:
     """Nearly |ln| of a factor, smooth at 0."""
     return torch.sqrt(ln.square() + 0.01) - 0.1
 
@@ -202,7 +202,7 @@ class Tally(nn.Module):
         share: of the epochs that are done. measured: how many networks there are to learn from, (outputs,).
         """
         self.roofline.by_tile.requires_grad_(share >= 0.5)
-        self.roofline.many.copy_(measured >= _TILE_NETWORKS)
+        self.roofline.many.copy_(measured >= TILE_NETWORKS)
 
     def penalty(self, networks: int) -> Tensor:
         """Added to the loss of a batch in training: for differing prices, and for its mean squared correction.

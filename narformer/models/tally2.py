@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from narformer.models.layers import degree, full_precision, pool_sum
-from narformer.models.tally import DirectedRound
+from narformer.models.tally import DirectedRound, place_of, size_of
 from narformer.tokens import runtime_kernels as tokens
 
 # Work of a kernel and ln of the ms a unit of it from which training starts: 33 GMAC/s, 5 GB/s, 1 ns, 10 µs.
@@ -112,16 +112,11 @@ class Prices(nn.Module):
     def penalty(self) -> Tensor:
         """What differing prices cost; free for the run, a target's constant."""
         outputs = self.belongs.shape[0]
-        total = _ODD_PENALTY * _size(_SPEED * self.by_oddity).sum() / outputs
+        total = _ODD_PENALTY * size_of(_SPEED * self.by_oddity).sum() / outputs
         for each in (self.by_class, self.by_kind):
-            size = _size(_SPEED * each[:, 1:]).sum(dim=(1, 2)) / outputs
+            size = size_of(_SPEED * each[:, 1:]).sum(dim=(1, 2)) / outputs
             total = total + (size * size.new_tensor(_PENALTIES)).sum()
         return total
-
-
-def _size(ln: Tensor) -> Tensor:
-    """Nearly |ln| of a factor, smooth at 0."""
-    return torch.sqrt(ln.square() + 0.01) - 0.1
 
 
 class Tally2(nn.Module):
@@ -164,7 +159,7 @@ class Tally2(nn.Module):
             tile = _TILE_SPEED * self.by_tile.view(-1, _CHANNELS, self.by_tile.shape[1])
             share = len(self.config.tiled) / self.config.outputs
             for weight, factors in ((_TILE_PENALTY, tile), (_TILE_STEP_PENALTY, tile.diff(dim=1))):
-                total = total + share * weight / networks * _size(factors).sum(dim=(0, 1)).mean()
+                total = total + share * weight / networks * size_of(factors).sum(dim=(0, 1)).mean()
         return total
 
     def node_vectors(self, features: Tensor, edges: Tensor) -> Tensor:
@@ -212,8 +207,8 @@ class Tally2(nn.Module):
         height = torch.round(torch.log(features[:, tokens.COLUMN["height"]].clamp_min(1)) / math.log(2))
         group = window * _HEIGHTS + height.clamp(0, _HEIGHTS - 1).long()
         read, written = features[:, tokens.COLUMN["widest"]], features[:, tokens.COLUMN["channels"]]
-        factors = self.by_tile.index_select(0, group * _CHANNELS + _place(read))
-        factors = factors + self.by_tile.index_select(0, (_SHAPES + group) * _CHANNELS + _place(written))
+        factors = self.by_tile.index_select(0, group * _CHANNELS + place_of(read))
+        factors = factors + self.by_tile.index_select(0, (_SHAPES + group) * _CHANNELS + place_of(written))
         convolutions = [tokens.KINDS.index(n) for n in ("convolution", "pointwise", "depthwise", "multiply")]
         return _TILE_SPEED * kind[:, convolutions].sum(dim=1, keepdim=True) * factors
 
@@ -274,10 +269,3 @@ def _region(features: Tensor) -> Tensor:
     work = features[:, [tokens.COLUMN[n] for n in ("macs", "operations", "read", "written")]].sum(dim=1)
     shape = features[:, [tokens.COLUMN["rows"], tokens.COLUMN["columns"]]]
     return torch.log1p(torch.cat([work[:, None], shape], dim=1))
-
-
-def _place(channels: Tensor) -> Tensor:
-    """Sixteenths of an octave up to a number of channels, (T,)."""
-    octaves = torch.log(torch.round(channels).clamp_min(1)) / math.log(2)
-    # A power of two ends its octave, however the logarithm is rounded.
-    return torch.ceil(16 * octaves - 0.01).clamp(0, _CHANNELS - 1).long()

@@ -18,14 +18,12 @@ from narformer.datasets.kernel_cache import cache_for
 from narformer.datasets.registry import DEVICES, groups, least_ms, load_dataset
 from narformer.errors import ConfigError, DataError
 from narformer.models.registry import MODELS, create_model, tokenizer_of
+from narformer.models.tally import TILE_NETWORKS
 from narformer.predictor import Card
 from narformer.training.batching import Indices, split_rows
 from narformer.training.config import TrainConfig
 from narformer.training.export import export_predictor
 from narformer.training.loop import Progress, train
-
-# Where fewer networks were measured on a target, it has no factors of tiles (models/tally2.py).
-TILE_NETWORKS = 5000
 
 
 def run(

@@ -82,7 +82,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
 def test_factors_of_tiles_are_learned_in_the_second_half_and_resume(
     tmp_path: Path, dataset: Dataset, killed_in: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tally_module, "_TILE_NETWORKS", 14)  # as many as p has; q lacks every fifth
+    monkeypatch.setattr(tally_module, "TILE_NETWORKS", 14)  # as many as p has; q lacks every fifth
     tokens = build_cache(dataset.sources, dataset.ids, tmp_path / "cache", "kernels", workers=1)
     rows = dataset.rows("train")
 
