@@ -24,7 +24,7 @@ import numpy.typing as npt
 from narformer.datasets.dataset import FileSource, Source
 from narformer.errors import DataError, NarformerError
 from narformer.tokens import kernels, narformer_v2, nnlp, physical
-from narformer.tokens.packing import FloatArray, PackedTokens, Tokens, ranges
+from narformer.tokens.packing import FloatArray, PackedTokens, Tokens, joined_edges, ranges
 from narformer.tokens.raw import RawNodes, raw_nodes
 from narformer.tokens.statistics import statistics
 
@@ -82,8 +82,7 @@ class TokenCache:
         places = ranges(starts, sizes)
         kept = np.asarray(self._tokens[places], dtype=np.int64)
         work = None if self._work is None else np.asarray(self._work[places])
-        shift = np.repeat(np.cumsum(sizes) - sizes, edge_sizes)
-        edges = (self._edges[ranges(edge_starts, edge_sizes)] + shift[:, None]).T.astype(np.int32)
+        edges = joined_edges(self._edges, edge_starts, edge_sizes, sizes)
         raw = RawNodes(kept[:, 0], kept[:, 1:9], kept[:, 9:], edges, work)
         if self._expansion.fused is not None:
             raw = self._expansion.fused(raw)

@@ -20,7 +20,7 @@ from narformer.datasets.dataset import Dataset, Source
 from narformer.errors import DataError, NarformerError
 from narformer.frontends.canonical import canonical
 from narformer.tokens import runtime_kernels
-from narformer.tokens.packing import PackedTokens, ranges
+from narformer.tokens.packing import PackedTokens, joined_edges, ranges
 from narformer.tokens.statistics import statistics, with_batch
 
 FORMAT = 2  # counts up when tokens or the canonical form change
@@ -57,11 +57,9 @@ class KernelCache:
         place, factors = self._place[rows], self._factors[rows]
         sizes, edge_sizes = self._sizes[place], self._edge_sizes[place]
         features = self._features[ranges(self._starts[place], sizes)]
-        shift = np.repeat(np.cumsum(sizes) - sizes, edge_sizes)
-        edges = (self._edges[ranges(self._edge_starts[place], edge_sizes)] + shift[:, None]).T
         return PackedTokens(
             runtime_kernels.with_batch(features, np.repeat(factors, sizes)),
-            np.ascontiguousarray(edges.astype(np.int32)),
+            joined_edges(self._edges, self._edge_starts[place], edge_sizes, sizes),
             np.repeat(np.arange(len(rows), dtype=np.int32), sizes),
             factors[:, None].astype(np.float32),
         )

@@ -50,6 +50,20 @@ def pack(tokens: Sequence[Tokens]) -> PackedTokens:
     )
 
 
+def joined_edges(
+    edges: npt.NDArray[np.integer],
+    starts: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+    tokens: npt.NDArray[np.int64],
+) -> IntArray:
+    """Edges of B networks out of many as those of one batch, (2, E), each network's shifted behind the one before.
+
+    edges (all, 2): of all networks; starts, counts (B,): where each network's are; tokens (B,): how many it has.
+    """
+    shift = np.repeat(np.cumsum(tokens) - tokens, counts)
+    return np.ascontiguousarray((edges[ranges(starts, counts)] + shift[:, None]).T.astype(np.int32))
+
+
 def ranges(starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The numbers start, start+1, … of each range, one range after another: (B,), (B,) -> (sum of sizes,)."""
     before = np.cumsum(sizes) - sizes
