@@ -85,3 +85,12 @@ def postgresql() -> Iterator[Callable[[], str]]:
         server.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
         server.wait(timeout=60)
         shutil.rmtree(directory)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a store that does not exist yet."""
+    if request.param == "sqlite":
+        return str(tmp_path / "store.db")
+    emptied: Callable[[], str] = request.getfixturevalue("postgresql")
+    return emptied()

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -73,14 +73,6 @@ def write_old(location: str, rows: Sequence[tuple[Measurement, Graph | None]]) -
             values = {**row.to_dict(), "graph": row.graph or None, "digest": digest}
             connection.execute(measurements.insert().values(values))
     engine.dispose()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "store.db")
-    emptied: Callable[[], str] = request.getfixturevalue("postgresql")
-    return emptied()
 
 
 def test_an_old_store_keeps_every_row_under_new_hashes(location: str) -> None:

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,15 +42,6 @@ def network(width: int = 8, name: str = "net", node: str = "r") -> Graph:
 def measured(graph: Graph, latency: float | None = 1.5, device: str = "cpu", **fields: object) -> Measurement:
     failure = "" if latency is not None else "out of memory"
     return replace(Measurement(network_hash(graph), "net.onnx", device, latency, failure=failure), **fields)  # type: ignore[arg-type]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of a store that does not exist yet."""
-    if request.param == "sqlite":
-        return str(tmp_path / "store.db")
-    emptied: Callable[[], str] = request.getfixturevalue("postgresql")
-    return emptied()
 
 
 def test_a_record_comes_back_as_it_was(location: str) -> None:
