@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from narformer.cli.figures import milliseconds
 from narformer.cli.inputs import as_words, parse_sizes, plot_option
 from narformer.cli.progress import track
+from narformer.figures import milliseconds
 
 if TYPE_CHECKING:
     from narformer.adapted import AdaptedDevice

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from narformer.cli.figures import milliseconds as spelt
 from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, plot_option, read_each, sizes_from
+from narformer.figures import milliseconds as spelt
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from narformer.cli.figures import milliseconds
 from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, sizes_from, tell_unusable
 from narformer.errors import ConfigError
+from narformer.figures import milliseconds
 
 if TYPE_CHECKING:
     from narformer.predictor import Estimate

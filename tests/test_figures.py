@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from narformer.cli.figures import milliseconds
+from narformer.figures import milliseconds
 
 
 @pytest.mark.parametrize(
