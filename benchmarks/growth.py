@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import track
 
 from narformer.frontends.onnx import read_onnx
-from narformer.predictor import PRETRAINED, Predictor
+from narformer.prediction.predictor import PRETRAINED, Predictor
 from narformer.tokens.registry import TOKENIZERS
 
 SIZES = (100, 200, 500, 1_000, 2_000, 5_000, 10_000)

@@ -26,7 +26,7 @@ from narformer.evaluation.metrics import spearman
 from narformer.families.registry import build
 from narformer.frontends.onnx import read_onnx
 from narformer.measurement.weights import runnable
-from narformer.predictor import Predictor
+from narformer.prediction.predictor import Predictor
 
 RUNS = 8
 # Kernels of ONNX Runtime that are other words for an operator, or serve one.

@@ -23,7 +23,7 @@ from narformer.datasets.dataset import sha1_order
 from narformer.datasets.nnmeter import load_nnmeter
 from narformer.evaluation.run import predict_sources
 from narformer.evaluation.yardsticks import fit_predict
-from narformer.predictor import Predictor
+from narformer.prediction.predictor import Predictor
 
 FOLDS = 5
 

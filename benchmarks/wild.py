@@ -24,7 +24,7 @@ import numpy as np
 from narformer.cli.inputs import parse_input_shapes
 from narformer.errors import NarformerError
 from narformer.frontends.onnx import read_onnx
-from narformer.predictor import Predictor
+from narformer.prediction.predictor import Predictor
 
 DEVICE = "amd-epyc-milan-onnxruntime1.32-cpu-fp32-t1-b1"
 QUANTISED = "quantised"

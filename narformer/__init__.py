@@ -10,18 +10,20 @@ __version__ = "0.1.0"
 __all__ = ["Estimate", "Graph", "NarformerError", "Predictor", "predict", "read_onnx", "read_torch"]
 
 if TYPE_CHECKING:
+    from narformer.api import predict
     from narformer.errors import NarformerError
     from narformer.frontends.onnx import read_onnx
     from narformer.frontends.torch import read_torch
     from narformer.graph import Graph
-    from narformer.predictor import Estimate, Predictor, predict
+    from narformer.prediction.estimate import Estimate
+    from narformer.prediction.predictor import Predictor
 
 _HOMES = {
-    "Estimate": "narformer.predictor",
+    "Estimate": "narformer.prediction.estimate",
     "Graph": "narformer.graph",
     "NarformerError": "narformer.errors",
-    "Predictor": "narformer.predictor",
-    "predict": "narformer.predictor",
+    "Predictor": "narformer.prediction.predictor",
+    "predict": "narformer.api",
     "read_onnx": "narformer.frontends.onnx",
     "read_torch": "narformer.frontends.torch",
 }

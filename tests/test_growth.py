@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
-from narformer.predictor import PRETRAINED, Card
+from narformer.prediction.card import Card
+from narformer.prediction.predictor import PRETRAINED
 from narformer.tokens.packing import pack
 from narformer.tokens.registry import TOKENIZERS
 from narformer.tokens.statistics import statistics

@@ -24,7 +24,7 @@ from narformer.families.builder import NetworkBuilder
 from narformer.families.registry import FAMILIES, build, sample
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph, Node, Operand, Tensor
-from narformer.predictor import DEFAULT, PRETRAINED, Predictor
+from narformer.prediction.predictor import DEFAULT, PRETRAINED, Predictor
 from narformer.training.config import load_config
 from narformer.training.run import left_out_errors
 

@@ -17,11 +17,11 @@ from narformer.cli.progress import track
 from narformer.figures import milliseconds
 
 if TYPE_CHECKING:
-    from narformer.adapted import AdaptedDevice
+    from narformer.adaptation.device import AdaptedDevice
+    from narformer.adaptation.session import Comparison
     from narformer.graph import Graph
-    from narformer.measurement.adapting import Comparison
     from narformer.measurement.session import Outcome, Settings
-    from narformer.predictor import Predictor
+    from narformer.prediction.predictor import Predictor
 
 Item = TypeVar("Item")
 SHIFTED = 8.0  # median error in percent, beyond which it is said
@@ -64,9 +64,9 @@ def adapt(
 
     Can be interrupted and given again: what the store has is not measured twice. Exit codes: 0, 2, 130 interrupted.
     """
-    from narformer.adapted import check_name
+    from narformer.adaptation.device import check_name
     from narformer.errors import ConfigError
-    from narformer.predictor import Predictor
+    from narformer.prediction.predictor import Predictor
 
     loaded = Predictor.load(predictor)
     check_name(device, loaded)
@@ -108,11 +108,12 @@ def validate(
 
     The errors are kept beside the device and shown by `predict` and `devices`. Exit codes: 0, 2, 130 interrupted.
     """
-    from narformer.adapted import PredictorWithAdapted, adapted_device
+    from narformer.adaptation import session as adapting
+    from narformer.adaptation.device import adapted_device
+    from narformer.adaptation.predictor import PredictorWithAdapted
     from narformer.errors import ConfigError
-    from narformer.measurement import adapting
     from narformer.measurement.store import Store
-    from narformer.predictor import Predictor
+    from narformer.prediction.predictor import Predictor
 
     adapted = adapted_device(device)
     settings = _settings(runtime, processor, threads, budget, timeout)
@@ -157,7 +158,7 @@ def _settings(runtime: str, processor: str, threads: int, budget: float, timeout
 def _by_measuring(
     name: str, samples: int, target_error: float | None, settings: Settings, store: str | None, predictor: Predictor
 ) -> AdaptedDevice:
-    from narformer.measurement import adapting
+    from narformer.adaptation import session as adapting
     from narformer.measurement.session import summary
     from narformer.measurement.store import Store
 
@@ -192,8 +193,8 @@ def _from_pairs(
 ) -> AdaptedDevice:
     import numpy as np
 
-    from narformer.adapt import NOISE, choose, covariance
-    from narformer.adapted import FEWEST, adapt, profile
+    from narformer.adaptation.device import FEWEST, adapt, profile
+    from narformer.adaptation.gaussian_process import NOISE, choose, covariance
     from narformer.errors import ConfigError
     from narformer.frontends.canonical import network_hash
 

@@ -17,9 +17,8 @@ def devices(
     if here:
         _print_here(as_json)
         return
-    from narformer.adapted import PredictorWithAdapted
+    from narformer.adaptation.predictor import PredictorWithAdapted, default_predictor
     from narformer.cli.inputs import tell_unusable
-    from narformer.predictor import default_predictor
 
     loaded = default_predictor(predictor)
     card = loaded.card

@@ -23,8 +23,8 @@ def embed(
     """Print a JSON array with the vector of each network: what the predictor's last layer reads."""
     import numpy as np
 
+    from narformer.adaptation.predictor import default_predictor
     from narformer.errors import DataError
-    from narformer.predictor import default_predictor
 
     graphs = read_each(models, sizes_from(batch_size, input_shape, dim))
     vectors = default_predictor(predictor).embed(graphs)

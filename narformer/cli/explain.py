@@ -30,9 +30,9 @@ def explain(
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
 ) -> None:
     """Say where the milliseconds go: by operator and by node. The parts sum to what `predict` prints."""
-    from narformer.adapted import device_file
+    from narformer.adaptation.device import device_file
     from narformer.errors import ConfigError
-    from narformer.predictor import Predictor
+    from narformer.prediction.predictor import Predictor
 
     loaded = Predictor.load(predictor)
     if device not in loaded.devices and device_file(device).is_file():

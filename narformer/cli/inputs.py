@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from narformer.frontends.sizes import Sizes
     from narformer.frontends.unbound import UnboundError
     from narformer.graph import Graph
-    from narformer.predictor import Predictor
+    from narformer.prediction.predictor import Predictor
 
 
 BATCH_SIZE = typer.Option(None, "--batch-size", "-b", min=1, help="Override the first input dimension.")
@@ -144,7 +144,7 @@ def _checked(path: Path | None) -> Path | None:
 
 def tell_unusable(predictor: Predictor) -> None:
     """A line on standard error for each adapted device that is left out, and why."""
-    from narformer.adapted import PredictorWithAdapted
+    from narformer.adaptation.predictor import PredictorWithAdapted
 
     if isinstance(predictor, PredictorWithAdapted):
         for reason in predictor.unusable.values():

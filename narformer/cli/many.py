@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from narformer.frontends.sizes import Sizes
-    from narformer.predictor import Estimate, Predictor
+    from narformer.prediction.estimate import Estimate
+    from narformer.prediction.predictor import Predictor
 
 CHUNK = 16  # files: enough for one run of the model, few enough that results come in steadily
 FEW = 48  # files, below which starting processes takes longer than it saves
@@ -56,7 +57,7 @@ def answers(paths: Sequence[Path], question: Question, jobs: int) -> Generator[A
 
     Raises DataError and StoreError where predictor or store cannot be opened, UserError where a process dies.
     """
-    from narformer.predictor import default_predictor
+    from narformer.adaptation.predictor import default_predictor
 
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     reader = Reader(question, default_predictor(question.predictor), paths)
@@ -157,8 +158,8 @@ def _deaf() -> Iterator[None]:
 
 
 def _start(question: Question, among: Sequence[Path]) -> None:
-    from narformer.adapted import with_adapted
-    from narformer.predictor import Predictor
+    from narformer.adaptation.predictor import with_adapted
+    from narformer.prediction.predictor import Predictor
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where they cannot be started deaf
     # Loaded anew: a session of ONNX Runtime is not made to be forked.

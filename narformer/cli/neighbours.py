@@ -26,10 +26,10 @@ def neighbours(
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
 ) -> None:
     """Find the nearest known networks with their measured latencies."""
+    from narformer.adaptation.predictor import default_predictor
     from narformer.cli.progress import bar
     from narformer.datasets.registry import load_dataset
     from narformer.evaluation.neighbours import embeddings, nearest
-    from narformer.predictor import default_predictor
 
     graphs = read_each(models, sizes_from(batch_size, input_shape, dim))
     known = load_dataset(dataset, data)

@@ -17,7 +17,7 @@ from narformer.errors import ConfigError
 from narformer.figures import milliseconds
 
 if TYPE_CHECKING:
-    from narformer.predictor import Estimate
+    from narformer.prediction.estimate import Estimate
 
 EXIT_LIMIT = 3
 MANY = 20  # files, from which on there is a progress bar
@@ -44,10 +44,10 @@ def predict(
 
     Exit codes: 0, 2 for a file that cannot be read, 3 where an estimate exceeds --max-ms.
     """
+    from narformer.adaptation.predictor import default_predictor
     from narformer.cli.many import Question, answers, cores
     from narformer.cli.progress import track
     from narformer.measurement.answers import existing_store
-    from narformer.predictor import default_predictor
 
     if store and no_store:
         raise ConfigError("--store and --no-store exclude each other")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.adapt import CHEAP, NOISE, Adaptation, Profiles, choose, covariance, half_width
+from narformer.adaptation.gaussian_process import CHEAP, NOISE, Adaptation, Profiles, choose, covariance, half_width
 from narformer.datasets.cache import TokenCache, build_cache
 from narformer.datasets.dataset import Dataset, concat, quick
 from narformer.datasets.help import UNSEEN, UNSEEN_FBNET, LatencyTable, load_help_fbnet, load_help_nasbench201

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from narformer.adapt import KINDS, kinds
+from narformer.adaptation.gaussian_process import KINDS, kinds
 from narformer.datasets.cache import TokenCache
 
 Array = npt.NDArray[np.float64]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from narformer.datasets.dataset import Dataset, Source
 from narformer.errors import DataError
-from narformer.predictor import Predictor
+from narformer.prediction.predictor import Predictor
 
 Vectors = npt.NDArray[np.float32]
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from narformer.adaptation.predictor import default_predictor
 from narformer.cell_predictor import CellPredictor
 from narformer.evaluation.plots import pyplot, save_plot
 from narformer.families.cells import to_onnx
 from narformer.frontends.cell_table import CellTable, enumerate_space
 from narformer.frontends.cells import Cell
 from narformer.frontends.onnx import read_onnx
-from narformer.predictor import Predictor, default_predictor
+from narformer.prediction.predictor import Predictor
 
 Array = npt.NDArray[np.float64]
 Show = Callable[[int, int], None]

@@ -20,7 +20,7 @@ from narformer.evaluation.protocols import Protocol, Task
 from narformer.evaluation.report import file_stem
 from narformer.evaluation.scores import score_table
 from narformer.evaluation.yardsticks import YARDSTICKS, fit_predict
-from narformer.predictor import Predictor
+from narformer.prediction.predictor import Predictor
 
 VALIDATION = 0.05
 Result = dict[str, Any]

@@ -10,7 +10,8 @@ from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.store import Store, default_store
-from narformer.predictor import Estimate, Predictor
+from narformer.prediction.estimate import Estimate
+from narformer.prediction.predictor import Predictor
 
 LEVEL = 0.9
 # Of a normal distribution, 90 % lie within this many half interquartile ranges of the median: 1.645 / 0.6745.

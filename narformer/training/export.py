@@ -24,7 +24,9 @@ from narformer.evaluation.metrics import acc, mape
 from narformer.frontends.folding import foldable
 from narformer.graph import Graph
 from narformer.models.tally2 import Tally2
-from narformer.predictor import Card, Novelty, Output, effective_kernels, spread
+from narformer.prediction.card import Card, Output
+from narformer.prediction.novelty import Novelty
+from narformer.prediction.trust import effective_kernels, spread
 from narformer.training.batching import Indices, predict_rows
 
 # Reference networks a family for the novelty measure: enough to cover a family's range, little enough for a card.

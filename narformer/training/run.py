@@ -19,7 +19,7 @@ from narformer.datasets.registry import DEVICES, groups, least_ms, load_dataset
 from narformer.errors import ConfigError, DataError
 from narformer.models.registry import MODELS, create_model, tokenizer_of
 from narformer.models.tally import TILE_NETWORKS
-from narformer.predictor import Card
+from narformer.prediction.card import Card
 from narformer.training.batching import Indices, split_rows
 from narformer.training.config import TrainConfig
 from narformer.training.export import export_predictor

@@ -12,7 +12,7 @@ import pytest
 
 from narformer.families.registry import sample
 from narformer.frontends.onnx import read_onnx
-from narformer.predictor import Predictor
+from narformer.prediction.predictor import Predictor
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -147,8 +147,8 @@ def test_a_device_measured_elsewhere_cannot_be_validated_here(run: Run, models: 
 def test_a_machine_that_changed_its_speed_is_told(
     measured: float, told: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from narformer.adaptation.session import Comparison, summary
     from narformer.cli.adapt import _print
-    from narformer.measurement.adapting import Comparison, summary
 
     rows = [Comparison(f"m{k}", "f", 10.0, 8.0, 12.0, measured + k / 100) for k in range(3)]
     _print("mine", rows, summary(rows))

@@ -18,9 +18,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from narformer.datasets.nnlqp import load_nnlqp
-from narformer.predictor import Predictor
+from narformer.prediction.predictor import Predictor
 
-spec = importlib.util.spec_from_file_location("dummies", Path(__file__).parents[1] / "test_predictor.py")
+spec = importlib.util.spec_from_file_location("dummies", Path(__file__).parents[1] / "prediction" / "test_predictor.py")
 assert spec is not None
 assert spec.loader is not None
 dummies = importlib.util.module_from_spec(spec)

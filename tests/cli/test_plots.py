@@ -25,9 +25,9 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*_: object) -> None:
         raise AssertionError("work began before the plot was checked")
 
-    monkeypatch.setattr("narformer.predictor.Predictor.load", work)
+    monkeypatch.setattr("narformer.prediction.predictor.Predictor.load", work)
     monkeypatch.setattr("narformer.evaluation.ranking.rank_space", work)
-    monkeypatch.setattr("narformer.adapted.adapted_device", work)
+    monkeypatch.setattr("narformer.adaptation.device.adapted_device", work)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])

@@ -85,7 +85,7 @@ def test_what_cannot_be_traced_is_told_in_one_line(
 
 
 def test_pytorch_is_imported_for_modules_alone() -> None:
-    code = "import sys, narformer.frontends.torch, narformer.predictor; assert 'torch' not in sys.modules"
+    code = "import sys, narformer.frontends.torch, narformer.prediction.predictor; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

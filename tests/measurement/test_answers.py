@@ -22,9 +22,9 @@ from narformer.graph import Node, Operand
 from narformer.measurement.answers import answer, existing_store
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.store import Store
-from narformer.predictor import Predictor
+from narformer.prediction.predictor import Predictor
 
-spec = importlib.util.spec_from_file_location("dummies", Path(__file__).parents[1] / "test_predictor.py")
+spec = importlib.util.spec_from_file_location("dummies", Path(__file__).parents[1] / "prediction" / "test_predictor.py")
 assert spec is not None
 assert spec.loader is not None
 dummies = importlib.util.module_from_spec(spec)

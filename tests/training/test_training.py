@@ -16,7 +16,8 @@ from narformer.families.registry import sample
 from narformer.models import tally as tally_module
 from narformer.models.registry import create_model
 from narformer.models.tally import Tally
-from narformer.predictor import Card, Predictor
+from narformer.prediction.card import Card
+from narformer.prediction.predictor import Predictor
 from narformer.training.batching import TOKEN_MULTIPLE, predict_rows, split_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig, load_config, save_config

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from narformer.adapted import PredictorWithAdapted
+from narformer.adaptation import session as adapting
+from narformer.adaptation.predictor import PredictorWithAdapted
+from narformer.adaptation.session import Comparison, Pool, measure_and_adapt, strangers, summary, validate
 from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
-from narformer.measurement import adapting
-from narformer.measurement.adapting import Comparison, Pool, measure_and_adapt, strangers, summary, validate
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.session import Network, Outcome, Settings
-from narformer.predictor import Predictor
+from narformer.prediction.predictor import Predictor
 
 ABSENT: Any = None  # a store that nothing here opens
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from narformer.adapt import Adaptation, Profiles, next_to_measure
-from narformer.adapted import AdaptedDevice, adapt, profile
+from narformer.adaptation.device import AdaptedDevice, adapt, profile
+from narformer.adaptation.gaussian_process import Adaptation, Profiles, next_to_measure
 from narformer.families.registry import FAMILIES, Variant, sample
 from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
 from narformer.measurement.session import Network, Outcome, Settings, measure
 from narformer.measurement.store import Store
-from narformer.predictor import Predictor
+from narformer.prediction.predictor import Predictor
 
 PER_FAMILY = 12
 # Networks measured before the expected error is believed.
@@ -138,7 +138,7 @@ def validate(
 ) -> list[Comparison]:
     """Predict networks, then measure them; those that cannot be measured are left out. Raises what `measure` raises.
 
-    predictor: one that knows the adapted device (adapted.py).
+    predictor: one that knows the adapted device (predictor.py).
     """
     estimates = predictor.predict([graph for _, graph in networks], [device.name])
     latencies: list[float | None] = []

@@ -16,7 +16,9 @@ from onnx import TensorProto, helper
 import narformer
 from narformer.errors import ConfigError, DataError, ModelError, UnknownDeviceError
 from narformer.graph import Graph, Node, Operand, Tensor
-from narformer.predictor import Card, Novelty, Output, Predictor
+from narformer.prediction.card import Card, Output
+from narformer.prediction.novelty import Novelty
+from narformer.prediction.predictor import Predictor
 from narformer.tokens.statistics import NAMES, statistics
 
 X = Tensor((1, 3, 8, 8))

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from narformer.adapt import KINDS, Adaptation, Profiles, choose, covariance, half_width, kinds, next_to_measure
+from narformer.adaptation.gaussian_process import (
+    KINDS,
+    Adaptation,
+    Profiles,
+    choose,
+    covariance,
+    half_width,
+    kinds,
+    next_to_measure,
+)
 from narformer.graph import Graph, Node, Operand, Tensor
 from narformer.tokens.physical import tokenize
 

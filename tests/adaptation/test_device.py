@@ -9,22 +9,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from narformer.adapted import (
-    AdaptedDevice,
-    PredictorWithAdapted,
-    adapt,
-    adapted_device,
-    check_name,
-    devices_directory,
-    profile,
-    with_adapted,
-)
+from narformer.adaptation.device import AdaptedDevice, adapt, adapted_device, check_name, devices_directory, profile
+from narformer.adaptation.predictor import PredictorWithAdapted, default_predictor, with_adapted
 from narformer.cli.main import app
 from narformer.errors import ConfigError, DataError, UnknownDeviceError
 from narformer.families.registry import sample
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
-from narformer.predictor import Predictor, default_predictor
+from narformer.prediction.predictor import Predictor
 
 FACTOR = 3.0
 

@@ -1,0 +1,76 @@
+"""What a program calls: the functions of the package itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from narformer.adaptation.predictor import default_predictor
+from narformer.errors import ConfigError, UnknownDeviceError
+from narformer.frontends.sizes import sizes_of
+from narformer.frontends.sources import Source, graph_of, names_of, several, traced
+from narformer.measurement.answers import answer, existing_store
+from narformer.prediction.estimate import Estimate
+
+if TYPE_CHECKING:
+    import torch
+
+# Graphs in memory at a time, where files are predicted: a list may be of any length.
+NETWORKS_AT_ONCE = 64
+
+
+def predict(
+    models: Source | torch.nn.Module | Sequence[Source],
+    example_inputs: torch.Tensor | Sequence[Any] | None = None,
+    *,
+    devices: str | Sequence[str] | None = None,
+    batch_size: int | None = None,
+    input_shapes: Mapping[str, Sequence[int | str]] | None = None,
+    dims: Mapping[str, int] | None = None,
+    predictor: str | None = None,
+    store: str | Path | None = None,
+    measured: bool = True,
+) -> list[Estimate]:
+    """Latency in ms, with an interval, of one or several networks on each device, without running them.
+
+    A network that the store of measurements has on a device is answered from there (`source` is then "measured").
+
+    models: paths of ONNX files, their bytes, models in memory, or Graphs; or one PyTorch module, with example_inputs
+        for it.
+    devices: ids, see `narformer devices`; all by default.
+    batch_size, input_shapes, dims: bind or override the sizes of the networks' inputs: the batch, whole shapes by
+        input, sizes by name (`dims={"sequence": 128}`). A Graph and a module have theirs.
+    predictor: name of a shipped predictor or path of one of your own.
+    store: path or URL; by default the user's, if there is one. measured: False to leave every store alone.
+    Returns Estimates, network by network. Raises ModelError for a file that cannot be read, UnknownDeviceError for a
+    device that the predictor does not know and on which the network was not measured, ConfigError for arguments that
+    are not meant so, StoreError.
+
+    >>> import narformer
+    >>> narformer.predict("resnet18.onnx", devices="cortexA76cpu")  # doctest: +SKIP
+    """
+    sizes = sizes_of(batch_size, input_shapes, dims)
+    if example_inputs is not None:
+        models = traced(models, example_inputs, sizes)
+    networks = several(models)
+    wanted = names_of(devices)
+    if wanted == []:
+        raise ConfigError("devices=[]: name at least one device, or leave devices out for all")
+    loaded = default_predictor(predictor)
+    estimates: list[Estimate] = []
+    with (existing_store(store) if measured else None) or nullcontext() as opened:
+        if opened is None:
+            loaded.predict([], wanted)  # an unknown device is told before anything is read
+        for start in range(0, len(networks), NETWORKS_AT_ONCE):
+            graphs = [graph_of(network, sizes) for network in networks[start : start + NETWORKS_AT_ONCE]]
+            for graph, found in zip(graphs, answer(graphs, loaded, wanted, opened), strict=True):
+                missing = set(wanted or ()) - {estimate.device for estimate in found}
+                if missing:
+                    raise UnknownDeviceError(
+                        f"{graph.name}: not measured on {', '.join(sorted(missing))}; the predictor knows "
+                        f"{', '.join(loaded.devices)}"
+                    )
+                estimates += found
+    return estimates
