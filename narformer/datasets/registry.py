@@ -13,8 +13,16 @@ from narformer.datasets.nnmeter import load_nnmeter
 from narformer.datasets.onnxruntime_cpu import DEVICE as ONNXRUNTIME_CPU
 from narformer.datasets.onnxruntime_cpu import load_onnxruntime_cpu
 from narformer.datasets.onnxruntime_wide import load_onnxruntime_wide
+from narformer.datasets.qai_hub import HEXAGON, load_qai_hub
 from narformer.datasets.timm import load_timm
 from narformer.errors import DataError
+
+
+def _spelt(hardware: str) -> str:
+    """`Galaxy S25 NPU` of `galaxy-s25-npu`: words with digits and short ones are names of models."""
+    words = hardware.split("-")
+    return " ".join(w.upper() if w in ("npu", "q", "iq") or any(c.isdigit() for c in w) else w.title() for w in words)
+
 
 # Hardware, runtime and batch of each device id.
 DEVICES: Mapping[str, str] = {
@@ -47,6 +55,16 @@ DEVICES: Mapping[str, str] = {
         )
     },
     "i7-12700h:pytorch-2.4-compiled:fp32": "Intel Core i7-12700H, PyTorch 2.4, compiled, float32",
+    **{
+        f"{hardware}:{runtime}:{precision}": f"{_spelt(hardware)} (Hexagon v{generation}), {told}, {spelt}, batch 1"
+        for hardware, generation in HEXAGON.items()
+        for runtime, told in (
+            ("tflite", "TFLite"),
+            ("onnxruntime", "ONNX Runtime"),
+            ("qnn", "Qualcomm's runtime (QNN)"),
+        )
+        for precision, spelt in (("fp16", "float16"), ("int8", "int8"), ("w8a16", "int8 weights, int16 activations"))
+    },
 }
 
 # What targets have in common: groups of targets share prices in predictors that know them (models/tally2.py).
@@ -68,6 +86,8 @@ def tags(device: str) -> tuple[str, ...]:
     if len(parts) < 3:
         return ("all", device)
     hardware, runtime, precision = parts[:3]
+    if hardware.endswith("-npu"):
+        return _npu_tags(device, hardware, runtime, precision)
     words = runtime.split("-")
     kind = ("gpu", "nvidia gpu") if hardware.startswith(("rtx", "gtx", "h100", "h200")) else ("cpu", "x86 cpu")
     how = words[0]
@@ -89,6 +109,18 @@ def tags(device: str) -> tuple[str, ...]:
     )
 
 
+def _npu_tags(device: str, hardware: str, runtime: str, precision: str) -> tuple[str, ...]:
+    """Qualcomm's NPUs: by generation, runtime and precision, and by pairs of these."""
+    generation = f"hexagon v{HEXAGON[hardware]}" if hardware in HEXAGON else "hexagon"
+    return (
+        *("all", "hexagon", "npu", precision, runtime),
+        *(f"hexagon, {precision}", f"hexagon, {runtime}", f"hexagon, {runtime}, {precision}"),
+        *(generation, f"{generation}, {precision}", f"{generation}, {runtime}"),
+        *(hardware, f"{hardware}, {precision}", f"{hardware}, {runtime}"),
+        device,
+    )
+
+
 # Least ms of a run and of a kernel on each kind of hardware. An x86 core's are measured (a lone Relu takes 2.6 µs, two
 # hundred of the smallest nodes 90 µs); the others are what no runtime of theirs has been seen to undercut.
 _LEAST: Mapping[str, tuple[float, float]] = {
@@ -96,6 +128,7 @@ _LEAST: Mapping[str, tuple[float, float]] = {
     "arm cpu": (5e-3, 1e-3),
     "nvidia gpu": (5e-3, 1.5e-3),
     "adreno": (5e-2, 5e-3),
+    "hexagon": (3e-2, 2e-4),
     "npu": (5e-2, 2e-3),
 }
 
@@ -116,7 +149,9 @@ def groups(devices: Sequence[str]) -> tuple[tuple[int, ...], ...]:
 
 
 def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
-    """`nnmeter`, `nnlqp/nasbench201`, `onnxruntime-cpu`, `onnxruntime-wide`, `timm`, or a directory in NNLQP's layout.
+    """`nnmeter`, `nnlqp/nasbench201`, `onnxruntime-cpu`, `onnxruntime-wide`, `timm`, `qai_hub`, or a directory.
+
+    A directory has NNLQP's layout.
 
     Raises DataError for any other name. Several joined by `+` are one dataset, with the devices of all.
     """
@@ -132,9 +167,11 @@ def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
         return load_onnxruntime_wide()
     if name == "timm":
         return load_timm(root)
+    if name == "qai_hub":
+        return load_qai_hub(root)
     if Path(name).is_dir():
         return load_nnlqp(name)
-    known = "nnmeter, nnlqp/nasbench201, onnxruntime-cpu, onnxruntime-wide, timm"
+    known = "nnmeter, nnlqp/nasbench201, onnxruntime-cpu, onnxruntime-wide, timm, qai_hub"
     raise DataError(f"no dataset {name!r}: neither one of {known}, nor a directory in NNLQP's layout")
 
 

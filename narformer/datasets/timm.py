@@ -51,7 +51,8 @@ def load_timm(root: str | Path | None = None) -> Dataset:
     """A row a network, image size and batch size; NaN where a target has none.
 
     Networks that the zoo does not have are left out, and a warning names them. Raises DataError for a missing or
-    malformed table, one with two measurements of the same, or where the zoo has none of its networks.
+    malformed table, one with two measurements of the same, and where the zoo has none of its networks or was made with
+    other versions than were checked against the table.
     """
     path = data_root(root) / "timm" / "infer.csv"
     table = read_table(path, _COLUMNS)
@@ -69,6 +70,7 @@ def load_timm(root: str | Path | None = None) -> Dataset:
         if not np.isnan(targets[place[key]][column]):
             raise DataError(f"{path}, line {line}: {key[0]} at {key[1]}, batch {key[2]} was measured twice on the same")
         targets[place[key]][column] = positive(row["step_ms"], f"{path}, line {line}, step_ms")
+    zoo.check_versions()
     known = {(entry.name, entry.size) for entry in zoo.names("timm")}
     missing = sorted({f"{name}@{size}" for name, size, _ in place if (name, size) not in known})
     there = [k for k, (name, size, _) in enumerate(place) if (name, size) in known]

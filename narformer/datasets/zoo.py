@@ -20,6 +20,8 @@ from narformer.errors import ConfigError, DataError
 from narformer.graph import Graph, Node, Operand, Tensor
 
 FILE = Path(__file__).parent / "zoo.bin"
+# Networks of these packages can change with their version; against tables of latencies these were checked.
+CHECKED: Mapping[str, str] = {"timm": "1.0.31", "torchvision": "0.29.1", "transformers": "5.24.0"}
 _MAGIC = b"narformer zoo 1\n"
 _NETWORKS_IN_BLOCK = 6
 _NODES_IN_BLOCK = 800  # that differ
@@ -53,6 +55,18 @@ def names(source: str | None = None, path: Path = FILE) -> tuple[Entry, ...]:
 def made_by(path: Path = FILE) -> Mapping[str, str]:
     """Versions of the packages that built the networks, by name."""
     return _zoo(path).made
+
+
+def check_versions(path: Path = FILE) -> None:
+    """Raises DataError where other versions than CHECKED built the networks: a table's latencies may be of others."""
+    made = made_by(path)
+    other = [f"{name} {made.get(name, 'unknown')}" for name, version in CHECKED.items() if made.get(name) != version]
+    if other:
+        wanted = " ".join(f"{name}=={version}" for name, version in CHECKED.items())
+        raise DataError(
+            f"{path}: made with {', '.join(other)}, whose networks may not be those that were measured; take the "
+            f"package's own file, or install {wanted} and make it with benchmarks/make_zoo.py"
+        )
 
 
 def load(name: str, size: int | None = None, *, source: str | None = None, path: Path = FILE) -> Graph:
