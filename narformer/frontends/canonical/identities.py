@@ -18,7 +18,12 @@ from narformer.graph import Node, Operand
 
 
 def identity(draft: Draft, index: int, node: Node) -> bool:
-    """Whatever it reads is its output."""
+    """Whatever it reads is its output; of a sequence, one tensor after another."""
+    if len(node.outputs) > 1:
+        if len(node.operands) != len(node.outputs):
+            return False
+        draft.drop_all(index, dict(enumerate(node.operands)))
+        return True
     draft.drop(index, node.operands[0])
     return True
 

@@ -24,18 +24,28 @@ def again(draft: Draft, index: int, node: Node) -> bool:
     """What was computed before, from the same operands by the same operator, is not computed again."""
     if node.op in _NEVER_SAME or any(o.source is None and not o.name and o.value is None for o in node.operands):
         return False
-    uses = draft.uses
-    for operand in node.operands:
-        if operand.source is not None and operand.source >= 0 and uses[operand.source] < 2:
-            return False  # no other reads what this one reads
-    key = (node.op, node.domain, node.outputs, node.left_out, tuple(sorted(node.attributes.items())))
-    key = (*key, *[_identity(operand) for operand in node.operands])  # type: ignore[assignment]
+    read = [o.source for o in node.operands if o.source is not None and o.source >= 0]
+    for source in read:
+        if draft.uses[source] < 2:
+            draft.notes["lone", source] = index  # no other reads what this one reads; another may come to
+            return False
+    for source in read:
+        before = draft.notes.pop(("lone", source), None)
+        if isinstance(before, int) and (other := draft.current(before)) is not None:
+            draft.notes.setdefault(_computation(other), before)
+    key = _computation(node)
     first = draft.notes.setdefault(key, index)
     if first == index or not isinstance(first, int) or draft.nodes[first] is None:
         draft.notes[key] = index
         return False
     draft.drop_all(index, {k: Operand(tensor, first, k) for k, tensor in enumerate(node.outputs)})
     return True
+
+
+def _computation(node: Node) -> tuple[object, ...]:
+    """The same for nodes that compute the same."""
+    attributes = tuple(sorted(node.attributes.items()))
+    return (node.op, node.domain, node.outputs, node.left_out, attributes, *[_identity(o) for o in node.operands])
 
 
 def _identity(operand: Operand) -> tuple[object, ...]:

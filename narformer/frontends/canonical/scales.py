@@ -69,7 +69,9 @@ def turned(draft: Draft, index: int, node: Node) -> bool:
     """A Transpose of the last two axes is a way to read a matrix."""
     for position, data in enumerate(node.operands[:2]):
         made = draft.made_by(data, "Transpose")
-        if made is None or len(data.tensor.shape) < 2 or data.tensor.shape[-2:] != made.output_shape[-2:]:
+        if made is None or len(made.operands) != 1:
+            continue
+        if len(data.tensor.shape) < 2 or data.tensor.shape[-2:] != made.output_shape[-2:]:
             continue
         perm, rank = permutation(made), len(made.output_shape)
         if perm == (*range(rank - 2), rank - 1, rank - 2):

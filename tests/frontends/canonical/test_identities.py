@@ -94,3 +94,11 @@ def test_a_mask_that_somebody_reads_is_a_constant(canon: Read) -> None:
     found = canon("g (float[2,3] x) => (float[2,3] z) { y, mask = Dropout(x) m = Cast<to = 1>(mask) z = Mul(y, m) }")
     (node,) = found.nodes
     assert [operand.is_weight for operand in node.operands] == [False, True]
+
+
+def test_a_sequence_that_is_passed_on_is_passed_on_whole(canon: Read) -> None:
+    """What follows reads each tensor of it; of one whose length does not change, nothing is lost."""
+    nodes = "two = Constant<value_ints = [1, 2]>() s = SplitToSequence<axis = 1>(x, two) t = Identity(s)"
+    found = canon(f"g (float[2,3,4,5] x) => (float[2,3,4,5] y) {{ {nodes} y = ConcatFromSequence<axis = 1>(t) }}")
+    assert [node.op for node in found.nodes] == ["SplitToSequence", "ConcatFromSequence"]
+    assert [(operand.source, operand.output) for operand in found.nodes[1].operands] == [(0, 0), (0, 1)]

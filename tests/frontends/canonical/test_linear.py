@@ -105,3 +105,10 @@ def test_squeeze_and_excite_is_the_same_in_all_its_forms(canon: Read) -> None:
     ops = ["GlobalAveragePool", "Gemm", "Relu", "Gemm", "Sigmoid", "Mul"]
     assert [[node.op for node in form.nodes] for form in forms] == [ops] * 4
     assert len({form.hash for form in forms}) == 1
+
+
+def test_a_transpose_of_two_operands_is_no_way_to_read_a_matrix(canon: Read) -> None:
+    found = canon(
+        "g (float[5,10] x) => (float[5,8] y) <float[8,10] w> { t = Transpose<perm = [1, 0]>(w, x) y = MatMul(x, t) }"
+    )
+    assert [node.op for node in found.nodes] == ["Transpose", "MatMul"]

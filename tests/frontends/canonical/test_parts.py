@@ -70,6 +70,13 @@ def test_what_was_computed_before_is_not_computed_again(canon: Read) -> None:
     assert [operand.source for operand in found.nodes[2].operands] == [1, 1]
 
 
+def test_chains_that_are_the_same_become_one_from_their_start_to_their_end(canon: Read) -> None:
+    """Where a chain turns out to be another only once its start has: nothing else read what its second node read."""
+    chains = "".join(f"a{k} = Relu(x) b{k} = Exp(a{k}) c{k} = Neg(b{k}) d{k} = Sin(c{k})" for k in "0123")
+    found = of(canon, f"{chains} e = Sub(d0, d1) f = Sub(d2, d3) y = Mul(e, f)", "2,6,4")
+    assert [node.op for node in found.nodes] == ["Relu", "Exp", "Neg", "Sin", "Sub", "Mul"]
+
+
 TURN = "<perm = [0, 2, 1]>"
 MEETS = [
     f"a = Transpose{TURN}(x) b = Relu(a) y = Transpose{TURN}(b)",
