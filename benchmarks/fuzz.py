@@ -28,6 +28,7 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
+import onnx.parser
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.progress import Progress
@@ -47,6 +48,7 @@ INTEGERS += (-(2**63), 10**9, 10**12)
 def seeds() -> list[bytes]:
     """Small models to mutate: hand-made ones that reach every part of the front end, and the wheel's own."""
     models = [network(), arithmetic(), control(), nested(), functions(), sequences(), quantised(), external()]
+    models += [images(), encoder(), integers()]
     root = os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data")
     files = []
     for folder, _, names in sorted(os.walk(root)):
@@ -207,6 +209,74 @@ def quantised() -> onnx.ModelProto:
     weights = {"s": np.array(0.1, f), "z": np.array(0, np.uint8), "w": np.zeros((4, 3, 1, 1), np.uint8)}
     weights |= {"to": np.array([1, 64, 4]), "k": np.zeros((4, 12), f), "b": np.zeros(12, f), "g": np.zeros(4, f)}
     return _model(nodes, {**weights, "lw": np.zeros((1, 8, 64), f), "lr": np.zeros((1, 8, 2), f)})
+
+
+def _parsed(text: str) -> onnx.ModelProto:
+    """A model in ONNX's notation; what is declared beside the inputs and not computed is a weight of zeros."""
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]> {text}')
+    computed = {name for node in model.graph.node for name in node.output}
+    for info in [info for info in model.graph.value_info if info.name not in computed]:
+        kind = info.type.tensor_type
+        shape = [d.dim_value for d in kind.shape.dim]
+        held = np.zeros(shape, helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        model.graph.initializer.append(numpy_helper.from_array(held, info.name))
+    return model
+
+
+def images() -> onnx.ModelProto:
+    """Patterns of convolutional networks: channels last, normalisation, activations, squeeze-and-excite, folding."""
+    return _parsed("""g (float[1,8,8,3] x) => (float[1,4] y)
+        <float[4,3,3,3] w, float[4] b, float[4,2,1,1] d, float[4,4] k, float[1,4,1,1] half, float[2] e2> {
+        one = Constant<value_float = 1.0>() two = Constant<value_float = 2.0>() three = Constant<value_float = 3.0>()
+        six = Constant<value_float = 6.0>() zero = Constant<value_float = 0.0>() small = Constant<value_float = 1e-5>()
+        ends = Constant<value_ints = [0, 0, 1, 1, 0, 0, 1, 1]>() flat = Constant<value_ints = [1, 2, -1]>()
+        back = Constant<value_ints = [1, 4, 8, 8]>() rows = Constant<value_ints = [1, 4]>()
+        first = Transpose<perm = [0, 3, 1, 2]>(x) padded = Pad(first, ends) c = Conv(padded, w) m = Mul(c, half)
+        n = BatchNormalization(m, b, b, b, b) g = Conv<group = 2>(n, d) up = Add(g, three) low = Clip(up, zero, six)
+        part = Div(low, six) swish = Mul(g, part) r = Reshape(swish, flat) i = InstanceNormalization(r, e2, e2)
+        u = Reshape(i, back) scaled = Mul(u, half) mean = ReduceMean<axes = [2, 3], keepdims = 1>(scaled)
+        flatter = Reshape(mean, rows) mm = MatMul(flatter, k) act = Sigmoid(mm) silu = Mul(mm, act)
+        axes = Constant<value_ints = [2, 3]>() wide = Unsqueeze(silu, axes) gate = Mul(scaled, wide) turned = Transpose<perm = [0, 2, 3, 1]>(gate)
+        p = ReduceMean<axes = [1, 2], keepdims = 0>(turned) e = Erf(p) q = Add(e, one) t = Mul(p, q) h = Div(t, two)
+        l = Max(h, zero) y = Sub(l, small) }""")
+
+
+def encoder() -> onnx.ModelProto:
+    """Patterns of transformers: normalisations in several spellings, attention with mask, GELU, rotary positions."""
+    return _parsed("""g (float[2,6,8] x, float[2,1,6,6] mask) => (float[2,6,8] y)
+        <float[8] s, float[8,24] w, float[24] b, float[8,8] o, float[6,4] cosine, float[6,4] sine> {
+        two = Constant<value_float = 2.0>() small = Constant<value_float = 1e-5>() half = Constant<value_float = 0.5>()
+        one = Constant<value_float = 1.0>() root = Constant<value_float = 1.4142135>() minus = Constant<value_float = -9.0>()
+        heads = Constant<value_ints = [0, 0, 2, 4]>() whole = Constant<value_ints = [0, 0, 8]>()
+        thirds = Constant<value_ints = [8, 8, 8]>() halves = Constant<value_ints = [2, 2]>()
+        mean = ReduceMean<axes = [-1]>(x) d = Sub(x, mean) sq = Pow(d, two) var = ReduceMean<axes = [-1]>(sq)
+        e = Add(var, small) sd = Sqrt(e) n = Div(d, sd) scaled = Mul(n, s) shifted = Add(scaled, s)
+        p = MatMul(shifted, w) pb = Add(p, b) q, k, v = Split<axis = 2>(pb, thirds)
+        q1 = Reshape(q, heads) q2 = Transpose<perm = [0, 2, 1, 3]>(q1) k1 = Reshape(k, heads)
+        k2 = Transpose<perm = [0, 2, 3, 1]>(k1) v1 = Reshape(v, heads) v2 = Transpose<perm = [0, 2, 1, 3]>(v1)
+        a1, a2 = Split<axis = 3>(q2, halves) a3 = Neg(a2) turned = Concat<axis = 3>(a3, a1) qc = Mul(q2, cosine)
+        qs = Mul(turned, sine) q3 = Add(qc, qs) z = MatMul(q3, k2) zs = Mul(z, half) inverse = Sub(one, mask)
+        added = Mul(inverse, minus) zm = Add(zs, added) prob = Softmax<axis = -1>(zm) at = MatMul(prob, v2)
+        at1 = Transpose<perm = [0, 2, 1, 3]>(at) at2 = Reshape(at1, whole) out = MatMul(at2, o) r = Add(out, x)
+        rp = Pow(r, two) rm = ReduceMean<axes = [-1]>(rp) re = Add(rm, small) rs = Sqrt(re) ri = Reciprocal(rs)
+        rn = Mul(r, ri) rw = Mul(rn, s) u = MatMul(rw, o) ur = Div(u, root) ue = Erf(ur) u1 = Add(ue, one)
+        um = Mul(u, u1) ug = Mul(um, half) m, m1, m2, m3 = com.microsoft.SkipLayerNormalization(ug, r, s, s) y = Add(m, m3) }""")
+
+
+def integers() -> onnx.ModelProto:
+    """Quantised operators, in pairs around them and of their own, dynamically and by blocks."""
+    return _parsed("""g (float[1,3,8,8] x) => (float[1,4,8,8] y)
+        <int8[4,3,1,1] w, float[4] ws, int8[4] wz, int32[4] b, float bs, uint8 z, float s, uint8[4,6] k,
+         uint8[4,1,16] n, float[4] ns> {
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) f = DequantizeLinear<axis = 0>(w, ws, wz)
+        bd = DequantizeLinear(b, bs) c = Conv(d, f, bd) r = Relu(c) rq = QuantizeLinear(r, s, z)
+        mp = MaxPool<kernel_shape = [1, 1]>(rq) rd = DequantizeLinear(mp, s, z) dq, ds, dz = DynamicQuantizeLinear(rd)
+        shape = Constant<value_ints = [64, 4]>() flat = Reshape(dq, shape) i = MatMulInteger(flat, k, dz, z)
+        f1 = Cast<to = 1>(i) both = Mul(ds, s) f2 = Mul(f1, both) back = Constant<value_ints = [64, 6]>()
+        f3 = Reshape(f2, back) z0 = Constant<value_ints = [0]>() z4 = Constant<value_ints = [4]>() z1 = Constant<value_ints = [1]>()
+        four = Slice(f3, z0, z4, z1)
+        nb = com.microsoft.MatMulNBits<K = 4, N = 4, bits = 4, block_size = 32>(four, n, ns)
+        im = Constant<value_ints = [1, 4, 8, 8]>() y = Reshape(nb, im) }""")
 
 
 def external() -> onnx.ModelProto:
@@ -381,6 +451,8 @@ ALL_OPERATORS = [
     *sorted({s.name for s in onnx.defs.get_all_schemas()}),
     *("FusedConv", "FusedMatMul", "QAttention", "MultiHeadAttention", "GroupQueryAttention", "MatMulNBits", "Nothing"),
     *("SkipLayerNormalization", "EmbedLayerNormalization", "QLinearConcat", "QGemm", "DynamicQuantizeLSTM"),
+    *("PackedAttention", "PackedMultiHeadAttention", "DecoderMaskedMultiHeadAttention", "SkipGroupNorm", "MoE", "QMoE"),
+    *("FusedConv", "NhwcFusedConv", "BiasSplitGelu", "GatherBlockQuantized", "RelativePositionBias", "SparseAttention"),
 ]
 
 

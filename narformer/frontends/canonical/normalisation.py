@@ -251,7 +251,7 @@ def narrowed(draft: Draft, index: int, node: Node) -> bool:
 def written(draft: Draft, index: int, node: Node) -> bool:
     """ONNX's own operator: `axis` as it counts from the end, and no outputs that only training reads."""
     rank, axis = len(node.operands[0].tensor.shape), node.attributes.get("axis", -1)
-    if "axes" in node.attributes or not isinstance(axis, int) or not rank:
+    if "axes" in node.attributes or not isinstance(axis, int) or not -rank <= axis < rank:
         return False
     attributes = {"axis": axis if axis < 0 else axis - rank}
     if node.attributes == attributes and len(node.outputs) == 1:

@@ -215,3 +215,10 @@ def test_a_softmax_runs_over_the_axes_that_its_opset_says(
     (node,) = canon(f"{header} g ({kind} x) => ({kind} y) {{ y = Softmax{attribute}(x) }}").nodes
     assert (*node.operands[0].tensor.shape, node.attributes.get("axis", -1)) == axis
     assert node.output_shape == axis[:-1]
+
+
+def test_a_normalisation_over_an_axis_that_there_is_not_stays_what_it_is(canon: Read) -> None:
+    (node,) = canon(
+        "g (float[2,6] x) => (float[2,6] y) <float[6] s> { y = LayerNormalization<axis = 1008>(x, s) }"
+    ).nodes
+    assert node.attributes["axis"] == 1008
