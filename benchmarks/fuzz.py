@@ -236,7 +236,8 @@ def images() -> onnx.ModelProto:
         part = Div(low, six) swish = Mul(g, part) r = Reshape(swish, flat) i = InstanceNormalization(r, e2, e2)
         u = Reshape(i, back) scaled = Mul(u, half) mean = ReduceMean<axes = [2, 3], keepdims = 1>(scaled)
         flatter = Reshape(mean, rows) mm = MatMul(flatter, k) act = Sigmoid(mm) silu = Mul(mm, act)
-        axes = Constant<value_ints = [2, 3]>() wide = Unsqueeze(silu, axes) gate = Mul(scaled, wide) turned = Transpose<perm = [0, 2, 3, 1]>(gate)
+        axes = Constant<value_ints = [2, 3]>() wide = Unsqueeze(silu, axes) gate = Mul(scaled, wide)
+        turned = Transpose<perm = [0, 2, 3, 1]>(gate)
         p = ReduceMean<axes = [1, 2], keepdims = 0>(turned) e = Erf(p) q = Add(e, one) t = Mul(p, q) h = Div(t, two)
         l = Max(h, zero) y = Sub(l, small) }""")
 
@@ -246,7 +247,8 @@ def encoder() -> onnx.ModelProto:
     return _parsed("""g (float[2,6,8] x, float[2,1,6,6] mask) => (float[2,6,8] y)
         <float[8] s, float[8,24] w, float[24] b, float[8,8] o, float[6,4] cosine, float[6,4] sine> {
         two = Constant<value_float = 2.0>() small = Constant<value_float = 1e-5>() half = Constant<value_float = 0.5>()
-        one = Constant<value_float = 1.0>() root = Constant<value_float = 1.4142135>() minus = Constant<value_float = -9.0>()
+        one = Constant<value_float = 1.0>() root = Constant<value_float = 1.4142135>()
+        minus = Constant<value_float = -9.0>()
         heads = Constant<value_ints = [0, 0, 2, 4]>() whole = Constant<value_ints = [0, 0, 8]>()
         thirds = Constant<value_ints = [8, 8, 8]>() halves = Constant<value_ints = [2, 2]>()
         mean = ReduceMean<axes = [-1]>(x) d = Sub(x, mean) sq = Pow(d, two) var = ReduceMean<axes = [-1]>(sq)
@@ -260,7 +262,8 @@ def encoder() -> onnx.ModelProto:
         at1 = Transpose<perm = [0, 2, 1, 3]>(at) at2 = Reshape(at1, whole) out = MatMul(at2, o) r = Add(out, x)
         rp = Pow(r, two) rm = ReduceMean<axes = [-1]>(rp) re = Add(rm, small) rs = Sqrt(re) ri = Reciprocal(rs)
         rn = Mul(r, ri) rw = Mul(rn, s) u = MatMul(rw, o) ur = Div(u, root) ue = Erf(ur) u1 = Add(ue, one)
-        um = Mul(u, u1) ug = Mul(um, half) m, m1, m2, m3 = com.microsoft.SkipLayerNormalization(ug, r, s, s) y = Add(m, m3) }""")
+        um = Mul(u, u1) ug = Mul(um, half)
+        m, m1, m2, m3 = com.microsoft.SkipLayerNormalization(ug, r, s, s) y = Add(m, m3) }""")
 
 
 def integers() -> onnx.ModelProto:
@@ -273,8 +276,8 @@ def integers() -> onnx.ModelProto:
         mp = MaxPool<kernel_shape = [1, 1]>(rq) rd = DequantizeLinear(mp, s, z) dq, ds, dz = DynamicQuantizeLinear(rd)
         shape = Constant<value_ints = [64, 4]>() flat = Reshape(dq, shape) i = MatMulInteger(flat, k, dz, z)
         f1 = Cast<to = 1>(i) both = Mul(ds, s) f2 = Mul(f1, both) back = Constant<value_ints = [64, 6]>()
-        f3 = Reshape(f2, back) z0 = Constant<value_ints = [0]>() z4 = Constant<value_ints = [4]>() z1 = Constant<value_ints = [1]>()
-        four = Slice(f3, z0, z4, z1)
+        f3 = Reshape(f2, back) z0 = Constant<value_ints = [0]>() z4 = Constant<value_ints = [4]>()
+        z1 = Constant<value_ints = [1]>() four = Slice(f3, z0, z4, z1)
         nb = com.microsoft.MatMulNBits<K = 4, N = 4, bits = 4, block_size = 32>(four, n, ns)
         im = Constant<value_ints = [1, 4, 8, 8]>() y = Reshape(nb, im) }""")
 
