@@ -27,7 +27,7 @@ def checked(tensor: Tensor, value: str, label: str) -> Tensor:
         raise ModelError(f"{label}: {value!r} has {len(shape)} dimensions; no network has more than {MOST_AXES}")
     if shape and min(shape) < 0:
         raise ModelError(f"{label}: {value!r} has a negative size in its shape {list(shape)}")
-    if math.prod(shape) >= MOST_ELEMENTS:
+    if math.prod(shape) >= MOST_ELEMENTS or (shape and max(shape) >= MOST_ELEMENTS):
         raise ModelError(f"{label}: {value!r} has the shape {list(shape)}, more elements than can be counted")
     return tensor
 

@@ -102,6 +102,10 @@ def _overflow() -> onnx.ModelProto:
     return model([NODE("Tile", ["x", "n"], ["y"])], {"n": np.array([2**62, 2**62])})
 
 
+def _empty_but_long() -> onnx.ModelProto:
+    return model([NODE("Pad", ["x", "n"], ["y"])], {"n": np.array([-2, 2**62, 0, 2**62])})
+
+
 def _negative() -> onnx.ModelProto:
     return model([NODE("Pad", ["x", "n"], ["y"])], {"n": np.array([-9, 0, 0, 0])})
 
@@ -121,6 +125,7 @@ BOMBS = {
     _recursion: "calls itself",
     _loops: "unfolds to more than",
     _overflow: "more elements than can be counted",
+    _empty_but_long: "more elements than can be counted",
     _negative: "negative size",
     _split_to_pieces: "unfolds to more than",
 }

@@ -173,4 +173,4 @@ RULES: Mapping[str, Sequence[Rule]] = {
     **dict.fromkeys(("MatMul", "Gemm"), (few_bits,)),
     "Mul": (scaled_back,),
 }
-CONSTANTS: Mapping[str, Sequence[Rule]] = {"DequantizeLinear": (constant,)}
+CONSTANTS: Mapping[str, Sequence[Rule]] = {"DequantizeLinear": (constant,), "QuantizeLinear": (_alone,)}

@@ -103,3 +103,9 @@ def test_a_recurrent_layer_keeps_integer_weights(canon: Read) -> None:
     assert node.op == "LSTM"
     assert [operand.tensor.shape for operand in node.operands] == [(7, 2, 16), (1, 32, 16), (1, 32, 8), (1, 64)]
     assert node.operands[1].tensor.dtype == "int8"
+
+
+def test_a_scale_that_is_itself_stored_as_integers_is_no_data(canon: Read) -> None:
+    nodes = "t = DequantizeLinear(i, s) q = QuantizeLinear(x, t, z) y = DequantizeLinear(q, s, z)"
+    found = canon(f"g (float[1,3,8,8] x) => (float[1,3,8,8] y) {WEIGHTS} {{ {nodes} }}")
+    assert [(node.op, len(node.operands)) for node in found.nodes] == [("QuantizeLinear", 1), ("DequantizeLinear", 1)]
