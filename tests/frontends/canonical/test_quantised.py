@@ -106,6 +106,6 @@ def test_a_recurrent_layer_keeps_integer_weights(canon: Read) -> None:
 
 
 def test_a_scale_that_is_itself_stored_as_integers_is_no_data(canon: Read) -> None:
-    nodes = "t = DequantizeLinear(i, s) q = QuantizeLinear(x, t, z) y = DequantizeLinear(q, s, z)"
+    nodes = "k = DequantizeLinear(i, s) q = QuantizeLinear(x, k, z) y = DequantizeLinear(q, s, z)"
     found = canon(f"g (float[1,3,8,8] x) => (float[1,3,8,8] y) {WEIGHTS} {{ {nodes} }}")
     assert [(node.op, len(node.operands)) for node in found.nodes] == [("QuantizeLinear", 1), ("DequantizeLinear", 1)]
