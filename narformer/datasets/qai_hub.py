@@ -40,28 +40,6 @@ _RUNTIMES: Mapping[str, tuple[str, int]] = {
 # What the NPU computes in: activations and weights; of float networks it is float16.
 _PRECISION: Mapping[str, str] = {"float": "fp16", "w8a8": "int8", "w8a16": "w8a16", "w4a16": "w4a16"}
 _NO_PART_OF_A_NAME = re.compile(r"\b(samsung|crd|adp|evk|mtp|5g|vision kit|proxy)\b")
-# Generation of the NPU (Hexagon) of each hardware, as the table has it.
-HEXAGON: Mapping[str, int] = {
-    "arduino-ventuno-q-npu": 75,
-    "dragonwing-iq-9075-npu": 73,
-    "dragonwing-iq-x7181-npu": 73,
-    "dragonwing-q-6690-npu": 73,
-    "dragonwing-q-7790-npu": 73,
-    "dragonwing-q-8750-npu": 79,
-    "dragonwing-rb3-gen-2-npu": 68,
-    "galaxy-s22-npu": 69,
-    "galaxy-s24-npu": 75,
-    "galaxy-s25-npu": 79,
-    "galaxy-s26-npu": 81,
-    "qcs8550-npu": 73,
-    "sa8255p-npu": 73,
-    "sa8295p-npu": 68,
-    "sa8650p-npu": 73,
-    "sa8775p-npu": 73,
-    "snapdragon-x-elite-npu": 73,
-    "snapdragon-x2-elite-npu": 81,
-    "snapdragon-xr2-gen-2-npu": 69,
-}
 # Networks of the zoo that are not what was measured: 78 GMACs in 2.2 ms is four times what this NPU does at best.
 _OTHER_NETWORK = frozenset({"yolov3"})
 # Networks that are one Graph: other weights, or the same for other precisions.

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache
-from narformer.datasets.registry import least_ms
 from narformer.errors import DataError
 from narformer.evaluation.metrics import acc, mape
 from narformer.frontends.folding import foldable
@@ -26,6 +25,7 @@ from narformer.graph import Graph
 from narformer.models.tally2 import Tally2
 from narformer.prediction.card import Card, Output
 from narformer.prediction.novelty import Novelty
+from narformer.prediction.target_groups import least_ms
 from narformer.prediction.trust import effective_kernels, spread
 from narformer.training.batching import Indices, predict_rows
 

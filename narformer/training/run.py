@@ -15,11 +15,12 @@ from torch import nn
 from narformer import __version__
 from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import cache_for
-from narformer.datasets.registry import DEVICES, groups, least_ms, load_dataset
+from narformer.datasets.registry import load_dataset
 from narformer.errors import ConfigError, DataError
 from narformer.models.registry import MODELS, create_model, tokenizer_of
 from narformer.models.tally import TILE_NETWORKS
 from narformer.prediction.card import Card
+from narformer.prediction.target_groups import description, groups, least_ms
 from narformer.training.batching import Indices, split_rows
 from narformer.training.config import TrainConfig
 from narformer.training.export import export_predictor
@@ -52,7 +53,7 @@ def run(
         fit,
         calibration if len(calibration) else validation,
         directory / f"{name}.onnx",
-        descriptions=DEVICES,
+        descriptions={device: description(device) for device in dataset.devices},
         novel_quantiles=left_out_errors(config.left_out),
         training={
             "dataset": dataset.name,

@@ -10,11 +10,13 @@ import pytest
 from narformer.datasets import zoo
 from narformer.datasets.dataset import data_root
 from narformer.datasets.kernel_cache import build_kernel_cache
-from narformer.datasets.qai_hub import HEXAGON, family, hardware, load_qai_hub, one_graph
-from narformer.datasets.registry import DEVICES, groups, least_ms, load_dataset, tags
+from narformer.datasets.qai_hub import family, hardware, load_qai_hub, one_graph
+from narformer.datasets.registry import load_dataset
 from narformer.datasets.table import read_table
 from narformer.datasets.timm import load_timm
 from narformer.errors import DataError
+from narformer.prediction import hardware as registry
+from narformer.prediction.target_groups import groups, least_ms, tags
 
 HEADER = (
     "model,component,precision,device,chipset,htp,runtime,latency_ms,unit,npu_layers,gpu_layers,cpu_layers,"
@@ -167,15 +169,15 @@ def test_hardware_is_named_as_people_name_it() -> None:
         ("Snapdragon X Elite CRD", "snapdragon-x-elite-npu"),
     ):
         assert hardware(device) == name
-        assert name in HEXAGON
-        assert f"{name}:qnn:w8a16" in DEVICES
+        assert registry.hardware(name) is registry.hardware(device)
+        assert registry.hardware(name).group == "hexagon"
 
 
 def test_npus_share_groups_by_generation_runtime_and_precision() -> None:
     s24, ventuno = "galaxy-s24-npu:qnn:int8", "arduino-ventuno-q-npu:qnn:int8"
     assert {"npu", "hexagon v75", "qnn", "int8", "hexagon, qnn, int8"} <= set(tags(s24)) & set(tags(ventuno))
     assert {"galaxy-s24-npu", "galaxy-s24-npu, int8"} <= set(tags(s24)) & set(tags("galaxy-s24-npu:tflite:int8"))
-    assert "hexagon" in tags("galaxy-s99-npu:tflite:fp16")
+    assert "npu" in tags("galaxy-s99-npu:tflite:fp16")
     belongs = groups((s24, ventuno, "galaxy-s25-npu:tflite:fp16"))
     assert set(belongs[0]) & set(belongs[1]) - set(belongs[2])
     assert least_ms(s24) != least_ms("myriadvpu")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from narformer.datasets.kernel_cache import build_kernel_cache
-from narformer.datasets.registry import groups, tags
 from narformer.datasets.timm import load_timm
 from narformer.errors import DataError
 from narformer.evaluation.protocols import left_out_folds
@@ -68,12 +67,3 @@ def test_networks_that_the_zoo_lacks_are_named(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="no_such_network@224"):
         dataset = load_timm(_root(tmp_path, ROWS + ROWS.splitlines()[0].replace("resnet18", "no_such_network") + "\n"))
     assert len(dataset) == 3
-
-
-def test_targets_of_the_same_hardware_or_runtime_share_groups() -> None:
-    eager, compiled = "rtx4090:pytorch-2.9:fp16", "rtx5090:pytorch-2.9-compiled:fp16"
-    assert {"all", "nvidia gpu", "fp16", "pytorch"} <= set(tags(eager)) & set(tags(compiled))
-    assert "rtx4090" in tags(eager)
-    belongs = groups((eager, compiled, "i7-12700h:pytorch-2.4-compiled:fp32"))
-    assert set(belongs[0]) & set(belongs[1]) - set(belongs[2])
-    assert len({each[-1] for each in belongs}) == 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from narformer.datasets.registry import groups
 from narformer.models.tally2 import WORK, Tally2, Tally2Config
+from narformer.prediction.target_groups import groups
 from narformer.tokens import runtime_kernels as tokens
 
 
