@@ -16,11 +16,11 @@ import torch
 from table import Row, compare, main
 from torch import Tensor
 
-from narformer.cell_predictor import CellPredictor
-from narformer.frontends.cell_table import CellTable, enumerate_space
+from narformer.cells.predictor import CellPredictor
+from narformer.cells.table import CellTable, enumerate_space
+from narformer.cells.tokens import reordered
+from narformer.cells.training import CellTraining, cell_loss, cell_tensors, create_cell_model
 from narformer.models.layers import Dropout
-from narformer.tokens.cells import reordered
-from narformer.training.cells import CellTraining, cell_loss, cell_tensors, create_cell_model
 from narformer.training.loop import keep_freed_memory, mixed_precision
 
 BATCH, STEPS, SCORED = 8, 12, 600

@@ -16,7 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from narformer.cell_predictor import (
+from narformer.cells.nasbench101 import load_nasbench101
+from narformer.cells.nasbench201 import load_nasbench201
+from narformer.cells.networks import distinct_networks
+from narformer.cells.predictor import (
     GaussianProcess,
     _evidence,
     _matern,
@@ -24,10 +27,7 @@ from narformer.cell_predictor import (
     normal_scores,
     predictor_statistics,
 )
-from narformer.datasets.nasbench101 import load_nasbench101
-from narformer.datasets.nasbench201 import load_nasbench201
 from narformer.evaluation.metrics import kendall_tau
-from narformer.frontends.cell_networks import distinct_networks
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from narformer.frontends.cell_table import CellTable, enumerate_space
+from narformer.cells.table import CellTable, enumerate_space
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

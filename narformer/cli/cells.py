@@ -30,8 +30,8 @@ def predict_cell(
 
     Exit codes: 0, 2 where a cell cannot be read (the others are still printed).
     """
-    from narformer.cell_predictor import CellPredictor, estimates_json
-    from narformer.frontends.cells import Cell, parse_cell
+    from narformer.cells.cell import Cell, parse_cell
+    from narformer.cells.predictor import CellPredictor, estimates_json
 
     loaded = CellPredictor.load(predictor or _space(space))
     texts = [*(cells or []), *(_cells_of(file, space) if file else [])]
@@ -57,7 +57,7 @@ def predict_cell(
 
 
 def _space(space: str) -> str:
-    from narformer.frontends.cells import OPERATIONS
+    from narformer.cells.cell import OPERATIONS
 
     if space not in OPERATIONS:
         raise ConfigError(f"unknown space {space!r}; known are {', '.join(OPERATIONS)}")
@@ -90,7 +90,7 @@ def rank(
     Latency takes milliseconds a cell, accuracy microseconds: a space larger than --candidates has its latency predicted
     for the cells of the highest accuracy and for a random sample. Exit code 3 where no cell is fast enough.
     """
-    from narformer.evaluation.ranking import rank_space
+    from narformer.cells.ranking import rank_space
 
     if objective != "accuracy":
         raise ConfigError(f"unknown objective {objective!r}; known is accuracy")
@@ -129,8 +129,8 @@ def fit_cells(
     out: Path = typer.Option(..., "--out", "-o", help="The predictor to write (.npz); its card goes beside it."),
 ) -> None:
     """Fit a predictor of cells: a fifth of the cells tests it, a tenth sets its intervals, the rest trains it."""
-    from narformer.datasets.registry import load_cells
-    from narformer.evaluation.cell_fit import fit_cell_predictor
+    from narformer.cells.fit import fit_cell_predictor
+    from narformer.cells.registry import load_cells
 
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: must end in .npz")
@@ -156,9 +156,9 @@ def search(
 
     Random search, regularised evolution, and search guided by the Gaussian process, each from many seeds.
     """
-    from narformer.datasets.registry import load_cells
+    from narformer.cells.registry import load_cells
+    from narformer.cells.search import compare_searches, plot_searches
     from narformer.evaluation.plots import check_plot
-    from narformer.evaluation.search import compare_searches, plot_searches
 
     dataset = load_cells(_space(space), data)
     directory = out / "search"

@@ -17,17 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.datasets.dataset import data_root
-from narformer.datasets.nasbench201 import read_csv
 from narformer.datasets.table import Row, milliseconds, read_table
 from narformer.errors import DataError
-from narformer.frontends.cell_table import CellTable
-from narformer.frontends.cells import EDGES_201, OPERATIONS
+from narformer.families.nasbench201 import CODES, EDGES, edge_operations
 
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 # The devices that HELP adapts to. All others count as known here; HELP itself uses thirteen of them.
 UNSEEN = ("titan_rtx_256", "gold_6226", "fpga", "pixel2", "raspi4", "eyeriss")
 UNSEEN_FBNET = ("titan_rtx_64", *UNSEEN[1:])
+_CELL_COLUMNS = ("index", "arch", "cifar10_test_accuracy")
 _RUNNING = ("skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 FBNET_BLOCKS = 22
 FBNET_CHOICES = ("k3_e1", "k3_e1_g2", "k3_e3", "k3_e6", "k5_e1", "k5_e1_g2", "k5_e3", "k5_e6")  # and `skip`
@@ -60,19 +59,18 @@ def load_help_nasbench201(root: str | Path | None = None) -> LatencyTable:
     directory = data_root(root)
     path = directory / "help" / "nasbench201_latency_ms.csv"
     rows, devices, latencies = _read(path, ("index",))
-    cells = read_csv(directory / "nasbench201" / "cifar10.csv")
-    place = {name: k for k, name in enumerate(cells.ids)}
+    cells = {row["index"]: row["arch"] for row in read_table(directory / "nasbench201" / "cifar10.csv", _CELL_COLUMNS)}
     try:
-        order = [place[row["index"]] for row in rows]
+        operations = [edge_operations(cells[row["index"]]) for row in rows]
     except KeyError as error:
         raise DataError(f"{path}: no cell {error} in nasbench201/cifar10.csv") from error
-    table = cells.table.rows(order)
+    codes = np.array([[CODES.index(operation) for operation in cell] for cell in operations])
     return LatencyTable(
         "help/nasbench201",
         devices,
         latencies,
-        nasbench201_work(table),
-        one_hot(table.codes[:, 1:7], len(OPERATIONS["nasbench201"])),
+        nasbench201_work(codes),
+        one_hot(codes, len(CODES)),
     )
 
 
@@ -104,12 +102,13 @@ def one_hot(codes: npt.NDArray[np.integer[Any]], count: int) -> Array:
     return np.asarray(every.reshape(len(codes), -1), dtype=np.float64)
 
 
-def nasbench201_work(table: CellTable) -> tuple[Array, Array]:
-    """Costs paid once, and counts of skip, 1×1, 3×3 and pooling: (n, 5) where all run, and (n, 5) where pruned."""
-    names = OPERATIONS["nasbench201"]
-    codes = table.codes[:, 1:7]
-    there = codes != names.index("none")
-    kinds = np.stack([codes == names.index(name) for name in _RUNNING], axis=2)
+def nasbench201_work(codes: npt.NDArray[np.integer[Any]]) -> tuple[Array, Array]:
+    """Costs paid once, and counts of skip, 1×1, 3×3 and pooling: (n, 5) where all run, and (n, 5) where pruned.
+
+    codes (n, 6): of the operations of the edges.
+    """
+    there = codes != CODES.index("none")
+    kinds = np.stack([codes == CODES.index(name) for name in _RUNNING], axis=2)
     pruned = _pruned(there, kinds[:, :, 0] | kinds[:, :, 3])
     runs = pruned.any(axis=1)
     everything = np.column_stack([np.ones(len(codes)), kinds.sum(axis=1)])
@@ -125,11 +124,11 @@ def _pruned(there: Flags, light: Flags) -> Flags:
     """
     forward, needed = np.zeros((len(there), 4), dtype=bool), np.zeros((len(there), 4), dtype=bool)
     forward[:, 0] = needed[:, 3] = True
-    for k, (source, target) in enumerate(EDGES_201):
+    for k, (source, target) in enumerate(EDGES):
         forward[:, target] |= forward[:, source] & there[:, k]
-    for k, (source, target) in sorted(enumerate(EDGES_201), key=lambda edge: -edge[1][1]):
+    for k, (source, target) in sorted(enumerate(EDGES), key=lambda edge: -edge[1][1]):
         needed[:, source] |= needed[:, target] & there[:, k]
-    targets = [target for _, target in EDGES_201]
+    targets = [target for _, target in EDGES]
     runs: Flags = there & needed[:, targets] & forward[:, 3:]
     into1, into2, between = there[:, 0], there[:, 1], there[:, 2] & (there[:, 0] | ~light[:, 2])
     lone2 = ~needed[:, 2] & (into2 != between)

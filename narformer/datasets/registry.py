@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from narformer.datasets import nasbench101, nasbench201
-from narformer.datasets.cells import CellDataset
 from narformer.datasets.dataset import Dataset, concat
 from narformer.datasets.nnlqp import load_nasbench201, load_nnlqp
 from narformer.datasets.nnmeter import load_nnmeter
@@ -41,12 +39,3 @@ def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
         return load_nnlqp(name)
     known = "nnmeter, nnlqp/nasbench201, onnxruntime-cpu, onnxruntime-wide, timm, qai_hub"
     raise DataError(f"no dataset {name!r}: neither one of {known}, nor a directory in NNLQP's layout")
-
-
-def load_cells(space: str, root: str | Path | None = None, file: Path | None = None) -> CellDataset:
-    """Accuracies of the cells of `nasbench101` or `nasbench201`: the public table, or a `file` in its layout."""
-    if space == "nasbench101":
-        return nasbench101.read_csv(file) if file else nasbench101.load_nasbench101(root)
-    if space == "nasbench201":
-        return nasbench201.read_csv(file) if file else nasbench201.load_nasbench201(root)
-    raise DataError(f"no cells of {space!r}: neither nasbench101 nor nasbench201")

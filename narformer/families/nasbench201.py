@@ -6,11 +6,39 @@ import random
 
 import onnx
 
+from narformer.errors import DataError
 from narformer.families.builder import NetworkBuilder, Value
-from narformer.frontends.cells import EDGES_201, parse_nasbench201
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 VERSIONS = ("",)
+# The six edges as (source, target) nodes of the cell, in the order in which the text of a cell has them.
+EDGES = tuple((source, target) for target in (1, 2, 3) for source in range(target))
+# What NAR-Former V2's released code numbers 0, 1, …: a cell's input, the operations of its edges, its output.
+CODES = ("input", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3", "skip_connect", "none", "output")
+
+
+def edge_operations(text: str) -> tuple[str, ...]:
+    """The operations of a cell's six edges, in the order of EDGES: `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
+
+    Raises DataError, naming the cell, for any other text.
+    """
+    operations: list[str] = []
+    known = CODES[1:-1]
+    parts = text.strip().split("+")
+    for target, part in enumerate(parts, start=1):
+        words = part.strip("|").split("|")
+        if len(words) != target or not (part.startswith("|") and part.endswith("|")):
+            raise DataError(f"cell {text!r}: node {target} needs {target} edges written `|operation~source|`")
+        for source, word in enumerate(words):
+            operation, _, origin = word.partition("~")
+            if operation not in known:
+                raise DataError(f"cell {text!r}: unknown operation {operation!r}; known are {', '.join(known)}")
+            if origin != str(source):
+                raise DataError(f"cell {text!r}: edge {source} of node {target} should come from node {source}")
+            operations.append(operation)
+    if len(parts) != 3:
+        raise DataError(f"cell {text!r}: expected 3 nodes joined by `+`, found {len(parts)}")
+    return tuple(operations)
 
 
 def build(
@@ -23,7 +51,7 @@ def build(
     classes: int = 10,
 ) -> onnx.ModelProto:
     """The whole network of a cell: `repeats` cells a stage, widths `channels` times 1, 2, 4."""
-    operations = parse_nasbench201(config).operations[1:-1]
+    operations = edge_operations(config)
     net = NetworkBuilder("nasbench201", (batch_size, 3, input_size, input_size))
     x = net.conv(net.input, channels, 3)
     for stage in range(3):
@@ -36,7 +64,7 @@ def build(
 
 def _cell(net: NetworkBuilder, x: Value, operations: tuple[str, ...]) -> Value:
     nodes: list[Value | None] = [x, None, None, None]
-    for (source, target), operation in zip(EDGES_201, operations, strict=True):
+    for (source, target), operation in zip(EDGES, operations, strict=True):
         start, total = nodes[source], nodes[target]
         if operation != "none" and start is not None:
             y = _operation(net, start, operation)

@@ -26,7 +26,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("work began before the plot was checked")
 
     monkeypatch.setattr("narformer.prediction.predictor.Predictor.load", work)
-    monkeypatch.setattr("narformer.evaluation.ranking.rank_space", work)
+    monkeypatch.setattr("narformer.cells.ranking.rank_space", work)
     monkeypatch.setattr("narformer.adaptation.device.adapted_device", work)
 
 

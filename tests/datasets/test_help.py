@@ -16,15 +16,14 @@ from narformer.datasets.help import (
     one_hot,
 )
 from narformer.errors import DataError
-from narformer.frontends.cell_table import cell_table
-from narformer.frontends.cells import nasbench201_cell
+from narformer.families.nasbench201 import CODES
 
 SHORT = {"0": "none", "s": "skip_connect", "1": "nor_conv_1x1", "3": "nor_conv_3x3", "p": "avg_pool_3x3"}
 
 
 def _work(edges: str) -> tuple[list[float], list[float]]:
     """Both ways of running one cell; edges in the order 0→1, 0→2, 1→2, 0→3, 1→3, 2→3."""
-    everything, pruned = nasbench201_work(cell_table([nasbench201_cell([SHORT[e] for e in edges])]))
+    everything, pruned = nasbench201_work(np.array([[CODES.index(SHORT[e]) for e in edges]]))
     return everything[0].tolist(), pruned[0].tolist()
 
 

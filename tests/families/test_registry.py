@@ -11,13 +11,13 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from narformer.cells.cell import parse_nasbench201
 from narformer.cost import graph_cost
 from narformer.errors import DataError
 from narformer.families.builder import same_padding
 from narformer.families.config import grid
 from narformer.families.registry import FAMILIES, Variant, build, sample
 from narformer.families.squeezenet import squeezed
-from narformer.frontends.cells import parse_nasbench201
 from narformer.frontends.onnx import read_onnx
 
 PER_FAMILY = 12

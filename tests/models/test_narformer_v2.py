@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from narformer.cells.models.narformer_v2 import NarformerV2Cells, NarformerV2CellsConfig
 from narformer.models.layers import Dropout
 from narformer.models.narformer_v2 import NarformerV2, NarformerV2Config
-from narformer.models.narformer_v2_cells import NarformerV2Cells, NarformerV2CellsConfig
 
 CONFIG = NarformerV2Config(token_width=12, static_width=5, hidden=16, blocks=2, groups=8, outputs=3)
 

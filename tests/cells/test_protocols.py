@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from narformer.datasets.cells import CellDataset
+from narformer.cells.cell import nasbench101_cell
+from narformer.cells.dataset import CellDataset
+from narformer.cells.protocols import CellProtocol, path_encoding, run_cell_protocol
+from narformer.cells.ranking import Ranking
+from narformer.cells.search import compare_searches
+from narformer.cells.statistics import live_nodes
+from narformer.cells.table import cell_table, enumerate_space
+from narformer.cells.training import CellTraining, cell_loss, create_cell_model, predict_cells, train_cells
 from narformer.errors import ConfigError
-from narformer.evaluation.cells import CellProtocol, path_encoding, run_cell_protocol
-from narformer.evaluation.ranking import Ranking
 from narformer.evaluation.report import page, save_cell_result
-from narformer.evaluation.search import compare_searches
-from narformer.frontends.cell_table import cell_table, enumerate_space
-from narformer.frontends.cells import nasbench101_cell
-from narformer.tokens.cell_statistics import live_nodes
-from narformer.training.cells import CellTraining, cell_loss, create_cell_model, predict_cells, train_cells
 
 
 @pytest.fixture(scope="module")

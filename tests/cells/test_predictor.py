@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from narformer.cell_predictor import CellPredictor, GaussianProcess, normal_scores, predictor_statistics
+from narformer.cells.cell import Cell, nasbench101_cell, parse_cell
+from narformer.cells.networks import distinct_networks, live_nodes
+from narformer.cells.predictor import CellPredictor, GaussianProcess, normal_scores, predictor_statistics
+from narformer.cells.ranking import rank_space
+from narformer.cells.table import CellTable, cell_table, enumerate_space
+from narformer.cells.tokens import reordered
 from narformer.cli.main import app
 from narformer.errors import ConfigError, DataError
 from narformer.evaluation.metrics import kendall_tau
-from narformer.evaluation.ranking import rank_space
-from narformer.frontends.cell_networks import distinct_networks, live_nodes
-from narformer.frontends.cell_table import CellTable, cell_table, enumerate_space
-from narformer.frontends.cells import Cell, nasbench101_cell, parse_cell
-from narformer.tokens.cells import reordered
 
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
 runner = CliRunner()
@@ -54,10 +54,10 @@ def test_a_saved_predictor_is_the_same_predictor(tmp_path: Path) -> None:
 @pytest.mark.parametrize("space", ["nasbench101", "nasbench201"])
 def test_shipped_predictors_hold_what_their_cards_say(space: str, data_root: Path) -> None:
 
+    from narformer.cells.fit import TEST
+    from narformer.cells.nasbench101 import load_nasbench101
+    from narformer.cells.nasbench201 import load_nasbench201
     from narformer.datasets.dataset import sha1_order
-    from narformer.datasets.nasbench101 import load_nasbench101
-    from narformer.datasets.nasbench201 import load_nasbench201
-    from narformer.evaluation.cell_fit import TEST
 
     predictor = CellPredictor.load(space)
     dataset = (load_nasbench101 if space == "nasbench101" else load_nasbench201)(data_root)

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.adaptation.predictor import default_predictor
-from narformer.cell_predictor import CellPredictor
+from narformer.cells.cell import Cell
+from narformer.cells.predictor import CellPredictor
+from narformer.cells.skeleton import to_onnx
+from narformer.cells.table import CellTable, enumerate_space
 from narformer.evaluation.plots import pyplot, save_plot
-from narformer.families.cells import to_onnx
-from narformer.frontends.cell_table import CellTable, enumerate_space
-from narformer.frontends.cells import Cell
 from narformer.frontends.onnx import read_onnx
 from narformer.prediction.predictor import Predictor
 

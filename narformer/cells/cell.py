@@ -16,23 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.errors import DataError
+from narformer.families import nasbench201
 
 # Operation codes of each space, by position (NAR-Former V2, released code).
 OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "nasbench101": ("input", "conv1x1-bn-relu", "conv3x3-bn-relu", "maxpool3x3", "output"),
-    "nasbench201": (
-        "input",
-        "nor_conv_1x1",
-        "nor_conv_3x3",
-        "avg_pool_3x3",
-        "skip_connect",
-        "none",
-        "output",
-    ),
+    "nasbench201": nasbench201.CODES,
 }
 MAX_VERTICES, MAX_EDGES = 7, 9  # NAS-Bench-101, section 2.1
-# NAS-Bench-201: the six edges as (source, target) nodes of the cell, in the order in which the arch string has them.
-EDGES_201 = tuple((source, target) for target in (1, 2, 3) for source in range(target))
+EDGES_201 = nasbench201.EDGES
 # How NAS-Bench-101's own hash numbers operations: input −1, output −2, the others in this order.
 _HASH_LABELS = {"input": -1, "output": -2, "conv3x3-bn-relu": 0, "conv1x1-bn-relu": 1, "maxpool3x3": 2}
 
@@ -184,23 +176,7 @@ def parse_nasbench201(text: str) -> Cell:
 
     An edge feeds those that start where it ends; edges from node 0 read the input, edges into node 3 feed the output.
     """
-    operations: list[str] = []
-    known = OPERATIONS["nasbench201"][1:-1]
-    parts = text.strip().split("+")
-    for target, part in enumerate(parts, start=1):
-        words = part.strip("|").split("|")
-        if len(words) != target or not (part.startswith("|") and part.endswith("|")):
-            raise DataError(f"cell {text!r}: node {target} needs {target} edges written `|operation~source|`")
-        for source, word in enumerate(words):
-            operation, _, origin = word.partition("~")
-            if operation not in known:
-                raise DataError(f"cell {text!r}: unknown operation {operation!r}; known are {', '.join(known)}")
-            if origin != str(source):
-                raise DataError(f"cell {text!r}: edge {source} of node {target} should come from node {source}")
-            operations.append(operation)
-    if len(parts) != 3:
-        raise DataError(f"cell {text!r}: expected 3 nodes joined by `+`, found {len(parts)}")
-    return nasbench201_cell(operations)
+    return nasbench201_cell(nasbench201.edge_operations(text))
 
 
 def nasbench201_cell(operations: Sequence[str]) -> Cell:

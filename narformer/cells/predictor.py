@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from narformer.cells.cell import EDGES_201, Cell, pruned
+from narformer.cells.networks import distinct_networks
+from narformer.cells.statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS, cell_statistics
+from narformer.cells.table import CellTable, cell_table
 from narformer.errors import ConfigError, DataError
-from narformer.frontends.cell_networks import distinct_networks
-from narformer.frontends.cell_table import CellTable, cell_table
-from narformer.frontends.cells import EDGES_201, Cell, pruned
-from narformer.tokens.cell_statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS, cell_statistics
 
 Array = npt.NDArray[np.float64]
-PRETRAINED = Path(__file__).parent / "pretrained"
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 SUBSET = 1500  # training cells on which kernel and noise are chosen
 LENGTHS = (1.0, 2.0, 4.0, 8.0)
 NOISES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -155,7 +155,7 @@ def predictor_statistics(table: CellTable) -> tuple[Array, npt.NDArray[np.int64]
     """What the process reads of each cell, (n, S), and the group of each column: composition, gradients, correlations.
 
     NAS-Bench-201's cells add a fourth: the operation of each of the six edges. Cells that are one network
-    (`frontends/cell_networks.py`) have the same statistics, those of the cell that represents it.
+    (`cells/networks.py`) have the same statistics, those of the cell that represents it.
     """
     networks, row = distinct_networks(table)
     statistics, groups = statistics_as_written(networks)

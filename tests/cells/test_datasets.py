@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from narformer.datasets import nasbench101, nasbench201
+from narformer.cells import nasbench101, nasbench201
 from narformer.errors import DataError
 
 WORDS = ["input", "conv3x3-bn-relu", "maxpool3x3", "output"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from narformer.frontends.cell_networks import live_nodes
-from narformer.frontends.cell_table import CellTable, cell_table, enumerate_space
-from narformer.frontends.cells import nasbench101_cell, nasbench201_cell
-from narformer.tokens.cell_statistics import _rectified, cell_statistics
-from narformer.tokens.cells import pack_cells, reordered
+from narformer.cells.cell import nasbench101_cell, nasbench201_cell
+from narformer.cells.networks import live_nodes
+from narformer.cells.statistics import _rectified, cell_statistics
+from narformer.cells.table import CellTable, cell_table, enumerate_space
+from narformer.cells.tokens import pack_cells, reordered
 
 
 def some(table: CellTable, count: int = 200) -> CellTable:

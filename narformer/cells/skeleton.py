@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx
 
+from narformer.cells.cell import Cell
+from narformer.cells.table import cell_table, nasbench101_channels
 from narformer.families import nasbench201
 from narformer.families.builder import NetworkBuilder, Value
-from narformer.frontends.cell_table import cell_table, nasbench101_channels
-from narformer.frontends.cells import Cell
 
 STEM, STACKS, CELLS, CLASSES = 128, 3, 3, 10  # NAS-Bench-101, section 2.1
 

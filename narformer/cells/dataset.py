@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from narformer.cells.cell import Cell
+from narformer.cells.table import CellTable, cell_table
 from narformer.errors import DataError
-from narformer.frontends.cell_table import CellTable, cell_table
-from narformer.frontends.cells import Cell
 
 
 @dataclass(frozen=True, eq=False)

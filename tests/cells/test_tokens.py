@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from narformer.tokens.cells import WIDTH, features, nerf_code
+from narformer.cells.tokens import WIDTH, features, nerf_code
 
 
 def test_the_code_interleaves_sine_and_cosine_of_linear_frequencies() -> None:

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narformer.families.cells import to_onnx
-from narformer.frontends.cell_networks import distinct_networks
-from narformer.frontends.cell_table import CellTable, cell_table, enumerate_space, neighbourhood_hash
-from narformer.frontends.cells import EDGES_201, Cell, nasbench201_cell
+from narformer.cells.cell import EDGES_201, Cell, nasbench201_cell
+from narformer.cells.networks import distinct_networks
+from narformer.cells.skeleton import to_onnx
+from narformer.cells.statistics import nasbench101_parameters
+from narformer.cells.table import CellTable, cell_table, enumerate_space, neighbourhood_hash
+from narformer.cells.tokens import reordered
 from narformer.frontends.onnx import read_onnx
-from narformer.tokens.cell_statistics import nasbench101_parameters
-from narformer.tokens.cells import reordered
 
 WORDS_201 = {"0": "none", "s": "skip_connect", "1": "nor_conv_1x1", "3": "nor_conv_3x3", "p": "avg_pool_3x3"}
 LETTERS_201 = {word: letter for letter, word in WORDS_201.items()}

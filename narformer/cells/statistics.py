@@ -17,9 +17,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from narformer.frontends.cell_networks import live_nodes
-from narformer.frontends.cell_table import CellTable, nasbench101_channels
-from narformer.frontends.cells import OPERATIONS
+from narformer.cells.cell import OPERATIONS
+from narformer.cells.networks import live_nodes
+from narformer.cells.table import CellTable, nasbench101_channels
 
 Array = npt.NDArray[np.float64]
 FAR = 10  # length given to a path that does not exist

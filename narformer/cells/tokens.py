@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from narformer.frontends.cell_table import CellTable
+from narformer.cells.table import CellTable
 from narformer.tokens.packing import FloatArray, IntArray
 
 WIDTH = 128

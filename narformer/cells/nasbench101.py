@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from narformer.datasets.cells import CellDataset, cell_dataset
+from narformer.cells.cell import Cell, nasbench101_cell, nasbench101_from_matrix
+from narformer.cells.dataset import CellDataset, cell_dataset
 from narformer.datasets.dataset import data_root
 from narformer.datasets.table import read_table
 from narformer.errors import DataError
-from narformer.frontends.cells import Cell, nasbench101_cell, nasbench101_from_matrix
 from narformer.frontends.protobuf import FIXED64, LENGTH, fields
 
 EPOCHS = 108

@@ -1,6 +1,6 @@
 """Many cells as arrays, and every cell of a space.
 
-A table of n cells has one row a cell: the operation code of each of V places (`OPERATIONS` of `frontends/cells.py`, −1
+A table of n cells has one row a cell: the operation code of each of V places (`OPERATIONS` of `cells/cell.py`, −1
 where the cell has no node) and the adjacency between places. Input is place 0, output the last place; inner nodes fill
 the places after the input in their order.
 """
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from narformer.cells.cell import EDGES_201, MAX_EDGES, MAX_VERTICES, NODES_201, OPERATIONS, Cell
 from narformer.errors import DataError
-from narformer.frontends.cells import EDGES_201, MAX_EDGES, MAX_VERTICES, NODES_201, OPERATIONS, Cell
 
 Codes = npt.NDArray[np.int8]
 Matrices = npt.NDArray[np.bool_]

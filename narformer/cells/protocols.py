@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.cell_predictor import GaussianProcess, normal_scores, predictor_statistics, statistics_as_written
-from narformer.datasets.cells import CellDataset
-from narformer.datasets.nasbench101 import load_nasbench101
-from narformer.datasets.nasbench201 import load_nasbench201
+from narformer.cells.dataset import CellDataset
+from narformer.cells.nasbench101 import load_nasbench101
+from narformer.cells.nasbench201 import load_nasbench201
+from narformer.cells.predictor import GaussianProcess, normal_scores, predictor_statistics, statistics_as_written
+from narformer.cells.statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS
+from narformer.cells.table import CellTable
 from narformer.errors import ConfigError
 from narformer.evaluation.metrics import kendall_tau, spearman
-from narformer.frontends.cell_table import CellTable
-from narformer.tokens.cell_statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS
 
 Array = npt.NDArray[np.float64]
 # Cells that a trained model sees in all its epochs together; the paper's settings come to 781,000.
@@ -202,7 +202,7 @@ def _trained(
 ) -> Array:
     import torch
 
-    from narformer.training.cells import CellTraining, create_cell_model, predict_cells, train_cells
+    from narformer.cells.training import CellTraining, create_cell_model, predict_cells, train_cells
 
     torch.manual_seed(seed)
     network = create_cell_model(model)

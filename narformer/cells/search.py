@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.cell_predictor import GaussianProcess, statistics_as_written
-from narformer.datasets.cells import CellDataset
+from narformer.cells.dataset import CellDataset
+from narformer.cells.networks import distinct_networks
+from narformer.cells.predictor import GaussianProcess, statistics_as_written
 from narformer.evaluation.plots import pyplot, save_plot
-from narformer.frontends.cell_networks import distinct_networks
 
 Array = npt.NDArray[np.float64]
 TOP = 0.001

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from narformer.cell_predictor import CellPredictor
-from narformer.datasets.cells import CellDataset
+from narformer.cells.dataset import CellDataset
+from narformer.cells.predictor import CellPredictor
 from narformer.datasets.dataset import sha1_order
 from narformer.evaluation.metrics import kendall_tau, spearman
 
@@ -21,7 +21,7 @@ def fit_cell_predictor(dataset: CellDataset, train: int) -> CellPredictor:
     card = {
         "about": dataset.about,
         "unit": "percent",
-        "model": "Gaussian process on cell statistics (narformer/cell_predictor.py)",
+        "model": "Gaussian process on cell statistics (narformer/cells/predictor.py)",
         "training": {"dataset": dataset.name, "cells": len(fit), "calibration": len(calibrating)},
         "split": "SHA-1 order of the ids: first fifth test, next tenth calibration, then training",
     }

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from narformer.datasets.cells import CellDataset, cell_dataset
+from narformer.cells.cell import OPERATIONS, nasbench201_cell, parse_nasbench201
+from narformer.cells.dataset import CellDataset, cell_dataset
 from narformer.datasets.dataset import data_root
 from narformer.datasets.table import read_table
 from narformer.errors import DataError
-from narformer.frontends.cells import OPERATIONS, nasbench201_cell, parse_nasbench201
 
 # Classes that a pickle of numbers, texts and arrays needs; any other could run code of the file's author.
 _HARMLESS = {

@@ -16,13 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from narformer.cells.models.narformer_v2 import NarformerV2Cells, NarformerV2CellsConfig
+from narformer.cells.models.nn_former import NnFormerCells, NnFormerCellsConfig
+from narformer.cells.models.nnlp import NnlpCells, NnlpCellsConfig
+from narformer.cells.table import CellTable
+from narformer.cells.tokens import pack_cells, reordered
 from narformer.errors import ConfigError
-from narformer.frontends.cell_table import CellTable
 from narformer.models.layers import Dropout
-from narformer.models.narformer_v2_cells import NarformerV2Cells, NarformerV2CellsConfig
-from narformer.models.nn_former_cells import NnFormerCells, NnFormerCellsConfig
-from narformer.models.nnlp_cells import NnlpCells, NnlpCellsConfig
-from narformer.tokens.cells import pack_cells, reordered
 from narformer.training.loop import keep_freed_memory, learning_rate_at, mixed_precision
 
 Array = npt.NDArray[np.float64]

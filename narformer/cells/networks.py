@@ -21,8 +21,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from narformer.frontends.cell_table import CellTable, Codes, Hashes, Matrices, enumerate_space, mixed
-from narformer.frontends.cells import MAX_VERTICES, OPERATIONS
+from narformer.cells.cell import MAX_VERTICES, OPERATIONS
+from narformer.cells.table import CellTable, Codes, Hashes, Matrices, enumerate_space, mixed
 
 Index = npt.NDArray[np.int64]
 _OUTPUT_101 = OPERATIONS["nasbench101"].index("output")

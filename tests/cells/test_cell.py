@@ -12,10 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narformer.errors import DataError
-from narformer.families.cells import to_onnx
-from narformer.frontends.cell_table import CellTable, cell_table, enumerate_space, neighbourhood_hash
-from narformer.frontends.cells import (
+from narformer.cells.cell import (
     EDGES_201,
     OPERATIONS,
     nasbench101_cell,
@@ -23,8 +20,11 @@ from narformer.frontends.cells import (
     nasbench201_cell,
     parse_cell,
 )
+from narformer.cells.skeleton import to_onnx
+from narformer.cells.statistics import nasbench101_parameters
+from narformer.cells.table import CellTable, cell_table, enumerate_space, neighbourhood_hash
+from narformer.errors import DataError
 from narformer.frontends.onnx import read_onnx
-from narformer.tokens.cell_statistics import nasbench101_parameters
 
 # The first row of a published table: module_hash, upper triangle, operations, trainable parameters.
 HASH = "00005c142e6f48ac74fdcf73e3439874"
