@@ -2,76 +2,77 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 
+from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
+from narformer.tables import Column, Table
+
 
 def devices(
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON array, an object per device."),
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
     here: bool = typer.Option(False, "--here", help="List what this machine can measure instead."),
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
 ) -> None:
     """List the devices that can be predicted, with the error measured on held-out networks."""
+    form = chosen(form, as_json)
     if here:
-        _print_here(as_json)
+        _print_here(form)
         return
     from narformer.adaptation.predictor import PredictorWithAdapted, default_predictor
     from narformer.cli.inputs import tell_unusable
 
     loaded = default_predictor(predictor)
     card = loaded.card
-    rows: list[dict[str, Any]] = [
-        {"device": o.device, "description": o.description, "source": "predicted", "held_out": dict(o.held_out)}
-        for o in card.outputs
-    ]
+    rows: list[dict[str, Any]] = [_row(o.device, o.description, "predicted", o.held_out) for o in card.outputs]
     rows += [
-        {"device": d.name, "description": d.description, "source": "adapted", "held_out": dict(d.validation)}
+        _row(d.name, d.description, "adapted", d.validation)
         for d in (loaded.adapted.values() if isinstance(loaded, PredictorWithAdapted) else ())
     ]
     tell_unusable(loaded)
-    if as_json:
-        print(json.dumps(rows, indent=2))
+    if form is not Format.TABLE:
+        flat = [{k: v for k, v in row.items() if k != "held_out"} | _held_out(row) for row in rows]
+        print_records(form, flat, rows)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("device", overflow="fold")  # folded, never cut: an id is there to be copied
-    table.add_column("MAPE", justify="right", no_wrap=True)
-    table.add_column("within\n10 %", justify="right", no_wrap=True)
+    columns = (Column("target"), Column("MAPE", right=True), Column("within 10 %", right=True))
+    cells = []
     for row in rows:
         figures = [f"{row['held_out'][key]:.1f} %" if key in row["held_out"] else "" for key in ("mape", "acc_10")]
-        table.add_row(row["device"], *figures)
-        table.add_row(f"  {row['description']}", style="dim")
-    console = Console()
-    console.print(table)
-    console.print(
-        f"\nMAPE and share of networks within 10 %, on held-out networks; predictor {card.name}.",
-        highlight=False,
-        soft_wrap=True,
-    )
+        cells.append((row["target"], *figures))
+    print_table(Table(columns, tuple(cells)), notes=[row["description"] for row in rows])
+    print()
+    print_text(f"MAPE and share of networks within 10 %, on held-out networks; predictor {card.name}.")
 
 
-def _print_here(as_json: bool) -> None:
+def _row(target: str, description: str, source: str, held_out: Mapping[str, float]) -> dict[str, Any]:
+    # `device` is what `target` was called: scripts read it.
+    return {
+        "target": target,
+        "description": description,
+        "source": source,
+        "held_out": dict(held_out),
+        "device": target,
+    }
+
+
+def _held_out(row: dict[str, Any]) -> dict[str, Any]:
+    return {f"held_out_{name}": value for name, value in row["held_out"].items()}
+
+
+def _print_here(form: Format) -> None:
     from narformer.measurement.here import available
 
     entries = available()
-    if as_json:
-        print(json.dumps([entry.to_dict() for entry in entries], indent=2))
+    if form is not Format.TABLE:
+        print_records(form, [entry.to_dict() for entry in entries])
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for column in ("runtime", "processor", "device"):
-        table.add_column(column)
-    for entry in entries:
-        if not entry.missing:
-            table.add_row(entry.runtime, entry.processor, entry.device)
-    console = Console()
-    console.print(table)
-    print("\nIds are those of networks in float32 (fp32) at batch size 1 (b1), with one thread (t1).")
+    columns = (Column("runtime"), Column("processor"), Column("target"))
+    present = [(entry.runtime, entry.processor, entry.device) for entry in entries if not entry.missing]
+    print_table(Table(columns, tuple(present)))
+    print()
+    print_text("Ids are those of networks in float32 (fp32) at batch size 1 (b1), with one thread (t1).")
     for missing in dict.fromkeys(entry.missing for entry in entries if entry.missing):
-        print(missing)
+        print_text(missing)

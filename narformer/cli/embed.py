@@ -7,11 +7,11 @@ from pathlib import Path
 
 import typer
 
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, read_each, sizes_from
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_of, read_each, sizes_from
 
 
 def embed(
-    models: list[Path] = typer.Argument(..., help="ONNX files, with or without weights.", metavar="MODEL..."),
+    models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
     batch_size: int | None = BATCH_SIZE,
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
@@ -25,11 +25,16 @@ def embed(
 
     from narformer.adaptation.predictor import default_predictor
     from narformer.errors import DataError
+    from narformer.frontends.canonical import network_hash
 
-    graphs = read_each(models, sizes_from(batch_size, input_shape, dim))
+    paths = files_of(models)
+    graphs = read_each(paths, sizes_from(batch_size, input_shape, dim))
     vectors = default_predictor(predictor).embed(graphs)
     if out is None:
-        rows = [{"model": str(path), "vector": vector.tolist()} for path, vector in zip(models, vectors, strict=True)]
+        rows = [
+            {"hash": network_hash(graph), "model": str(path), "vector": vector.tolist()}
+            for graph, path, vector in zip(graphs, paths, vectors, strict=True)
+        ]
         print(json.dumps(rows))
         return
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from narformer.errors import ConfigError, ShapeError
+from narformer.errors import ConfigError, DataError, NarformerError, ShapeError
 
 if TYPE_CHECKING:
     from narformer.frontends.sizes import Sizes
@@ -97,6 +97,31 @@ def read_each(paths: Sequence[Path], sizes: Sizes, among: Sequence[Path] = ()) -
         except UnboundError as error:
             raise ShapeError(asked_for(error, among or paths)) from None
     return graphs
+
+
+def files_of(models: Sequence[Path]) -> list[Path]:
+    """Files, and the .onnx files below directories, in order. Raises DataError for a directory without any."""
+    return [path for model in models for path in (files_below(model) if model.is_dir() else [model])]
+
+
+def files_below(directory: Path) -> list[Path]:
+    """The .onnx files below a directory, sorted. Raises DataError where there are none."""
+    found = sorted(directory.rglob("*.onnx"))
+    if not found:
+        raise DataError(f"{directory}: no .onnx files below this directory")
+    return found
+
+
+def each_graph(paths: Sequence[Path], sizes: Sizes, failed: list[str]) -> Iterator[tuple[Path, Graph]]:
+    """Files with their networks, one read after another; one that cannot be is told, and goes to `failed`."""
+    for path in paths:
+        try:
+            (graph,) = read_each([path], sizes, paths)
+        except NarformerError as error:
+            failed.append(str(path))
+            print(f"narformer: {error}", file=sys.stderr)
+        else:
+            yield path, graph
 
 
 @contextmanager

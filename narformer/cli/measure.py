@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, sizes_from
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_below, sizes_from
 
 if TYPE_CHECKING:
     from narformer.frontends.sizes import Sizes
@@ -144,10 +144,7 @@ def _files(model: Path, batch_size: int | None) -> list[tuple[Path, int | None]]
     if any((model / name).is_file() for name in ("gt.txt", "gt_stage.txt")):
         sources = [source for source in load_nnlqp(model).sources if isinstance(source, FileSource)]
         return [(Path(source.path), batch_size or source.batch_size) for source in sources]
-    found = sorted(model.rglob("*.onnx"))
-    if not found:
-        raise DataError(f"{model}: no .onnx files below this directory")
-    return [(path, batch_size) for path in found]
+    return [(path, batch_size) for path in files_below(model)]
 
 
 @contextmanager

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, read_each, sizes_from
+from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_of, read_each, sizes_from
+from narformer.figures import milliseconds
+from narformer.tables import Column, Table
+
+if TYPE_CHECKING:
+    from narformer.evaluation.neighbours import Neighbour
 
 
 def neighbours(
-    models: list[Path] = typer.Argument(..., help="ONNX files, with or without weights.", metavar="MODEL..."),
+    models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
     count: int = typer.Option(5, "--count", "-n", min=1, help="How many neighbours of each."),
     dataset: str = typer.Option(
         "nnmeter", "--dataset", help="Known networks: a public table, or a directory in NNLQP's layout."
@@ -20,41 +27,69 @@ def neighbours(
     batch_size: int | None = BATCH_SIZE,
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON array, an object per model."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
     cache: Path = typer.Option(Path("cache"), "--cache", help="Where the known networks' vectors are kept."),
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
 ) -> None:
-    """Find the nearest known networks with their measured latencies."""
+    """Find the nearest known networks with their measured latencies.
+
+    JSON has an object a network; CSV and Markdown have a row for each neighbour and target.
+    """
     from narformer.adaptation.predictor import default_predictor
     from narformer.cli.progress import bar
     from narformer.datasets.registry import load_dataset
     from narformer.evaluation.neighbours import embeddings, nearest
+    from narformer.frontends.canonical import network_hash
 
-    graphs = read_each(models, sizes_from(batch_size, input_shape, dim))
+    form = chosen(form, as_json)
+    paths = files_of(models)
+    graphs = read_each(paths, sizes_from(batch_size, input_shape, dim))
     known = load_dataset(dataset, data)
     with bar(f"embedding the networks of {known.name}, once") as show:
         vectors = embeddings(known, predictor, cache, show)
-    found = [nearest(vector, vectors, known, count) for vector in default_predictor(predictor).embed(graphs)]
-    if as_json:
-        rows = [
-            {"model": str(path), "neighbours": [dataclasses.asdict(n) for n in near]}
-            for path, near in zip(models, found, strict=True)
-        ]
-        print(json.dumps(rows, indent=2))
+    loaded = default_predictor(predictor)
+    found = [nearest(vector, vectors, known, count) for vector in loaded.embed(graphs)]
+    if form is Format.TABLE:
+        for path, near in zip(paths, found, strict=True):
+            print_text(str(path), "bold")
+            print_table(_table(near, known.devices))
+            print()
         return
-    from rich.console import Console
-    from rich.table import Table
+    hashes = [network_hash(graph) for graph in graphs]
+    answers = [
+        {"hash": hash, "model": str(path), "neighbours": [dataclasses.asdict(n) for n in near]}
+        for hash, path, near in zip(hashes, paths, found, strict=True)
+    ]
+    rows = [
+        {
+            "hash": hash,
+            "model": str(path),
+            "neighbour": n.id,
+            "family": n.family,
+            "distance": n.distance,
+            "target": target,
+            "latency_ms": ms,
+            "source": "measured",
+        }
+        for hash, path, near in zip(hashes, paths, found, strict=True)
+        for n in near
+        for target, ms in n.measured_ms.items()
+    ]
+    print_records(form, rows, answers)
 
-    console = Console(highlight=False)
-    for path, near in zip(models, found, strict=True):
-        table = Table(
-            title=str(path), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2)
+
+def _table(near: Sequence[Neighbour], targets: Sequence[str]) -> Table:
+    columns = (Column("network"), Column("family"), Column("distance", right=True))
+    latencies = [Column(f"{target} ms", right=True) for target in targets]
+    rows = [
+        (
+            n.id,
+            n.family,
+            f"{n.distance:.4f}",
+            *(milliseconds(n.measured_ms[t]) if t in n.measured_ms else "–" for t in targets),
         )
-        for name in ("network", "family", "distance", *(f"{d} ms" for d in known.devices)):
-            table.add_column(name, justify="left" if name in ("network", "family") else "right")
-        for n in near:
-            times = [f"{n.measured_ms[d]:.2f}" if d in n.measured_ms else "–" for d in known.devices]
-            table.add_row(n.id, n.family, f"{n.distance:.4f}", *times)
-        console.print(table)
-        console.print()
+        for n in near
+    ]
+    return Table((*columns, *latencies), tuple(rows))

@@ -6,13 +6,15 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
 from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, read_each, sizes_from
 from narformer.cli.progress import track
 from narformer.errors import ConfigError, DataError, NarformerError
+from narformer.tables import Column, Table
 
 if TYPE_CHECKING:
     from narformer.measurement.measurement import Measurement
@@ -22,7 +24,6 @@ app = typer.Typer(no_args_is_help=True, help="The store of measurements: list, s
 LOCATION = typer.Option(None, "--store", help="Path or URL. Default: $NARFORMER_STORE, else a file of the user's.")
 DEVICE = typer.Option(None, "--device", "-d", help="Only this device.")
 MODEL = typer.Option(None, "--model", "-m", help="Only models with this in their name.")
-JSON = typer.Option(False, "--json", help="Print JSON.")
 # More lines of reasons than this are a number of lines that nobody reads.
 REASONS = 10
 
@@ -34,15 +35,17 @@ def list_measurements(
     model: str | None = MODEL,
     failed: bool | None = typer.Option(None, "--failed/--measured", help="Only what failed, or only what did not."),
     limit: int = typer.Option(50, "--limit", "-n", min=1, help="Of the table: only the last so many."),
+    form: Format | None = FORMAT,
     as_json: bool = JSON,
 ) -> None:
     """List measurements, the last one last."""
     from narformer.measurement.store import Store
 
+    form = chosen(form, as_json)
     with Store.open(location, create=False) as store:
         rows = store.find(device=device, failed=failed, model=model)
-    if as_json:
-        print(json.dumps([row.to_dict() for row in rows], indent=2))
+    if form is not Format.TABLE:
+        print_records(form, [_record(row) for row in rows])
         return
     _print_measurements(rows[-limit:])
     left_out = f", the last {limit} shown" if len(rows) > limit else ""
@@ -178,28 +181,27 @@ def export_from(
         raise typer.Exit(2)
 
 
+def _record(measurement: Measurement) -> dict[str, Any]:
+    """A measurement under the names that every command uses; `graph` and `device` are what they were called before."""
+    own = measurement.to_dict()
+    source = "failed" if measurement.failure else "measured"
+    return {"hash": own["graph"], "model": own["model"], "target": own["device"], **own, "source": source}
+
+
 def _print_measurements(rows: list[Measurement]) -> None:
     """A table a device; names give way where the terminal is narrow, ids and latencies do not."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
     by_device: dict[str, list[Measurement]] = {}
     for row in rows:
         by_device.setdefault(row.device, []).append(row)
+    columns = (Column("network"), Column("model", short=True), Column("latency"), Column("on"))
     for device, shown in by_device.items():
-        console.print(Text(device, style="bold"), soft_wrap=True)
-        table = Table(box=None, pad_edge=False, padding=(0, 1))
-        table.add_column("network", no_wrap=True)
-        table.add_column("model", no_wrap=True, max_width=max(16, console.width - 52))
-        table.add_column("latency")
-        table.add_column("on", no_wrap=True)
+        cells = []
         for m in shown:
             spread = "" if m.spread_ms is None else f" ± {m.spread_ms:.3f}"
             latency = m.failure if m.latency_ms is None else f"{m.latency_ms:.3f}{spread} ms"
-            table.add_row(m.graph[:12], Text(m.model), Text(latency), m.measured_at[:10])
-        console.print(table)
+            cells.append((m.graph[:12], m.model, latency, m.measured_at[:10]))
+        print_text(device, "bold")
+        print_table(Table(columns, tuple(cells)))
 
 
 def _print_reasons(reasons: Iterable[str]) -> None:

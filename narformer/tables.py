@@ -1,0 +1,140 @@
+"""Tables of text: one look for everything that is printed, in a terminal, in Markdown and in a notebook.
+
+In a terminal no word is broken. Where a table is wider than the screen, columns that may be shortened are, as far as
+they must; if that does not do, the first column gets lines of its own, and the others stand below it.
+"""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+GAP = 2  # spaces between columns
+INDENT = 2  # of the other columns, where the first one has lines of its own
+NARROWEST = 12  # characters to which a column may be shortened
+
+
+class Column(NamedTuple):
+    """A column. right: set to the right, as numbers are. short: may lose its beginning where the screen is narrow."""
+
+    title: str
+    right: bool = False
+    short: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text below titles; every row has a cell a column."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"{len(row)} cells in a table of {len(self.columns)} columns: {row}")
+
+    def layout(self, width: int | None = None) -> tuple[list[str], list[str]]:
+        """Lines of the titles, which break between words, and of the rows; of at most `width` characters if possible.
+
+        Every row has the same number of lines: one, or two where the first column stands on a line of its own.
+        """
+        titles = [_broken(column) for column in self.columns]
+        widths = [
+            max(_width(text) for text in (*title, *(row[k] for row in self.rows))) for k, title in enumerate(titles)
+        ]
+        rows = [list(row) for row in self.rows]
+        if width is not None:
+            for k in sorted(range(len(widths)), key=lambda k: -widths[k]):
+                over = sum(widths) + GAP * (len(widths) - 1) - width
+                if over > 0 and self.columns[k].short:
+                    widths[k] = max(widths[k] - over, min(NARROWEST, widths[k]))
+                    for row in rows:
+                        row[k] = shortened(row[k], widths[k])
+            if sum(widths) + GAP * (len(widths) - 1) > width and len(widths) > 1:
+                return self._stacked(rows)
+        height = max(map(len, titles))
+        head = [
+            self._line([title[n - height + len(title)] if n >= height - len(title) else "" for title in titles], widths)
+            for n in range(height)
+        ]
+        return head, [self._line(row, widths) for row in rows]
+
+    def _stacked(self, rows: list[list[str]]) -> tuple[list[str], list[str]]:
+        """The first column on lines of its own; the others below each of its cells, under titles told once."""
+        titles, lines = Table(self.columns[1:], tuple(tuple(row[1:]) for row in rows)).layout()
+        head = [self.columns[0].title, *(" " * INDENT + line for line in titles)]
+        return head, [part for row, line in zip(rows, lines, strict=True) for part in (row[0], " " * INDENT + line)]
+
+    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+        placed = []
+        for column, cell, width in zip(self.columns, cells, widths, strict=True):
+            space = " " * (width - _width(cell))
+            placed.append(space + cell if column.right else cell + space)
+        return (" " * GAP).join(placed).rstrip()
+
+    def text(self, width: int | None = None) -> str:
+        """The table as one text, without a line break at its end.
+
+        >>> table = Table((Column("target"), Column("held-out error", right=True)), (("rtx4090", "6.8 %"),))
+        >>> print(table.text())
+                 held-out
+        target      error
+        rtx4090     6.8 %
+        """
+        head, rows = self.layout(width)
+        return "\n".join([*head, *rows])
+
+    def markdown(self) -> str:
+        """The table in GitHub's Markdown."""
+        rule = ["---:" if column.right else "---" for column in self.columns]
+        lines = [[column.title for column in self.columns], rule, *self.rows]
+        return "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
+
+    def html(self) -> str:
+        """The table as an HTML element, for notebooks."""
+
+        def line(cells: Sequence[str], tag: str) -> str:
+            sides = [
+                f'<{tag} style="text-align:{"right" if column.right else "left"}">{html.escape(cell)}</{tag}>'
+                for column, cell in zip(self.columns, cells, strict=True)
+            ]
+            return "<tr>" + "".join(sides) + "</tr>"
+
+        head = line([column.title for column in self.columns], "th")
+        body = "\n".join(line(row, "td") for row in self.rows)
+        return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def shortened(text: str, width: int) -> str:
+    """A text of at most `width` characters; what it loses is its beginning, for the end of a name tells more.
+
+    >>> shortened("/backbone/layer4/conv1/Conv", 12)
+    '…/conv1/Conv'
+    """
+    if _width(text) <= width:
+        return text
+    while _width(text) > width - 1:
+        text = text[1:]
+    return f"…{text}"
+
+
+def _broken(column: Column) -> list[str]:
+    """The title of a column of numbers in two lines, where it has two words: it asks for no more room than they do."""
+    first, _, rest = column.title.partition(" ")
+    return [first, rest] if rest and column.right else [column.title]
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes: two for each wide character of East Asian scripts."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
