@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
@@ -143,5 +144,8 @@ def rounded(value: object) -> str:
     """A value as people read it: numbers that are not whole have four significant digits."""
     if not isinstance(value, float):
         return str(flat(value))
-    text = f"{value:.4g}"
-    return text if "e" not in text else f"{float(text):,.0f}".replace(",", "") if abs(value) >= 1 else f"{value:.6f}"
+    if not math.isfinite(value):
+        return str(value)
+    exponent = int(f"{value:.3e}".partition("e")[2])
+    text = f"{value:.{max(3 - exponent, 0)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
