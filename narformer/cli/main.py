@@ -22,6 +22,7 @@ from narformer.cli.measure import measure
 from narformer.cli.neighbours import neighbours
 from narformer.cli.predict import predict
 from narformer.cli.report import report
+from narformer.cli.serve import serve
 from narformer.cli.store import app as store
 from narformer.cli.terminal import make_output_readable
 from narformer.cli.train import train
@@ -49,6 +50,7 @@ app.command()(train)
 app.command(name="fit-cells")(fit_cells)
 app.command()(evaluate)
 app.command()(report)
+app.command()(serve)
 app.add_typer(families, name="families")
 app.add_typer(store, name="store")
 

@@ -1,0 +1,86 @@
+"""The OpenAPI document: what each route takes and answers, with examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from narformer.server.schema import Failure
+
+TEMPLATE = "#/components/schemas/{model}"
+REFUSALS = {
+    400: "The body is not what it says it is.",
+    401: "The service wants its token.",
+    404: "No network of this hash is known.",
+    408: "The request did not arrive in time.",
+    413: "The network is larger than the service takes.",
+    415: "The body is of a type that is not read.",
+    421: "The service does not answer to this name.",
+    422: "The network cannot be read, or the options are not meant so.",
+    429: "Too many requests from this address.",
+    500: "A mistake within the service.",
+    501: "Not in this version.",
+    503: "Too many requests at a time, or the store of measurements is away.",
+}
+_FOR_ALL = (401, 421, 429, 503)
+
+
+def described(asked: type[BaseModel] | None, answer: type[BaseModel] | None, summary: str) -> dict[str, Any]:
+    """Arguments of a route: its summary, body and answers. asked: None for a route without a body."""
+    failures = {
+        status: {"model": Failure, "description": why}
+        for status, why in REFUSALS.items()
+        if asked is not None or status in _FOR_ALL
+    }
+    extra = {} if asked is None else {"openapi_extra": {"requestBody": _body(asked)}}
+    success: dict[int, dict[str, Any]] = {} if answer is None else {200: {"model": answer}}
+    return {"summary": summary, "responses": {**success, **failures}, **extra, "response_model": None}
+
+
+def _body(asked: type[BaseModel]) -> dict[str, Any]:
+    """JSON alone, or a form of files and the same JSON as its part `options`."""
+    schema = {"$ref": TEMPLATE.format(model=asked.__name__)}
+    form = {
+        "type": "object",
+        "properties": {
+            "model": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": _FILES},
+            "options": schema,
+        },
+        "required": ["model"],
+    }
+    encoding = {"options": {"contentType": "application/json"}, "model": {"contentType": "application/octet-stream"}}
+    return {
+        "required": True,
+        "content": {
+            "application/json": {"schema": schema},
+            "multipart/form-data": {"schema": form, "encoding": encoding},
+        },
+    }
+
+
+_FILES = "An ONNX file, best without weights, or a Graph as Graph.to_json writes it. Several to compare."
+
+
+class OpenApi:
+    """Makes the document once, with the schemas of bodies, which FastAPI does not know of."""
+
+    def __init__(self, app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
+        self.app, self.bodies = app, bodies
+        self._document: dict[str, Any] = {}
+
+    def __call__(self) -> dict[str, Any]:
+        if not self._document:
+            app = self.app
+            document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            _, schemas = models_json_schema([(body, "validation") for body in self.bodies], ref_template=TEMPLATE)
+            parts = document.setdefault("components", {})
+            parts.setdefault("schemas", {}).update(schemas["$defs"])
+            parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{}, {"token": []}]
+            self._document = document
+        return self._document

@@ -1,0 +1,84 @@
+"""A process that reads what strangers sent, with limits of its own: what harms it harms no other request.
+
+It is told a Question at a time and answers with the status and the body of the HTTP response. It ends when nobody can
+tell it anything any more. Signals that are meant for the service it leaves alone: what is under way is answered.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from narformer.errors import NarformerError
+from narformer.server.answers import Answers
+from narformer.server.failures import Refused, body_of, status_of
+from narformer.server.question import Question, Setup
+
+READY = b"ready"
+# What an answer begins with: whether the process is as good as before, or should be replaced.
+GOOD, SPENT = b"+", b"-"
+log = logging.getLogger("narformer.server")
+
+
+def main(connection: Connection, setup: Setup) -> None:
+    """Answer until the connection ends. The first message tells that all is ready, or why it is not."""
+    for name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    try:
+        answers = Answers(setup)
+    except NarformerError as error:
+        connection.send_bytes(body_of(error))
+        return
+    limit_memory(setup.memory)
+    connection.send_bytes(READY)
+    while True:
+        try:
+            question = connection.recv()
+        except EOFError:
+            return
+        connection.send_bytes(answered(answers, question))
+
+
+def answered(answers: Answers, question: Question) -> bytes:
+    """A mark, three digits of status, and the body."""
+    mark = GOOD
+    try:
+        return mark + b"200" + json.dumps(answers.answer(question)).encode()
+    except NarformerError as told:
+        error: NarformerError = told
+    except MemoryError:
+        mark = SPENT  # what the attempt has left behind would harm the next
+        error = Refused(413, f"{_names(question)}: needs more memory than this service gives a request", "LimitError")
+    except Exception as unexpected:
+        log.exception("unexpected while answering %s", question.operation)
+        why = type(unexpected).__name__
+        if all(network.data[:1] == b"{" for network in question.networks):
+            error = Refused(422, f"{_names(question)}: a Graph that cannot be one of a network ({why})", "ModelError")
+        else:
+            error = Refused(
+                500, f"{_names(question)}: a mistake within narformer ({why}); please report it", "Internal"
+            )
+    return mark + str(status_of(error)).encode() + body_of(error)
+
+
+def _names(question: Question) -> str:
+    return ", ".join(network.name for network in question.networks) or question.operation
+
+
+def limit_memory(extra: int) -> None:
+    """Let this process have so many bytes more than now, and write no file; where the system can do that."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    statistics = Path("/proc/self/statm")
+    if statistics.exists():
+        now = int(statistics.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (now + extra, now + extra))

@@ -1,0 +1,116 @@
+"""What the service answers: the same as the package does in this process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from starlette.testclient import TestClient
+
+import narformer
+from narformer.cost import graph_cost
+from narformer.datasets import zoo
+from narformer.frontends.canonical import network_hash
+from narformer.frontends.onnx import read_onnx
+from narformer.predictor import default_predictor
+
+Form = Callable[..., Any]
+DEVICE = "cortexA76cpu"
+
+
+def test_a_file_is_predicted_as_the_package_predicts_it(client: TestClient, form: Form, resnet18: Path) -> None:
+    answer = client.post("/v1/predict", **form(("resnet18.onnx", resnet18.read_bytes()))).json()
+    expected = narformer.predict(resnet18, measured=False)
+    assert [e["device"] for e in answer["estimates"]] == [e.device for e in expected]
+    for told, estimate in zip(answer["estimates"], expected, strict=True):
+        assert told == {**estimate.to_dict(), "model": "resnet18.onnx"}
+
+
+def test_a_graph_in_json_is_predicted_like_its_file(client: TestClient, form: Form, resnet18: Path) -> None:
+    graph = read_onnx(resnet18)
+    answer = client.post("/v1/predict", **form(("graph.json", graph.to_json().encode()), targets=[DEVICE])).json()
+    (expected,) = narformer.predict(graph, devices=DEVICE, measured=False)
+    assert answer["estimates"] == [expected.to_dict()]
+
+
+def test_what_was_sent_is_known_by_its_hash(client: TestClient, form: Form, resnet18: Path) -> None:
+    data = resnet18.read_bytes()
+    sent = client.post("/v1/predict", **form(("resnet18.onnx", data), batch_size=4)).json()
+    assert sent["hash"] == hashlib.sha256(data).hexdigest()
+    again = client.post("/v1/predict", json={"model": {"hash": sent["hash"]}, "batch_size": 4}).json()
+    assert again == sent
+
+
+def test_sizes_are_bound(client: TestClient, form: Form, resnet18: Path) -> None:
+    sizes: dict[str, Any] = {"batch_size": 8, "input_shapes": {"input": [-1, 3, 96, 96]}}
+    answer = client.post("/v1/inspect", **form(("m.onnx", resnet18.read_bytes()), **sizes)).json()
+    graph = read_onnx(resnet18, **sizes)
+    assert answer["inputs"] == {"input": {"shape": [8, 3, 96, 96], "dtype": "float32"}}
+    assert answer["network_hash"] == network_hash(graph)
+    assert answer["macs"] == graph_cost(graph).macs
+    assert sum(row["count"] for row in answer["operators"].values()) == len(graph)
+
+
+def test_sizes_that_are_open_come_with_some_that_bind_them(client: TestClient, form: Form, resnet18: Path) -> None:
+    model = onnx.load(resnet18)
+    for axis in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = "side"
+    data = model.SerializeToString()
+    answer = client.post("/v1/inspect", **form(("m.onnx", data)))
+    assert answer.status_code == 422
+    problem = answer.json()["error"]
+    assert problem["type"] == "ShapeError"
+    assert problem["bind"] == {"dims": {"side": 224}, "input_shapes": {}}
+    assert client.post("/v1/inspect", **form(("m.onnx", data), **problem["bind"])).status_code == 200
+
+
+def test_the_parts_of_an_explanation_sum_to_the_estimate(client: TestClient) -> None:
+    asked = {"model": {"zoo": "resnet50", "size": 224}}
+    explained = client.post("/v1/explain", json={**asked, "target": DEVICE}).json()
+    (estimate,) = client.post("/v1/predict", json={**asked, "targets": [DEVICE]}).json()["estimates"]
+    assert sum(node["ms"] for node in explained["nodes"]) == pytest.approx(estimate["latency_ms"], rel=1e-3)
+    read, _ = default_predictor().explain(zoo.load("resnet50", 224))
+    assert [(n["operator"], n["reads"]) for n in explained["nodes"]] == [(n.op, list(n.sources)) for n in read.nodes]
+
+
+def test_networks_are_compared_in_the_order_of_the_request(client: TestClient, form: Form, resnet18: Path) -> None:
+    known = {"models": [{"zoo": "resnet50", "size": 224}], "targets": [DEVICE]}
+    answer = client.post("/v1/compare", **form(("mine.onnx", resnet18.read_bytes()), **known)).json()
+    assert [model["model"] for model in answer["models"]] == ["resnet50", "mine.onnx"]
+    large, small = (model["estimates"][0]["latency_ms"] for model in answer["models"])
+    assert large > small
+
+
+def test_targets_and_zoo_are_those_of_the_package(client: TestClient) -> None:
+    targets = client.get("/v1/targets").json()["targets"]
+    assert [row["target"] for row in targets] == list(default_predictor().devices)
+    networks = client.get("/v1/zoo").json()["networks"]
+    assert [(n["source"], n["zoo"], n["size"] or 0) for n in networks] == [tuple(e) for e in zoo.names()]
+
+
+def test_what_is_not_there_yet_says_so(client: TestClient) -> None:
+    answer = client.post("/v1/choose", json={"target": DEVICE, "max_ms": 10})
+    assert answer.status_code == 501
+    assert "does not choose" in answer.json()["error"]["message"]
+
+
+def test_health_and_metrics(client: TestClient, form: Form, resnet18: Path) -> None:
+    assert client.get("/healthz").json()["status"] == "ok"
+    client.post("/v1/inspect", **form(("m.onnx", resnet18.read_bytes())))
+    text = client.get("/metrics").text
+    assert 'narformer_requests_total{route="/v1/inspect",status="200"}' in text
+    assert "narformer_workers 2.0" in text
+
+
+def test_the_document_describes_every_route(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    asked = {"predict", "explain", "inspect", "compare", "choose"}
+    assert set(document["paths"]) == {f"/v1/{name}" for name in asked | {"targets", "zoo"}} | {"/healthz"}
+    for name in asked:
+        body = document["paths"][f"/v1/{name}"]["post"]["requestBody"]["content"]
+        reference = body["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        assert reference in document["components"]["schemas"]
