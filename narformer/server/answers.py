@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from narformer.adapted import PredictorWithAdapted
+from narformer.adaptation.predictor import PredictorWithAdapted, default_predictor
 from narformer.cost import graph_cost, node_costs, peak_bytes, without_cost_rule
 from narformer.datasets import zoo
 from narformer.errors import ModelError, ModelWarning, UnknownDeviceError
@@ -17,7 +17,7 @@ from narformer.frontends.sizes import Sizes
 from narformer.graph import Graph
 from narformer.measurement.answers import answer, existing_store
 from narformer.operators import operator_of
-from narformer.predictor import Estimate, default_predictor
+from narformer.prediction.estimate import Estimate
 from narformer.server.failures import Refused
 from narformer.server.graphs import graph_from_json
 from narformer.server.question import Network, Question, Setup

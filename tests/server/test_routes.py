@@ -12,11 +12,11 @@ import pytest
 from starlette.testclient import TestClient
 
 import narformer
+from narformer.adaptation.predictor import default_predictor
 from narformer.cost import graph_cost
 from narformer.datasets import zoo
 from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
-from narformer.predictor import default_predictor
 
 Form = Callable[..., Any]
 DEVICE = "cortexA76cpu"
