@@ -84,7 +84,7 @@ class PredictorWithAdapted(Predictor):
         columns = {device: predicted[k :: len(own)] for k, device in enumerate(own)}
         profiles = profile(graphs, self)
         # One known device that has seen the like of a network is enough to trust its profile.
-        trust = [min(row) for row in self.trust([self._as_trained(graph) for graph in graphs])]
+        trust = [min(row) for row in self.trust([self.read(graph) for graph in graphs])]
         far = [row[0] for row in trust]
         novel = float(np.mean([output.quantiles["novel"] for output in self.card.outputs]))
         for device in mine:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from narformer.frontends.sources import Source, graphs_of, names_of
 from narformer.graph import Graph
 from narformer.prediction.card import Card
 from narformer.prediction.estimate import Estimate
+from narformer.prediction.reading import Reading, read
 from narformer.prediction.trust import (
     STRANGE,
     Unfamiliar,
@@ -31,7 +31,6 @@ from narformer.prediction.trust import (
 from narformer.tokens import runtime_kernels
 from narformer.tokens.packing import PackedTokens, Tokens, pack
 from narformer.tokens.registry import TOKENIZERS
-from narformer.tokens.statistics import statistics, with_batch
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -119,23 +118,33 @@ class Predictor:
         self, graphs: Sequence[Graph], devices: Sequence[str] | None, factors: Sequence[int] = ()
     ) -> list[Estimate]:
         """factors: how many times its batch each Graph is asked at; () for once."""
+        times = factors or (1,) * len(graphs)
+        networks = [self.read(graph).at_batch(factor) for graph, factor in zip(graphs, times, strict=True)]
+        return self.estimates(networks, devices)
+
+    def read(self, graph: Graph) -> Reading:
+        """A network as this predictor reads it; to be asked of it as often as one likes."""
+        form = self._as_trained(graph)
+        return read(form, TOKENIZERS[self.card.tokenizer](form), graph.name)
+
+    def estimates(self, networks: Sequence[Reading], devices: Sequence[str] | None = None) -> list[Estimate]:
+        """As `predict`, of networks that this predictor has read, or one with the same tokenizer."""
         columns = self._columns(devices)
-        if not graphs:
+        if not networks:
             return []
-        read = [self._as_trained(graph) for graph in graphs]
-        values, strange = self._values(read, factors)
-        trust = self.trust(read, strange, factors)
+        values, strange = self._values(networks)
+        trust = self.trust(networks, strange)
         estimates = []
-        for row, graph in enumerate(graphs):
+        for row, network in enumerate(networks):
             for column in columns:
                 output, value = self.card.outputs[column], float(values[row, column])
                 far, warnings = trust[row][column]
                 factor = math.exp(half_width(output, far, strange[row].kernels[column]))
                 run, call = output.floor_ms
-                least = run + call * len(read[row]) if run else 0.0
+                least = run + call * network.nodes if run else 0.0
                 estimates.append(
                     Estimate(
-                        model=graph.name,
+                        model=network.name,
                         device=output.device,
                         latency_ms=value,
                         low_ms=min(max(value / factor, least), value),
@@ -149,11 +158,11 @@ class Predictor:
 
     def latencies(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
         """The numbers alone: (Graphs, devices), in ms."""
-        return self._run_all([self._as_trained(g) for g in graphs_of(graphs)], "latency", len(self.card.outputs))
+        return self._run_all(self._tokens(graphs_of(graphs)), "latency", len(self.card.outputs))
 
     def embed(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
         """A vector for each Graph, (Graphs, width): what the model's last layer reads. Near vectors, like networks."""
-        return self._run_all([self._as_trained(g) for g in graphs_of(graphs)], "embedding", 0)
+        return self._run_all(self._tokens(graphs_of(graphs)), "embedding", 0)
 
     def explain(self, graph: Graph) -> tuple[Graph, npt.NDArray[np.float64]]:
         """Milliseconds of each node on each device, (nodes, devices), and the Graph whose nodes they are.
@@ -164,13 +173,13 @@ class Predictor:
         """
         if "node_latency" not in self._outputs:
             raise ConfigError(f"predictor {self.card.name} does not know its nodes' shares; the default one does")
-        read = self._as_trained(graph)
-        each = self._run_all([read], "node_latency", len(self.card.outputs))
-        places = self._token_nodes(read)
-        parts = np.zeros((len(read), len(self.card.outputs)))
+        form = self._as_trained(graph)
+        each = self._run_all(self._tokens([form]), "node_latency", len(self.card.outputs))
+        places = self._token_nodes(form)
+        parts = np.zeros((len(form), len(self.card.outputs)))
         parts[places] = each[len(each) - len(places) :]
         parts[:1] += each[: len(each) - len(places)].sum(axis=0)
-        return read, parts
+        return form, parts
 
     @property
     def _outputs(self) -> set[str]:
@@ -182,27 +191,26 @@ class Predictor:
             return list(range(len(graph)))
         return sorted(set(runtime_kernels.kernels(graph)))
 
-    def _values(
-        self, graphs: Sequence[Graph], factors: Sequence[int] = ()
-    ) -> tuple[npt.NDArray[np.float64], list[Unfamiliar]]:
-        """Latencies (Graphs, devices) of Graphs as it was trained on, and what is strange in each of them."""
+    def _values(self, networks: Sequence[Reading]) -> tuple[npt.NDArray[np.float64], list[Unfamiliar]]:
+        """Latencies (networks, devices), and what is strange in each of them."""
         width = len(self.card.outputs)
+        tokens = [network.tokens for network in networks]
         if "node_strange" not in self._outputs:
-            return self._run_all(graphs, "latency", width), [
+            return self._run_all(tokens, "latency", width), [
                 Unfamiliar((0.0,) * width, ((),) * width, (1.0,) * width)
-            ] * len(graphs)
-        values, found = np.zeros((len(graphs), width)), []
+            ] * len(networks)
+        values, found = np.zeros((len(networks), width)), []
         row = 0
-        for batch in self._batches(graphs, factors):
+        for batch in _batches(tokens):
             latency, each, strange = self._run(batch, "latency", "node_latency", "node_strange")
-            networks = len(latency)
-            values[row : row + networks] = latency
-            row += networks
+            count = len(latency)
+            values[row : row + count] = latency
+            row += count
             time = each * strange
-            share = network_sums(time, batch.graph, networks)
-            share /= np.maximum(network_sums(each, batch.graph, networks), 1e-12)
-            many = effective_kernels(each, batch.graph, networks)
-            names: list[list[tuple[str, ...]]] = [[()] * width for _ in range(networks)]
+            share = network_sums(time, batch.graph, count)
+            share /= np.maximum(network_sums(each, batch.graph, count), 1e-12)
+            many = effective_kernels(each, batch.graph, count)
+            names: list[list[tuple[str, ...]]] = [[()] * width for _ in range(count)]
             for network, column in np.argwhere(share > STRANGE).tolist():
                 there = (batch.graph == network) & (time[:, column] > 0)
                 names[network][column] = tuple(sorted(set(runtime_kernels.kind_names(batch.features[there]))))
@@ -210,26 +218,13 @@ class Predictor:
                 found.append(Unfamiliar(tuple(shares), tuple(kinds), tuple(counts)))
         return values, found
 
-    def _batches(self, graphs: Sequence[Graph], factors: Sequence[int] = ()) -> Iterator[PackedTokens]:
-        """The Graphs' tokens, a few thousand at a time."""
+    def _tokens(self, graphs: Sequence[Graph]) -> Iterator[Tokens]:
         tokenize = TOKENIZERS[self.card.tokenizer]
-        waiting: list[Tokens] = []
-        size = 0
-        for row, graph in enumerate(graphs):
-            tokens = tokenize(graph)
-            if factors and factors[row] != 1:
-                tokens = replace(tokens, features=runtime_kernels.with_batch(tokens.features, factors[row]))
-            if waiting and size + len(tokens.features) > TOKENS_PER_RUN:
-                yield pack(waiting)
-                waiting, size = [], 0
-            waiting.append(tokens)
-            size += len(tokens.features)
-        if waiting:
-            yield pack(waiting)
+        return (tokenize(self._as_trained(graph)) for graph in graphs)
 
-    def _run_all(self, graphs: Sequence[Graph], output: str, width: int) -> npt.NDArray[np.float64]:
-        """One output of the model for Graphs as it was trained on."""
-        parts = [self._run(batch, output)[0] for batch in self._batches(graphs)]
+    def _run_all(self, tokens: Iterable[Tokens], output: str, width: int) -> npt.NDArray[np.float64]:
+        """One output of the model."""
+        parts = [self._run(batch, output)[0] for batch in _batches(tokens)]
         return np.concatenate(parts) if parts else np.zeros((0, width))
 
     def _as_trained(self, graph: Graph) -> Graph:
@@ -257,25 +252,35 @@ class Predictor:
         return [self.devices.index(d) for d in devices]
 
     def trust(
-        self, graphs: Sequence[Graph], strange: Sequence[Unfamiliar] | None = None, factors: Sequence[int] = ()
+        self, networks: Sequence[Reading], strange: Sequence[Unfamiliar] | None = None
     ) -> list[list[tuple[int, tuple[str, ...]]]]:
-        """For each Graph and output: which interval it has (0 known, 1 novel, 2 doubted), and what not to trust.
+        """For each network and output: which interval it has (0 known, 1 novel, 2 doubted), and what not to trust.
 
-        graphs: as the predictor was trained on. strange: what `_values` found; found here without.
+        strange: what `_values` found; found here without.
         """
         if strange is None:
-            strange = self._values(graphs, factors)[1]
-        times = np.array(factors or (1,) * len(graphs), dtype=np.float64)
-        distances = self.card.novelty.distances(with_batch(np.stack([statistics(g) for g in graphs]), times))
+            strange = self._values(networks)[1]
+        distances = self.card.novelty.distances(np.stack([network.statistics for network in networks]))
         rows = []
-        for graph, distance, odd, factor in zip(graphs, distances, strange, times, strict=True):
+        for network, distance, odd in zip(networks, distances, strange, strict=True):
             near = [bool(distance[o.measured].min() <= o.threshold) for o in self.card.outputs]
             if self.card.tokenizer == CANONICAL:
-                warned = doubts(graph, self.card.outputs, odd, graph.batch_size * int(factor))
+                warned = doubts(network, self.card.outputs, odd)
                 rows.append([(2 if told else int(not n), told) for n, told in zip(near, warned, strict=True)])
             else:
-                operators = {node.op for node in graph.distinct.nodes}
-                rows.append(
-                    [novelty_warnings(graph, operators, o, n) for o, n in zip(self.card.outputs, near, strict=True)]
-                )
+                rows.append([novelty_warnings(network, o, n) for o, n in zip(self.card.outputs, near, strict=True)])
         return rows
+
+
+def _batches(networks: Iterable[Tokens]) -> Iterator[PackedTokens]:
+    """Tokens of networks, a few thousand at a time."""
+    waiting: list[Tokens] = []
+    size = 0
+    for tokens in networks:
+        if waiting and size + len(tokens.features) > TOKENS_PER_RUN:
+            yield pack(waiting)
+            waiting, size = [], 0
+        waiting.append(tokens)
+        size += len(tokens.features)
+    if waiting:
+        yield pack(waiting)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from narformer.graph import Graph
-from narformer.operators import KINDS, operator_of
 from narformer.prediction.card import Output
+from narformer.prediction.reading import Reading
 
 DOUBTED = 0.7  # in ln(ms), by which intervals are wider at least where a warning says what was never measured
 STRANGE = 0.25  # of a network's time in kernels unlike any measured, from which on a warning says so
@@ -64,19 +62,9 @@ def half_width(output: Output, far: int, kernels: float) -> float:
     return (known, novel, output.quantiles.get("doubted", novel + max(novel, DOUBTED)))[far]
 
 
-def precision_of(graph: Graph) -> str:
-    """The type of number in which a network computes: that of the data of most of its products of matrices."""
-    counts: Counter[str] = Counter()
-    for node, times in zip(graph.distinct.nodes, graph.distinct.times, strict=True):
-        if node.operands and KINDS[operator_of(node).kind] == "matrix":
-            counts[node.operands[0].tensor.dtype] += times
-    return counts.most_common(1)[0][0] if counts else "float32"
-
-
-def doubts(graph: Graph, outputs: Sequence[Output], strange: Unfamiliar, batch: int) -> list[tuple[str, ...]]:
+def doubts(network: Reading, outputs: Sequence[Output], strange: Unfamiliar) -> list[tuple[str, ...]]:
     """By output, what is measurably wrong more often: kernels, precisions and batches that were never measured."""
-    unknown = sorted({node.op for node in graph.distinct.nodes if not operator_of(node).known})
-    precision = precision_of(graph)
+    unknown, precision, batch = sorted(network.unknown), network.precision, network.batch_size
     doubts = []
     for output, share, kinds in zip(outputs, strange.share, strange.kinds, strict=True):
         warnings = []
@@ -100,15 +88,15 @@ def doubts(graph: Graph, outputs: Sequence[Output], strange: Unfamiliar, batch: 
     return doubts
 
 
-def novelty_warnings(graph: Graph, operators: set[str], output: Output, near: bool) -> tuple[int, tuple[str, ...]]:
+def novelty_warnings(network: Reading, output: Output, near: bool) -> tuple[int, tuple[str, ...]]:
     """As predictors on tokens of the file's own nodes see it: operators, batches and distance from training."""
     warnings = []
-    unknown = sorted(operators.difference(output.operators))
+    unknown = sorted(network.operators.difference(output.operators))
     if unknown:
         warnings.append(f"never seen in training: operator {', '.join(unknown)}")
-    if graph.batch_size not in output.batch_sizes:
+    if network.batch_size not in output.batch_sizes:
         warnings.append(
-            f"batch size {graph.batch_size} was never seen in training "
+            f"batch size {network.batch_size} was never seen in training "
             f"(only {', '.join(map(str, output.batch_sizes))}): the figure is an extrapolation"
         )
     if not near:
