@@ -22,7 +22,7 @@ from narformer.cells.dataset import CellDataset, cell_dataset
 from narformer.datasets.dataset import data_root
 from narformer.datasets.table import read_table
 from narformer.errors import DataError
-from narformer.frontends.protobuf import FIXED64, LENGTH, fields
+from narformer.frontends.onnx.protobuf import FIXED64, LENGTH, fields
 
 EPOCHS = 108
 

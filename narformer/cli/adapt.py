@@ -223,7 +223,7 @@ def _of_table(table: Path) -> list[tuple[Graph, float]]:
     from narformer.datasets.table import positive, read_table
     from narformer.errors import ModelError, UserError
     from narformer.frontends.onnx import read_onnx
-    from narformer.frontends.unbound import UnboundError
+    from narformer.frontends.onnx.unbound import UnboundError
 
     pairs = []
     for number, row in enumerate(read_table(table, ("model", "latency_ms")), start=2):

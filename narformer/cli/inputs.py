@@ -16,8 +16,8 @@ import typer
 from narformer.errors import ConfigError, DataError, NarformerError, ShapeError
 
 if TYPE_CHECKING:
+    from narformer.frontends.onnx.unbound import UnboundError
     from narformer.frontends.sizes import Sizes
-    from narformer.frontends.unbound import UnboundError
     from narformer.graph import Graph
     from narformer.prediction.predictor import Predictor
 
@@ -86,7 +86,7 @@ def as_words(sizes: Sizes) -> str:
 def read_each(paths: Sequence[Path], sizes: Sizes, among: Sequence[Path] = ()) -> list[Graph]:
     """The networks of files, with the sizes that a command was given. among: all its files, where these are some."""
     from narformer.frontends.onnx import read_onnx
-    from narformer.frontends.unbound import UnboundError
+    from narformer.frontends.onnx.unbound import UnboundError
 
     graphs = []
     for path in paths:
@@ -146,7 +146,7 @@ def noted() -> Iterator[list[str]]:
 
 def asked_for(error: UnboundError, paths: Sequence[Path]) -> str:
     """What is open, and this command line, for the one file of these `paths`, with options that bind it."""
-    from narformer.frontends.unbound import as_options
+    from narformer.frontends.onnx.unbound import as_options
 
     others = {str(path) for path in paths} - {str(Path(error.file))}
     words = [word for word in sys.argv[1:] if str(Path(word)) not in others]

@@ -25,7 +25,7 @@ from narformer.datasets.table import positive, read_table
 from narformer.errors import ConfigError, DataError, NarformerError, StoreError
 from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
-from narformer.frontends.weightless import weightless_onnx
+from narformer.frontends.onnx.weightless import weightless_onnx
 from narformer.graph import Graph
 from narformer.measurement.device import Device
 from narformer.measurement.measurement import Measurement

@@ -109,7 +109,7 @@ def register(
 
     name, domain: as the ONNX file has them. kind: a key of KINDS. macs, operations: of a Node, its multiplications that
     are added up, and its other scalar operations. weights, settings, scales: positions of operands (see Operator).
-    shapes: of a narformer.frontends.call.Call, the Tensors that come out; without it the file must state them.
+    shapes: of a narformer.frontends.onnx.call.Call, the Tensors that come out; without it the file must state them.
 
     Raises ModelError for a kind that there is not.
     """

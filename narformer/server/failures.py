@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from narformer.errors import BindingError, ConfigError, DataError, ModelError, NarformerError, StoreError, UserError
-from narformer.frontends.unbound import UnboundError
+from narformer.frontends.onnx.unbound import UnboundError
 
 LONGEST = 2000  # letters of a message
 

@@ -14,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from narformer.frontends.unbound import printable
+from narformer.frontends.onnx.unbound import printable
 from narformer.server.failures import Refused
 from narformer.server.question import Network
 from narformer.server.settings import Limits

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from narformer.frontends.arithmetic import SHAPE_ALONE, computed
-from narformer.frontends.call import Call, Value
 from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.canonical.rule import EVERY, Rule
+from narformer.frontends.onnx.arithmetic import SHAPE_ALONE, computed
+from narformer.frontends.onnx.call import Call, Value
 from narformer.graph import VALUE_ELEMENTS, Node, Operand
 
 RANDOM = frozenset(
