@@ -15,6 +15,7 @@ EPOCHS = {"full": 24, "quick": 15}
 PEERS = (
     "flops",
     "flops_memory",
+    "line",
     "boosted_trees",
     "nnlp",
     "transformer",

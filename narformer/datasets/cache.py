@@ -26,7 +26,7 @@ from narformer.errors import DataError, NarformerError
 from narformer.tokens import kernels, narformer_v2, nnlp, physical
 from narformer.tokens.packing import FloatArray, PackedTokens, Tokens, joined_edges, ranges
 from narformer.tokens.raw import RawNodes, raw_nodes
-from narformer.tokens.statistics import statistics
+from narformer.tokens.statistics import statistics, with_batch
 
 FORMAT = 4  # of what is kept; counts up when tokens change, or what the families build
 LEAST, CHUNK = 32, 256  # networks that one process reads at a time
@@ -53,21 +53,33 @@ EXPANSIONS: Mapping[str, Expansion] = {
 class TokenCache:
     """The tokens of many networks, by row, and their graph statistics (rows, S)."""
 
-    def __init__(self, directory: Path, tokenizer: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        tokenizer: str,
+        place: npt.NDArray[np.int64] | None = None,
+        factors: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """place, factors (rows,): which network each row is, and at how many times its batch; each once without."""
         self._expansion = EXPANSIONS[tokenizer]
         self._tokens = np.load(directory / "tokens.npy", mmap_mode="r")
         self._edges = np.load(directory / "edges.npy", mmap_mode="r")
         self._work = np.load(directory / "work.npy", mmap_mode="r") if tokenizer in ("physical", "kernels") else None
         self._static = np.load(directory / "static.npy")
-        self.statistics: npt.NDArray[np.float64] = np.load(directory / "statistics.npy")
+        statistics: npt.NDArray[np.float64] = np.load(directory / "statistics.npy")
         self._token_offsets, self._edge_offsets = np.load(directory / "offsets.npy")
+        self._place = np.arange(len(self._static)) if place is None else place
+        self._factors = np.ones(len(self._place), dtype=np.int64) if factors is None else factors.astype(np.int64)
+        self.statistics = statistics[self._place]
+        if factors is not None:
+            self.statistics = with_batch(self.statistics, factors)
 
     def __len__(self) -> int:
-        return len(self._static)
+        return len(self._place)
 
     def sizes(self) -> npt.NDArray[np.int64]:
-        """Number of tokens of each network."""
-        return np.asarray(np.diff(self._token_offsets))
+        """Number of tokens of each row."""
+        return np.asarray(np.diff(self._token_offsets)[self._place])
 
     def tokens(self, row: int) -> Tokens:
         """The tokens of one network."""
@@ -76,14 +88,17 @@ class TokenCache:
 
     def batch(self, rows: npt.ArrayLike) -> PackedTokens:
         """The tokens of these rows as one batch, without a loop over networks."""
-        rows = np.asarray(rows, dtype=np.int64)
+        factors = self._factors[np.asarray(rows, dtype=np.int64)]
+        rows = self._place[np.asarray(rows, dtype=np.int64)]
         starts, sizes = self._token_offsets[rows], np.diff(self._token_offsets)[rows]
         edge_starts, edge_sizes = self._edge_offsets[rows], np.diff(self._edge_offsets)[rows]
         places = ranges(starts, sizes)
         kept = np.asarray(self._tokens[places], dtype=np.int64)
         work = None if self._work is None else np.asarray(self._work[places])
         edges = joined_edges(self._edges, edge_starts, edge_sizes, sizes)
-        raw = RawNodes(kept[:, 0], kept[:, 1:9], kept[:, 9:], edges, work)
+        # What a batch multiplies are the first dims; kernels that have no batch in theirs are few and small.
+        shapes = kept[:, 9:] * np.pad(np.repeat(factors, sizes)[:, None], ((0, 0), (0, 3)), constant_values=1)
+        raw = RawNodes(kept[:, 0], kept[:, 1:9], shapes, edges, work)
         if self._expansion.fused is not None:
             raw = self._expansion.fused(raw)
         graph = np.repeat(np.arange(len(rows), dtype=np.int32), sizes)
@@ -91,8 +106,17 @@ class TokenCache:
             self._expansion.features(raw),
             np.ascontiguousarray(raw.edges),
             graph,
-            self._expansion.static(self._static[rows]),
+            self._expansion.static(_static_with_batch(self._static[rows], factors)),
         )
+
+
+def _static_with_batch(numbers: npt.NDArray[np.float64], factors: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Batch size, FLOPs, parameters and memory access (B, 4) at so many times the batch.
+
+    The authors' FLOPs leave the batch out; memory access is elements of outputs and parameters.
+    """
+    batch, flops, parameters, access = numbers.T
+    return np.stack([batch * factors, flops, parameters, (access - parameters) * factors + parameters], axis=1)
 
 
 def build_cache(
@@ -101,13 +125,26 @@ def build_cache(
     directory: Path,
     tokenizer: str,
     workers: int | None = None,
+    factors: npt.NDArray[np.float32] | None = None,
 ) -> TokenCache:
     """The cache of these networks below `directory`, filled by a pool of processes where it is not there yet.
 
+    factors: at how many times the batch of its source's Graph each row is; a source that is there for several rows is
+    read once. Only for tokenizers whose tokens are shapes (nnlp, narformer_v2).
     Raises DataError with the ids of networks that cannot be read, where there are none, and where the disk is full.
     """
     if not sources:
         raise DataError("there are no networks to tokenise: the dataset has no rows")
+    place = None
+    if factors is not None and (factors != 1).any():
+        if tokenizer not in ("nnlp", "narformer_v2"):
+            raise DataError(
+                f"the networks were measured at several batches, which the tokens of {tokenizer} cannot say"
+            )
+        first: dict[Source, int] = {}
+        place = np.array([first.setdefault(source, len(first)) for source in sources], dtype=np.int64)
+        ids = [ids[row] for row in np.unique(place, return_index=True)[1]]
+        sources = list(first)
     home = directory / source_digest(sources)
     if not home.is_dir():
         try:
@@ -118,7 +155,7 @@ def build_cache(
                 f"{home}: the token cache cannot be written ({error.strerror or error}); "
                 "free space, or choose another directory, and run again: what is finished is kept"
             ) from error
-    return TokenCache(home, tokenizer)
+    return TokenCache(home, tokenizer, place, None if place is None else factors)
 
 
 def source_digest(sources: Sequence[Source]) -> str:

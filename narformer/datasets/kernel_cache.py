@@ -70,14 +70,12 @@ def cache_for(
 ) -> TokenCache | KernelCache:
     """The tokens of a dataset's rows for a tokenizer, from the cache below `directory`, filled first if need be.
 
-    Raises DataError as `build_cache` and `build_kernel_cache` do, and for rows at several batches where tokens are
-    those of the file's own nodes.
+    Raises DataError as `build_cache` and `build_kernel_cache` do.
     """
     if tokenizer == "runtime_kernels":
         return build_kernel_cache(dataset, directory / dataset.name, workers)
-    if any(factor != 1 for factor in dataset.batch):
-        raise DataError(f"{dataset.name}: its networks were measured at several batches, which {tokenizer} cannot read")
-    return build_cache(dataset.sources, dataset.ids, directory / dataset.name, tokenizer, workers)
+    home = directory / dataset.name
+    return build_cache(dataset.sources, dataset.ids, home, tokenizer, workers, dataset.factors)
 
 
 def build_kernel_cache(dataset: Dataset, directory: Path, workers: int | None = None) -> KernelCache:

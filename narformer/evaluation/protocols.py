@@ -49,6 +49,10 @@ class Protocol:
     one_device: bool = False
     transfer: bool = False
 
+    def test_rows(self, dataset: Dataset) -> Indices:
+        """Rows on which a predictor that was trained on the dataset's train rows is scored."""
+        return new_networks(dataset) if self.tasks is left_out_models else dataset.rows("test")
+
     def load(self, form: str, root: Path | None, directory: Path | None, device: str | None) -> Dataset:
         """The dataset in a form, rows without any label left out. Raises DataError, ConfigError."""
         if self.dataset is None and directory is None:
@@ -65,6 +69,17 @@ class Protocol:
 
 def in_domain(dataset: Dataset) -> list[Task]:
     return [Task("in-domain", dataset.rows("train"), dataset.rows("test"))]
+
+
+def new_networks(dataset: Dataset) -> Indices:
+    """Test rows whose network is that of no train row."""
+    known = {dataset.network[r] for r in dataset.rows("train")} if dataset.network else set()
+    return np.array([r for r in dataset.rows("test") if not dataset.network or dataset.network[r] not in known], int)
+
+
+def left_out_models(dataset: Dataset) -> list[Task]:
+    """Train rows to those test rows whose network is that of no train row."""
+    return [Task("left-out models", dataset.rows("train"), new_networks(dataset))]
 
 
 def leave_one_family_out(dataset: Dataset) -> list[Task]:
@@ -138,6 +153,12 @@ _ALL = (
         "timm/in-domain", "timm's own benchmark: train networks to test networks, a tenth of all", "timm", in_domain
     ),
     Protocol("timm/leave-families-out", "timm's own benchmark: ten folds of left-out families", "timm", left_out_folds),
+    Protocol(
+        "qai_hub/left-out-models",
+        "Qualcomm's NPUs: train networks to the test networks that are no train network under another name",
+        "qai_hub",
+        left_out_models,
+    ),
     Protocol("nnlqp/in-domain", "NNLQP's own stages, one platform", None, in_domain, one_device=True),
     Protocol("nnlqp/leave-one-family-out", "all families but one, one platform", None, leave_one_family_out, True),
     Protocol("nnlqp/multi-platform", "NNLQP's own stages, one model for all platforms", None, in_domain),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from narformer.errors import DataError
 
 Result = dict[str, Any]
+_INNERMOST = re.compile(r"\{[^{}]*\}")  # objects that hold none: written on one line
 # Read off the papers; set apart from what was measured here.
 PUBLISHED = (
     ("NNLQP, all families, in-domain", "NAR-Former V2", "MAPE about 3.0 %", "Yi et al., NeurIPS 2023"),
@@ -69,7 +71,7 @@ def _written(result: Result, out: Path) -> Path:
     path = out / f"{file_stem(result['protocol'], result['form'])}.{result['model']}.json"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(_INNERMOST.sub(lambda found: " ".join(found[0].split()), json.dumps(result, indent=1)) + "\n")
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
     return path

@@ -149,7 +149,7 @@ def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, o
     columns = [predictor.devices.index(d) for d in dataset.devices if d in predictor.devices]
     devices = [predictor.devices[c] for c in columns]
     dataset = dataset.with_devices(devices)
-    rows = dataset.rows("test")
+    rows = protocol.test_rows(dataset)
     factors = [dataset.batch[r] for r in rows] if dataset.batch else ()
     estimates = predict_sources(name, [dataset.sources[r] for r in rows], factors)[:, columns]
     target, families = dataset.targets[rows], [dataset.family[r] for r in rows]

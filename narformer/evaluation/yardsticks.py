@@ -13,6 +13,7 @@ from narformer.tokens.statistics import NAMES
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 _MACS, _BYTES = NAMES.index("log_macs"), NAMES.index("log_activation_bytes")
+_PARAMETERS = NAMES.index("log_parameters")
 
 
 class Yardstick(Protocol):
@@ -43,6 +44,13 @@ class FlopsMemoryFit(FlopsFit):
         return np.column_stack([np.expm1(statistics[:, [_MACS, _BYTES]]), np.ones(len(statistics))])
 
 
+class LineFit(FlopsFit):
+    """Latency linear in MACs, bytes of activations, parameters, and a constant; no factor below zero."""
+
+    def _terms(self, statistics: Array) -> Array:
+        return np.column_stack([np.expm1(statistics[:, [_MACS, _BYTES, _PARAMETERS]]), np.ones(len(statistics))])
+
+
 class BoostedTrees:
     """Gradient-boosted trees (scikit-learn's) on all graph statistics, of the logarithm of the latency."""
 
@@ -71,6 +79,7 @@ def _relative_least_squares(terms: Array, target: Array) -> Array:
 YARDSTICKS: Mapping[str, type[Yardstick]] = {
     "flops": FlopsFit,
     "flops_memory": FlopsMemoryFit,
+    "line": LineFit,
     "boosted_trees": BoostedTrees,
 }
 

@@ -14,10 +14,13 @@ from narformer.datasets import cache as cache_module
 from narformer.datasets.cache import build_cache
 from narformer.datasets.dataset import FamilySource, FileSource
 from narformer.errors import DataError
-from narformer.families.registry import sample
+from narformer.families.registry import build, sample
+from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
+from narformer.tokens import nnlp
 from narformer.tokens.narformer_v2 import tokenize
 from narformer.tokens.packing import pack
+from narformer.tokens.statistics import statistics
 
 SOURCES = [
     FamilySource(v.family, v.config, v.version) for f in ("alexnet", "resnet", "googlenet") for v in sample(f, 3)
@@ -48,6 +51,27 @@ def test_a_batch_equals_the_tokens_of_its_networks(tmp_path: Path) -> None:
     np.testing.assert_array_equal(batch.edges, expected.edges)
     np.testing.assert_array_equal(batch.graph, expected.graph)
     np.testing.assert_array_equal(batch.static, expected.static)
+
+
+@pytest.mark.parametrize("tokenizer", ["narformer_v2", "nnlp"])
+def test_rows_at_several_batches_have_the_tokens_of_files_at_these_batches(tmp_path: Path, tokenizer: str) -> None:
+    source, other = SOURCES[0], SOURCES[4]
+    model = build(source.family, source.config, source.version)
+    factors = np.array([8, 1, 3], dtype=np.float32)
+    cache = build_cache([source, other, source], ["a", "b", "a at 3"], tmp_path, tokenizer, 1, factors)
+    expand = {"narformer_v2": tokenize, "nnlp": nnlp.tokenize}[tokenizer]
+    graphs = [read_onnx(model, batch_size=8), other.graph(), read_onnx(model, batch_size=3)]
+    expected = pack([expand(graph) for graph in graphs])
+    batch = cache.batch([0, 1, 2])
+    np.testing.assert_allclose(batch.features, expected.features, atol=1e-6)
+    np.testing.assert_allclose(batch.static, expected.static, rtol=1e-6)
+    np.testing.assert_allclose(cache.statistics, [statistics(graph) for graph in graphs])
+    np.testing.assert_array_equal(cache.sizes(), [len(expand(graph).features) for graph in graphs])
+
+
+def test_tokens_that_cannot_say_a_batch_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="several batches, which the tokens of kernels cannot say"):
+        build_cache(SOURCES[:1], IDS[:1], tmp_path, "kernels", 1, np.array([2], dtype=np.float32))
 
 
 def test_a_complete_cache_is_not_built_again(tmp_path: Path) -> None:

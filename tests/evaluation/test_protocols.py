@@ -14,7 +14,7 @@ from narformer.datasets.nnlqp import load_nnlqp
 from narformer.errors import ConfigError, DataError
 from narformer.evaluation import protocols as protocols_module
 from narformer.evaluation import run as run_module
-from narformer.evaluation.protocols import PROTOCOLS, few_samples, leave_one_family_out, protocol
+from narformer.evaluation.protocols import PROTOCOLS, few_samples, leave_one_family_out, left_out_models, protocol
 from narformer.evaluation.report import load_results, page, save_result, spread
 from narformer.evaluation.run import run_protocol
 from narformer.evaluation.scores import score_table
@@ -56,6 +56,16 @@ def test_no_task_of_any_protocol_tests_on_what_it_trains_on(dataset: Dataset) ->
     for name, each in PROTOCOLS.items():
         for task in each.tasks(folded):
             assert not set(task.fit) & set(task.test), name
+
+
+def test_a_test_network_that_is_a_train_network_under_another_name_is_not_scored(dataset: Dataset) -> None:
+    names = [f"network {k}" for k in range(60)]
+    names[5] = names[6]  # row 5 is test, row 6 train
+    (task,) = left_out_models(replace(dataset, network=tuple(names)))
+    assert set(dataset.rows("test")) - set(task.test) == {5}
+    assert set(left_out_models(dataset)[0].test) == set(dataset.rows("test"))
+    chosen = protocol("qai_hub/left-out-models")
+    np.testing.assert_array_equal(chosen.test_rows(replace(dataset, network=tuple(names))), task.test)
 
 
 def test_few_samples_are_nested_and_fixed(dataset: Dataset) -> None:
@@ -162,11 +172,15 @@ def test_yardsticks_find_what_they_are_made_for(dataset: Dataset) -> None:
     numbers = np.stack([statistics(s.graph()) for s in dataset.sources])
     macs = np.expm1(numbers[:, NAMES.index("log_macs")])
     bytes_moved = np.expm1(numbers[:, NAMES.index("log_activation_bytes")])
+    parameters = np.expm1(numbers[:, NAMES.index("log_parameters")])
     targets = np.column_stack([3e-8 * macs, 2e-8 * macs + 5e-7 * bytes_moved + 1.5])
+    weighty = 2e-8 * macs + 5e-7 * bytes_moved + 4e-6 * parameters + 1.5
     fit, test = np.arange(40), np.arange(40, 60)
     np.testing.assert_allclose(fit_predict("flops", numbers, targets, fit, test)[:, 0], targets[test, 0], rtol=1e-9)
     np.testing.assert_allclose(fit_predict("flops_memory", numbers, targets, fit, test), targets[test], rtol=1e-6)
-    assert set(YARDSTICKS) == {"flops", "flops_memory", "boosted_trees"}
+    predicted = fit_predict("line", numbers, weighty[:, None], fit, test)[:, 0]
+    np.testing.assert_allclose(predicted, weighty[test], rtol=1e-6)
+    assert set(YARDSTICKS) == {"flops", "flops_memory", "line", "boosted_trees"}
 
 
 def test_scores_leave_missing_labels_out() -> None:
