@@ -8,7 +8,7 @@ and writes is told by its row in narformer.operators. Batch included; bytes foll
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from narformer.errors import ModelError
@@ -91,6 +91,12 @@ def node_costs(graph: Graph) -> tuple[Cost, ...]:
             for cost, own in zip([costs[place] for place in distinct.place.tolist()], parameters, strict=True)
         ]
     )
+
+
+def summed(costs: Iterable[Cost]) -> Cost:
+    """Several costs together."""
+    rows = list(costs)
+    return Cost(*[sum(column) for column in zip(*rows, strict=True)]) if rows else Cost()
 
 
 def graph_cost(graph: Graph) -> Cost:

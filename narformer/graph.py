@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -187,6 +187,8 @@ class Distinct:
 class Graph:
     """One network: nodes in topological order, inputs with their shapes. Immutable.
 
+    modules: the path of the module that calls a node, by the node's name, where the file says so in its metadata.
+
     Raises ModelError where a node reads from a later node or an input that does not exist.
     """
 
@@ -194,6 +196,7 @@ class Graph:
     inputs: tuple[Tensor, ...]
     input_names: tuple[str, ...] = ()
     name: str = ""
+    modules: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         lowest = -len(self.inputs)
@@ -260,6 +263,7 @@ class Graph:
                     }
                     for n in self.nodes
                 ],
+                **({"modules": dict(self.modules)} if self.modules else {}),
             }
         )
 
@@ -272,6 +276,7 @@ class Graph:
                 name=data["name"],
                 inputs=tuple(Tensor(tuple(shape), dtype) for shape, dtype in data["inputs"]),
                 input_names=tuple(data["input_names"]),
+                modules=dict(data.get("modules", {})),
                 nodes=tuple(
                     Node(
                         name=n["name"],

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from narformer.cost import Cost, graph_cost, node_costs, peak_bytes, without_cost_rule
+from narformer.cost import Cost, graph_cost, node_costs, peak_bytes, summed, without_cost_rule
 from narformer.figures import count, sizes
 from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph
+from narformer.modules import Module, modules
 from narformer.operators import kernel_kind
 from narformer.records import Answers
 from narformer.tables import Column, Table
@@ -52,7 +52,7 @@ class Inspection:
             name = f"{node.domain}.{node.op}"
             found.setdefault(name if name in self.without_cost_rule else node.op, []).append(cost)
         rows = [
-            OperatorCost(name, len(costs), _sum(costs), name not in self.without_cost_rule)
+            OperatorCost(name, len(costs), summed(costs), name not in self.without_cost_rule)
             for name, costs in found.items()
         ]
         return tuple(sorted(rows, key=lambda row: (-row.cost.macs, row.operator)))
@@ -61,6 +61,10 @@ class Inspection:
         """Indices of the nodes with most MACs, and then most activations, first."""
         costs = self.costs
         return sorted(range(len(costs)), key=lambda i: (-costs[i].macs, -costs[i].activation_bytes, i))[:top]
+
+    def modules(self, depth: int | None = None) -> tuple[Module, ...]:
+        """The network and its modules, as a tree of so many levels; see `narformer.modules`."""
+        return modules(self.graph, depth)
 
     def record(self) -> dict[str, Any]:
         """What is known of the whole network, as JSON's types: a row of a CSV."""
@@ -81,8 +85,8 @@ class Inspection:
             "without_cost_rule": dict(self.without_cost_rule),
         }
 
-    def to_dict(self, top: int = LISTED) -> dict[str, Any]:
-        """`record`, and besides what each operator and the `top` heaviest nodes cost."""
+    def to_dict(self, top: int = LISTED, depth: int | None = None) -> dict[str, Any]:
+        """`record`, and besides what each operator, each module to a depth, and the `top` heaviest nodes cost."""
         operators = {
             row.operator: {
                 "count": row.nodes,
@@ -106,21 +110,25 @@ class Inspection:
             for i in self.heaviest(top)
             for node in (self.graph.nodes[i],)
         ]
-        return {**self.record(), "operators": operators, "heaviest": heaviest}
+        tree = {} if depth is None else {"modules": [each.record() for each in self.modules(depth)]}
+        return {**self.record(), "operators": operators, **tree, "heaviest": heaviest}
 
     def operator_table(self) -> Table:
         """What the nodes of each operator cost, as people read it."""
-        columns = (
-            Column("operator"),
-            *(Column(title, right=True) for title in ("nodes", "MACs", "share", "parameters", "activations")),
+        return Table(
+            _columns("operator"), tuple(self._row(r.operator, r.nodes, r.cost, r.known) for r in self.operators)
         )
-        return Table(columns, tuple(self._operator_row(row) for row in self.operators))
 
-    def _operator_row(self, row: OperatorCost) -> tuple[str, ...]:
-        macs = count(row.cost.macs) if row.known else "unknown"
-        share = self._share(row.cost) if row.known else ""
-        activations = f"{count(row.cost.activation_bytes)}B"
-        return (row.operator, str(row.nodes), macs.strip(), share, count(row.cost.parameters).strip(), activations)
+    def module_table(self, depth: int | None = None) -> Table:
+        """What each module costs, as people read it: a tree."""
+        rows = [self._row(each.indented(self.model), len(each.nodes), each.cost, True) for each in self.modules(depth)]
+        return Table(_columns("module"), tuple(rows))
+
+    def _row(self, name: str, nodes: int, cost: Cost, known: bool) -> tuple[str, ...]:
+        macs = count(cost.macs) if known else "unknown"
+        share = self._share(cost) if known else ""
+        activations = f"{count(cost.activation_bytes)}B"
+        return (name, str(nodes), macs.strip(), share, count(cost.parameters).strip(), activations)
 
     def node_table(self, top: int = LISTED) -> Table:
         """The heaviest nodes, as people read them."""
@@ -154,6 +162,11 @@ class Inspection:
 
     def _repr_html_(self) -> str:
         return f"<p>{self.summary()}</p>\n{self.operator_table().html()}"
+
+
+def _columns(first: str) -> tuple[Column, ...]:
+    titles = ("nodes", "MACs", "share", "parameters", "activations")
+    return (Column(first), *(Column(title, right=True) for title in titles))
 
 
 class Inspections(Answers[Inspection]):
@@ -192,7 +205,3 @@ def inspection_of(graph: Graph, model: str | None = None) -> Inspection:
         peak_bytes(graph),
         without_cost_rule(graph),
     )
-
-
-def _sum(costs: Sequence[Cost]) -> Cost:
-    return Cost(*(sum(values) for values in zip(*costs, strict=True)))

@@ -44,5 +44,5 @@ def fold_batch_norm(graph: Graph) -> Graph:
         if index in into and len(operands) == 2:
             weight = operands[1].tensor
             operands = (*operands, Operand(Tensor(weight.shape[:1], weight.dtype), name=f"{node.name}.folded_bias"))
-        nodes.append(Node(node.name, node.op, operands, node.outputs, node.attributes, node.domain))
-    return Graph(tuple(nodes), graph.inputs, graph.input_names, graph.name)
+        nodes.append(Node(node.name, node.op, operands, node.outputs, node.attributes, node.domain, (), node.left_out))
+    return Graph(tuple(nodes), graph.inputs, graph.input_names, graph.name, graph.modules)

@@ -211,6 +211,33 @@ def test_inspect_shows_costs(run: Run, resnet18: Path) -> None:
     assert len(data["heaviest"]) == 10
 
 
+def _by_module(path: Path) -> Path:
+    """Two products in layers of their own, by names as torch's exporter writes them."""
+    make, zeros = onnx.helper.make_node, onnx.numpy_helper.from_array(np.zeros((8, 8), np.float32), "w")
+    nodes = [make("MatMul", ["x", "w"], ["a"], name="/layer1/fc/MatMul"), make("Relu", ["a"], ["b"], name="/Relu")]
+    nodes += [make("MatMul", ["b", "w"], ["y"], name="/layer2/fc/MatMul")]
+    x, y = (onnx.helper.make_tensor_value_info(name, 1, [4, 8]) for name in "xy")
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y], [zeros])), path)
+    return path
+
+
+def test_inspect_and_explain_group_by_module(run: Run, tmp_path: Path, resnet18: Path) -> None:
+    path = _by_module(tmp_path / "two.onnx")
+    for command in ("inspect", "explain"):
+        result = run(command, path, "--by", "module", "--depth", 1)
+        assert result.code == 0
+        rows = [line.split()[:2] for line in result.out.splitlines() if line.startswith("  layer")]
+        assert rows == [["layer1", "1"], ["layer2", "1"]]
+        found = json.loads(run(command, path, "--by", "module", "--json").out)["modules"]
+        macs = {"": 512, "layer1": 256, "layer1.fc": 256, "layer2": 256, "layer2.fc": 256}
+        assert {row["module"]: row["macs"] for row in found} == macs
+    assert found[0]["ms"] == pytest.approx(found[1]["ms"] + found[3]["ms"], abs=0.01)
+    assert "add --by module" in run("inspect", path, "--depth", 1).err
+    result = run("explain", resnet18, "--by", "module")
+    assert result.code == 2
+    assert "no node has a module" in result.err
+
+
 def test_inspect_names_operators_without_a_cost_rule(run: Run, tmp_path: Path) -> None:
     x, y = (onnx.helper.make_tensor_value_info(name, 1, [4]) for name in "xy")
     graph = onnx.helper.make_graph([onnx.helper.make_node("Conv", ["x"], ["y"], domain="of.mine")], "g", [x], [y])

@@ -356,7 +356,7 @@ def standard(draft: Draft, index: int, node: Node) -> bool:
         return False
     if flat and len(node.outputs) == 1:
         # Its result is turned back, by a node that takes its place.
-        inner = draft.insert(index, put._replace(name=f"{node.name}.attention"))
+        inner = draft.insert(index, put)
         data = Operand(result, inner)
         n, count, length, head = result.shape
         back = result._replace(shape=(n, length, count, head))

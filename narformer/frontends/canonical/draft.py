@@ -206,7 +206,8 @@ class Draft:
                 operands.append(o)
             _, op, _, outputs, attributes, domain, origin, left_out = node
             nodes.append(Node(node.name, op, tuple(operands), outputs, attributes, domain, origin, left_out))
-        return Graph(tuple(nodes), self.graph.inputs, self.graph.input_names, self.graph.name)
+        graph = self.graph
+        return Graph(tuple(nodes), graph.inputs, graph.input_names, graph.name, graph.modules)
 
 
 def spelt(node: Node) -> str:

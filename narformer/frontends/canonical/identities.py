@@ -7,7 +7,6 @@ undoes the one before it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from narformer.frontends.canonical.draft import Draft
@@ -170,10 +169,11 @@ def transposes(draft: Draft, index: int, node: Node) -> bool:
 
 
 def pooled(draft: Draft, index: int, node: Node) -> bool:
-    """A window of one element that moves by one."""
-    kernel, strides = node.attributes.get("kernel_shape", ()), node.attributes.get("strides", (1,))
-    windows = isinstance(kernel, tuple) and isinstance(strides, tuple)
-    if len(node.outputs) > 1 or not unchanged(node) or not windows or math.prod((*kernel, *strides)) != 1:  # type: ignore[misc]
+    """A window of one element, in every place."""
+    kernel, pads = node.attributes.get("kernel_shape", ()), node.attributes.get("pads", ())
+    if not isinstance(kernel, tuple) or not isinstance(pads, tuple) or any(pads):
+        return False
+    if len(node.outputs) > 1 or not unchanged(node) or any(size != 1 for size in kernel):
         return False
     return identity(draft, index, node)
 

@@ -33,6 +33,8 @@ def axes_of(node: Node) -> Shape | None:
     """Axes of a reduction, counted from the front, in order; None where they cannot be told."""
     shape = node.operands[0].tensor.shape
     given: object = node.attributes.get("axes")
+    if len(node.operands) > 1 and node.operands[1].source is not None:
+        return None
     if given is None and len(node.operands) > 1:
         given = node.operands[1].value
         if given is None:  # not known: those that shapes tell

@@ -186,7 +186,7 @@ class _Reader:
                 walk.batch.check_steps(after, self.steps, list(bound), self.label)
         if not walk.nodes:
             raise ModelError(f"{self.label}: nothing is computed from its inputs; there is nothing to predict")
-        return Graph(nodes=tuple(walk.nodes), inputs=tuple(bound.values()), input_names=tuple(bound), name=self.label)
+        return Graph(tuple(walk.nodes), tuple(bound.values()), tuple(bound), self.label, walk.modules)
 
     def _walk(self, bound: Mapping[str, Tensor], stated: Mapping[str, Tensor], order: Sequence[int]) -> Scope:
         """Walk the nodes with these inputs; the names of the graph and their values."""

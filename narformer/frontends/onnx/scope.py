@@ -49,6 +49,7 @@ class Step(NamedTuple):
     """A node and what is asked of it again and again.
 
     domain: "" for ONNX's own. attributes: None where they are malformed; one object for nodes that have the same.
+    module: the path of the module that calls it, where its metadata say so.
     """
 
     node: onnx.NodeProto
@@ -58,6 +59,7 @@ class Step(NamedTuple):
     name: str
     reads: list[str]
     writes: list[str]
+    module: str = ""
 
 
 # Tags of NodeProto's first fields, all of them texts: number and wire type.
@@ -76,10 +78,11 @@ def steps_of(nodes: Sequence[onnx.NodeProto], label: str) -> list[Step]:
             writes, place = strings(data, _OUTPUT, place)
             names, place = strings(data, _NAME, place)
             rest = data[place:-1]
-            op, domain, attributes = _kind(rest) if len(rest) <= _REMEMBERED else _kind.__wrapped__(rest)
+            kind = _kind(rest) if len(rest) <= _REMEMBERED else _kind.__wrapped__(rest)
         except UnicodeError:
             raise ModelError(f"{label}: node {node.name!r} ({node.op_type!r}) has a name that is no text") from None
-        steps.append(Step(node, op, domain, attributes, names[0] if names else "", reads, writes))
+        op, domain, attributes, module = kind
+        steps.append(Step(node, op, domain, attributes, names[0] if names else "", reads, writes, module))
     return steps
 
 
@@ -87,8 +90,9 @@ _REMEMBERED = 512  # bytes: more than that is a tensor, a body or a comment
 
 
 @functools.lru_cache(maxsize=4096)
-def _kind(rest: bytes) -> tuple[str, str, Mapping[str, Attribute] | None]:
-    """Operator, domain and attributes of a node from its bytes without names; files repeat them, and each other's.
+def _kind(rest: bytes) -> tuple[str, str, Mapping[str, Attribute] | None, str]:
+    """Operator, domain, attributes and module of a node from its bytes without names; files repeat these, and each
+    other's.
 
     Raises UnicodeError where operator or domain are no text.
     """
@@ -99,5 +103,22 @@ def _kind(rest: bytes) -> tuple[str, str, Mapping[str, Attribute] | None]:
     try:
         attributes = attributes_of(node)
     except UnknownShape:
-        return op, domain, None
-    return op, "" if domain == "ai.onnx" else domain, attributes
+        return op, domain, None, ""
+    module = _module(node) if len(node.metadata_props) else ""
+    return op, "" if domain == "ai.onnx" else domain, attributes, module
+
+
+def _module(node: onnx.NodeProto) -> str:
+    """The path of the module that calls a node, as torch's exporter writes it into metadata.
+
+    Its names of scopes are those of the modules around the node, from the outermost, and then the node's own; where
+    they are missing, its namespace has each with its class: ": Net/layer: Linear/linear: aten.linear.default".
+    """
+    metadata = {entry.key: entry.value for entry in node.metadata_props[:]}
+    scopes = metadata.get("pkg.torch.onnx.name_scopes", "")
+    if isinstance(scopes, str) and scopes.startswith("["):
+        listed = [scope.strip(" '\"") for scope in scopes.strip("[]").split(",")]
+    else:
+        space = metadata.get("namespace", "")
+        listed = [part.partition(": ")[0] for part in space.split("/")] if isinstance(space, str) else []
+    return listed[-2] if len(listed) > 1 else ""

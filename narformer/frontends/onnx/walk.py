@@ -49,6 +49,7 @@ class Walk:
     stated: Stated
     batch: Rebatched | None = None
     nodes: list[Node] = field(default_factory=list)
+    modules: dict[str, str] = field(default_factory=dict)
     _constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
     _held: dict[str, Value | None] = field(default_factory=dict)
     computed: dict[tuple[int, int], Value] = field(default_factory=dict)
@@ -117,7 +118,7 @@ class Walk:
         """Walk nodes that are in topological order; their outputs become names of the scope."""
         names = scope.names
         for step in steps:
-            node, op, domain, _, _, reads, _ = step
+            node, op, domain, _, _, reads, _, _ = step
             handler = HANDLERS.get(op) if domain == "" else None
             if prefix:
                 self.spend(1, node)
@@ -158,7 +159,7 @@ class Walk:
             ) from None
 
     def _append(self, step: Step, items: list[Operand | None], scope: Scope, prefix: str) -> None:
-        node, op, domain, attributes, given, _, writes = step
+        node, op, domain, attributes, given, _, writes, module = step
         names = scope.names
         if attributes is None:
             attributes = self._attributes(node)
@@ -205,7 +206,10 @@ class Walk:
         left_out = () if len(operands) == len(items) else _left_out(items)
         if op in FLATTENING and domain == "" and operands and self.opsets.get("", 1) < 13:
             attributes = _flattening(attributes, len(operands[0].tensor.shape))
-        self.nodes.append(Node(prefix + (given or first), op, operands, outputs, attributes, domain, (), left_out))
+        name = prefix + (given or first)
+        if module:
+            self.modules[name] = module
+        self.nodes.append(Node(name, op, operands, outputs, attributes, domain, (), left_out))
         if op in COMPUTED and domain == "" and outputs and len(tensors) >= len(writes):
             reads_known = op in SHAPE_ALONE or not items or self.contents(items[0]) is not None
             if reads_known and outputs[0].elements <= LARGEST:

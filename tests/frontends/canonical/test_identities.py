@@ -35,6 +35,8 @@ NOTHING = [
     "k = Constant<value_float = 1.0>() y = Pow(x, k)",
     "k = Constant<value_float = 1.0>() y = CastLike(x, k)",
     "y = MaxPool<kernel_shape = [1, 1]>(x)",
+    "s = Constant<value_ints = [24, 5, 1, 1]>() a = Reshape(x, s)"
+    " y = AveragePool<kernel_shape = [1, 1], strides = [2, 1]>(a)",
 ]
 SOMETHING = [
     "s = Constant<value_ints = [-1]>() e = Constant<value_ints = [-99]>() t = Constant<value_ints = [3]>()"

@@ -79,3 +79,10 @@ def test_many_parts_of_one_value_are_one_split(canon: Read) -> None:
     found = canon(f"g (float[{count},3] x) => (float[3] y) {{ r = Relu(x) {picks} y = Sum({joined}) }}")
     assert [node.op for node in found.nodes] == ["Relu", "Split", "Sum"]
     assert len(found.nodes[1].outputs) == count
+
+
+def test_a_mean_over_axes_that_are_computed_stays_what_it_is(canon: Read) -> None:
+    """Though it states some as an attribute as well, which no runtime takes."""
+    nodes = "a = Relu(x) m = ReduceMean<axes = [2, 3], keepdims = 1>(a, a)"
+    found = canon(f"g (float[1,4,8,8] x) => (float[1,4,1,1] y) {{ {nodes} y = Exp(m) }}")
+    assert [node.op for node in found.nodes] == ["Relu", "ReduceMean", "Exp"]
