@@ -16,7 +16,7 @@ from narformer.frontends.folding import fold_batch_norm
 from narformer.frontends.sizes import sizes_of
 from narformer.frontends.sources import Source, graphs_of, names_of
 from narformer.graph import Graph
-from narformer.prediction.card import Card
+from narformer.prediction.card import Card, Output
 from narformer.prediction.estimate import Estimate
 from narformer.prediction.reading import Reading, read
 from narformer.prediction.trust import (
@@ -132,14 +132,15 @@ class Predictor:
         columns = self._columns(devices)
         if not networks:
             return []
-        values, strange = self._values(networks)
-        trust = self.trust(networks, strange)
+        outputs = [self.card.outputs[column] for column in columns]
+        values, strange = self._values(networks, columns)
+        trust = self._trust(networks, strange, outputs)
         estimates = []
         for row, network in enumerate(networks):
-            for column in columns:
-                output, value = self.card.outputs[column], float(values[row, column])
-                far, warnings = trust[row][column]
-                factor = math.exp(half_width(output, far, strange[row].kernels[column]))
+            for place, output in enumerate(outputs):
+                value = float(values[row, place])
+                far, warnings = trust[row][place]
+                factor = math.exp(half_width(output, far, strange[row].kernels[place]))
                 run, call = output.floor_ms
                 least = run + call * network.nodes if run else 0.0
                 estimates.append(
@@ -191,18 +192,20 @@ class Predictor:
             return list(range(len(graph)))
         return sorted(set(runtime_kernels.kernels(graph)))
 
-    def _values(self, networks: Sequence[Reading]) -> tuple[npt.NDArray[np.float64], list[Unfamiliar]]:
-        """Latencies (networks, devices), and what is strange in each of them."""
-        width = len(self.card.outputs)
+    def _values(
+        self, networks: Sequence[Reading], columns: Sequence[int]
+    ) -> tuple[npt.NDArray[np.float64], list[Unfamiliar]]:
+        """Latencies on some devices, (networks, columns), and what is strange in each of the networks there."""
+        width = len(columns)
         tokens = [network.tokens for network in networks]
         if "node_strange" not in self._outputs:
-            return self._run_all(tokens, "latency", width), [
-                Unfamiliar((0.0,) * width, ((),) * width, (1.0,) * width)
-            ] * len(networks)
+            nothing = Unfamiliar((0.0,) * width, ((),) * width, (1.0,) * width)
+            return self._run_all(tokens, "latency", len(self.card.outputs))[:, columns], [nothing] * len(networks)
         values, found = np.zeros((len(networks), width)), []
         row = 0
         for batch in _batches(tokens):
-            latency, each, strange = self._run(batch, "latency", "node_latency", "node_strange")
+            outputs = self._run(batch, "latency", "node_latency", "node_strange")
+            latency, each, strange = (np.ascontiguousarray(output[:, columns]) for output in outputs)
             count = len(latency)
             values[row : row + count] = latency
             row += count
@@ -251,24 +254,25 @@ class Predictor:
             )
         return [self.devices.index(d) for d in devices]
 
-    def trust(
-        self, networks: Sequence[Reading], strange: Sequence[Unfamiliar] | None = None
-    ) -> list[list[tuple[int, tuple[str, ...]]]]:
-        """For each network and output: which interval it has (0 known, 1 novel, 2 doubted), and what not to trust.
+    def trust(self, networks: Sequence[Reading]) -> list[list[tuple[int, tuple[str, ...]]]]:
+        """For each network and output: which interval it has (0 known, 1 novel, 2 doubted), and what not to trust."""
+        columns = range(len(self.card.outputs))
+        return self._trust(networks, self._values(networks, columns)[1], self.card.outputs)
 
-        strange: what `_values` found; found here without.
-        """
-        if strange is None:
-            strange = self._values(networks)[1]
+    def _trust(
+        self, networks: Sequence[Reading], strange: Sequence[Unfamiliar], outputs: Sequence[Output]
+    ) -> list[list[tuple[int, tuple[str, ...]]]]:
+        """strange: what `_values` found at these outputs."""
         distances = self.card.novelty.distances(np.stack([network.statistics for network in networks]))
+        nearest = np.stack([distances[:, output.measured].min(axis=1) for output in outputs], axis=1)
+        near = nearest <= np.array([output.threshold for output in outputs])
         rows = []
-        for network, distance, odd in zip(networks, distances, strange, strict=True):
-            near = [bool(distance[o.measured].min() <= o.threshold) for o in self.card.outputs]
+        for network, familiar, odd in zip(networks, near.tolist(), strange, strict=True):
             if self.card.tokenizer == CANONICAL:
-                warned = doubts(network, self.card.outputs, odd)
-                rows.append([(2 if told else int(not n), told) for n, told in zip(near, warned, strict=True)])
+                warned = doubts(network, outputs, odd)
+                rows.append([(2 if told else int(not n), told) for n, told in zip(familiar, warned, strict=True)])
             else:
-                rows.append([novelty_warnings(network, o, n) for o, n in zip(self.card.outputs, near, strict=True)])
+                rows.append([novelty_warnings(network, o, n) for o, n in zip(outputs, familiar, strict=True)])
         return rows
 
 

@@ -30,10 +30,11 @@ class Unfamiliar:
 def network_sums(
     each: npt.NDArray[np.float64], graph: npt.NDArray[np.integer], networks: int
 ) -> npt.NDArray[np.float64]:
-    """Sums over the tokens of each network of a batch: each (T, outputs), graph (T,) -> (networks, outputs)."""
-    total = np.zeros((networks, each.shape[1]))
-    np.add.at(total, graph, each)
-    return total
+    """Sums over the tokens of each network of a batch: each (T, outputs), graph (T,) ascending -> (networks, outputs).
+
+    A network has at least one token.
+    """
+    return np.asarray(np.add.reduceat(each, np.searchsorted(graph, np.arange(networks)), axis=0))
 
 
 def effective_kernels(
