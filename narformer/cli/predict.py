@@ -39,6 +39,9 @@ def predict(
     ),
     no_store: bool = typer.Option(False, "--no-store", help="Predict also what was measured."),
     jobs: int | None = typer.Option(None, "--jobs", "-j", min=1, help="Processes for many files. Default: all cores."),
+    server: str | None = typer.Option(
+        None, "--server", help="URL of a service to ask instead; it gets the networks' structure, never their weights."
+    ),
 ) -> None:
     """Predict latency, with a 90 % interval, without running the networks. What was measured comes from the store.
 
@@ -47,22 +50,30 @@ def predict(
     from narformer.adaptation.predictor import default_predictor
     from narformer.cli.many import Question, answers, cores
     from narformer.cli.progress import track
+    from narformer.cli.remote import remote_answers
+    from narformer.client import Client
     from narformer.measurement.answers import existing_store
 
     if store and no_store:
         raise ConfigError("--store and --no-store exclude each other")
     sizes = sizes_from(batch_size, input_shape, dim)
     question = Question(tuple(device) or None, sizes, predictor, store, not no_store)
-    if device:
+    if server:
+        if predictor or store or jobs:
+            raise ConfigError("--server asks a service, which has its own --predictor, --store and processes")
+        each_answer = remote_answers(models, question, Client(server))
+    elif device:
         # An unknown device is told before a thousand files are read.
         with nullcontext() if no_store else (existing_store(store) or nullcontext()) as opened:
             measured = {d.id for d in opened.devices()} if opened else set()
         default_predictor(predictor).predict([], [d for d in device if d not in measured])
     else:
         tell_unusable(default_predictor(predictor))
+    if not server:
+        each_answer = answers(models, question, jobs or cores())
     failed = exceeded = False
     shown = 0
-    with closing(answers(models, question, jobs or cores())) as each:
+    with closing(each_answer) as each:
         # Where the answers scroll by on a terminal, they are the progress.
         bar_from = len(models) + 1 if sys.stdout.isatty() else MANY
         for answer in track(each, "predicting", len(models), least=bar_from):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
 
@@ -38,6 +39,9 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> None:
             timeout_keep_alive=30,
             lifespan="on",
         )
+        for name in (signal.SIGTERM, signal.SIGINT):
+            # uvicorn ends in good order, and then raises the signal that it got once more: that is no failure.
+            signal.signal(name, lambda *_: None)
         listening(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
         uvicorn.Server(config).run([opened])
 

@@ -21,7 +21,8 @@ class Structures:
 
     def add(self, network: Network) -> None:
         """Remember it, as the latest; one that is larger than all that is kept is not."""
-        if network.hash in self._known:
+        if network.hash in self._known:  # perhaps under another name
+            self._known[network.hash] = network
             self._known.move_to_end(network.hash)
             return
         if len(network.data) > self.most_bytes:

@@ -1,0 +1,178 @@
+"""Asks a service (`narformer serve`) instead of this machine: the package's functions, with the same answers.
+
+Networks are read here. What is sent is their structure alone, in JSON: no weight leaves this machine
+(frontends/structure.py says what is kept of constants).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import secrets
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from http.client import HTTPException, HTTPResponse
+from typing import IO, TYPE_CHECKING, Any
+
+from narformer import errors
+from narformer.errors import ConfigError, NarformerError, UserError
+from narformer.frontends.sizes import sizes_of
+from narformer.frontends.sources import Source, graph_of, names_of, several, traced
+from narformer.frontends.structure import structure_of
+from narformer.graph import Graph
+from narformer.prediction.estimate import Estimate
+
+if TYPE_CHECKING:
+    import torch
+
+TRIES = 4  # where the service is busy
+LONGEST_WAIT = 30.0  # seconds, that a busy service may ask for
+_KNOWN = {field.name for field in fields(Estimate)}
+
+
+class ServiceError(UserError):
+    """A service that cannot be reached, or does not answer as one."""
+
+
+class Client:
+    """A service to ask. Raises ConfigError for what is no URL.
+
+    >>> from narformer.client import Client
+    >>> Client("http://127.0.0.1:8000").predict("resnet18.onnx")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout: float = 60.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """token: that of the service; by default $NARFORMER_TOKEN. timeout: seconds for an answer."""
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"{url!r} is not the address of a service; write http://HOST:PORT")
+        self.url = url.rstrip("/")
+        self.timeout = timeout
+        self._token = token or os.environ.get("NARFORMER_TOKEN")
+        self._sleep = sleep
+        self._opener = urllib.request.build_opener(_Stay)
+
+    def predict(
+        self,
+        models: Source | torch.nn.Module | Sequence[Source],
+        example_inputs: torch.Tensor | Sequence[Any] | None = None,
+        *,
+        devices: str | Sequence[str] | None = None,
+        batch_size: int | None = None,
+        input_shapes: Mapping[str, Sequence[int | str]] | None = None,
+        dims: Mapping[str, int] | None = None,
+        measured: bool = True,
+    ) -> list[Estimate]:
+        """What `narformer.predict` answers there: by the service's predictor, and from its store.
+
+        Raises what `narformer.predict` raises, and ServiceError where the service cannot be reached.
+        """
+        sizes = sizes_of(batch_size, input_shapes, dims)
+        if example_inputs is not None:
+            models = traced(models, example_inputs, sizes)
+        wanted = names_of(devices)
+        if wanted == []:
+            raise ConfigError("devices=[]: name at least one device, or leave devices out for all")
+        estimates: list[Estimate] = []
+        for network in several(models):
+            graph = graph_of(network, sizes)
+            answer = self.ask("predict", [graph], {"targets": wanted, "measured": measured})
+            estimates += [_estimate(graph, told) for told in answer["estimates"]]
+        return estimates
+
+    def targets(self) -> list[dict[str, Any]]:
+        """What the service can predict, as /v1/targets lists it."""
+        rows: list[dict[str, Any]] = self._answer(urllib.request.Request(f"{self.url}/v1/targets"))["targets"]
+        return rows
+
+    def ask(self, operation: str, graphs: Sequence[Graph], options: Mapping[str, Any]) -> dict[str, Any]:
+        """One request of the HTTP API about these networks; the answer as JSON's types."""
+        body, kind = _form(graphs, options)
+        headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
+        return self._answer(urllib.request.Request(f"{self.url}/v1/{operation}", gzip.compress(body, 6), headers))
+
+    def _answer(self, request: urllib.request.Request) -> dict[str, Any]:
+        """The answer; a service that is busy is asked again after the time that it says."""
+        if self._token:
+            request.add_unredirected_header("Authorization", f"Bearer {self._token}")
+        for attempt in range(TRIES):
+            try:
+                with self._opener.open(request, timeout=self.timeout) as response:
+                    return self._read(response)
+            except urllib.error.HTTPError as error:
+                with error:
+                    told = error.read()
+                wait = error.headers.get("Retry-After", "")
+                if error.code in (429, 503) and wait.isdecimal() and attempt < TRIES - 1:
+                    self._sleep(min(float(wait), LONGEST_WAIT))
+                    continue
+                raise self._raised(error.code, told) from None
+            except (OSError, HTTPException) as error:
+                reason = getattr(error, "reason", None) or error
+                raise ServiceError(f"{self.url}: the service cannot be reached ({reason}); is it running?") from error
+        raise AssertionError("a busy service is told by the last try")
+
+    def _read(self, response: HTTPResponse) -> dict[str, Any]:
+        try:
+            answer = json.loads(response.read())
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise ServiceError(f"{self.url}: does not answer as a service of narformer does; is it the right address?")
+        return answer
+
+    def _raised(self, status: int, told: bytes) -> NarformerError:
+        """The package's exception of an answer that tells of one."""
+        try:
+            problem = json.loads(told)["error"]
+            kind, message = str(problem["type"]), str(problem["message"])
+        except (ValueError, KeyError, TypeError):
+            return ServiceError(f"{self.url}: status {status}, not an answer of narformer's; is it the right address?")
+        known = getattr(errors, kind, None)
+        if isinstance(known, type) and issubclass(known, UserError):
+            return known(message)
+        return ServiceError(f"{self.url}: {message}")
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """A service does not send its clients elsewhere: whoever does would get the network and the token."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> None:
+        return None
+
+
+def _estimate(graph: Graph, told: Mapping[str, Any]) -> Estimate:
+    """An Estimate from its JSON; a newer service may say more than this version knows."""
+    known: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in told.items() if name in _KNOWN
+    }
+    return replace(Estimate(**known), model=graph.name)
+
+
+def _form(graphs: Sequence[Graph], options: Mapping[str, Any]) -> tuple[bytes, str]:
+    """A form of multipart/form-data, and its content type."""
+    parts = [("options", "", "application/json", json.dumps(options).encode())]
+    parts += [("model", "network", "application/json", structure_of(graph).to_json().encode()) for graph in graphs]
+    boundary = secrets.token_hex(16)
+    lines: list[bytes] = []
+    for name, file, kind, content in parts:
+        called = f'; filename="{file}"' if file else ""
+        lines += [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{called}\r\n'.encode(),
+            f"Content-Type: {kind}\r\n\r\n".encode(),
+            content,
+            b"\r\n",
+        ]
+    return b"".join([*lines, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
