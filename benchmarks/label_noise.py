@@ -27,7 +27,7 @@ from narformer.cells.predictor import (
     normal_scores,
     predictor_statistics,
 )
-from narformer.evaluation.metrics import kendall_tau
+from narformer.metrics import kendall_tau
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from narformer.datasets.cache import build_cache
-from narformer.evaluation.metrics import mape
 from narformer.evaluation.protocols import protocol
+from narformer.metrics import mape
 from narformer.models.registry import create_model, tokenizer_of
 from narformer.tokens.packing import PackedTokens
 from narformer.tokens.statistics import NAMES

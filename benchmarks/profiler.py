@@ -22,10 +22,10 @@ import onnx
 import onnxruntime
 
 from narformer.datasets.onnxruntime_cpu import DEVICE, load_onnxruntime_cpu, planned
-from narformer.evaluation.metrics import spearman
 from narformer.families.registry import build
 from narformer.frontends.onnx import read_onnx
 from narformer.measurement.weights import runnable
+from narformer.metrics import spearman
 from narformer.prediction.predictor import Predictor
 
 RUNS = 8

@@ -18,12 +18,12 @@ from narformer.datasets.nnmeter import DEVICES as NNMETER
 from narformer.datasets.nnmeter import load_nnmeter
 from narformer.datasets.onnxruntime_cpu import DEVICE, load_onnxruntime_cpu
 from narformer.errors import ConfigError
-from narformer.evaluation.metrics import mape
 from narformer.evaluation.neighbours import nearest
 from narformer.families.builder import NetworkBuilder
 from narformer.families.registry import FAMILIES, build, sample
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph, Node, Operand, Tensor
+from narformer.metrics import mape
 from narformer.prediction.predictor import DEFAULT, PRETRAINED, Predictor
 from narformer.training.config import load_config
 from narformer.training.run import left_out_errors

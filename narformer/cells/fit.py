@@ -7,7 +7,7 @@ import numpy as np
 from narformer.cells.dataset import CellDataset
 from narformer.cells.predictor import CellPredictor
 from narformer.datasets.dataset import sha1_order
-from narformer.evaluation.metrics import kendall_tau, spearman
+from narformer.metrics import kendall_tau, spearman
 
 TEST, CALIBRATION = 0.2, 0.1
 

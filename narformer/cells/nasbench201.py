@@ -1,21 +1,21 @@
-"""NAS-Bench-201 (Dong and Yang, 2020; MIT licence): accuracies of cells, from three layouts.
+"""NAS-Bench-201 (Dong and Yang, 2020; MIT licence): accuracies of cells, from two layouts.
 
 - `cifar10.csv`: index, arch, cifar10_test_accuracy (the whole space, mean of seeds).
 - NATS-Bench's topology space: a directory of `meta.pickle.pbz2` and one `000123.pickle.pbz2` a cell.
-- `all.pt` of NAR-Former's releases: index -> {ops, test_accuracy, …}, read with PyTorch.
+
+A third, `all.pt` of NAR-Former's releases, needs PyTorch: nasbench201_torch.py.
 """
 
 from __future__ import annotations
 
 import bz2
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from narformer.cells.cell import OPERATIONS, nasbench201_cell, parse_nasbench201
+from narformer.cells.cell import parse_nasbench201
 from narformer.cells.dataset import CellDataset, cell_dataset
 from narformer.datasets.dataset import data_root
 from narformer.datasets.table import read_table
@@ -76,26 +76,6 @@ def read_nats(directory: Path, dataset: str = "cifar10", metric: str = "ori-test
         names.append(str(index))
         cells.append(parse_nasbench201(arch))
     return cell_dataset("nasbench201", f"{dataset} {metric}, mean of seeds", names, cells, values)
-
-
-def read_pt(path: Path, metric: str = "test_accuracy") -> CellDataset:
-    """The layout of NAR-Former's releases; accuracies there are fractions. Raises DataError. Needs PyTorch."""
-    import torch
-
-    try:
-        entries: Mapping[Any, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        listed = entries.items() if isinstance(entries, Mapping) else enumerate(entries)
-        names, cells, values = [], [], []
-        for name, entry in listed:
-            codes = [int(code) for code in entry["ops"]]
-            cells.append(nasbench201_cell([OPERATIONS["nasbench201"][c] for c in codes[1:-1]]))
-            values.append(100 * float(entry[metric]))
-            names.append(str(name))
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path}: not a file of tensors and numbers that PyTorch can read ({error})") from error
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DataError(f"{path}: not the layout index -> ops, {metric} ({error!r})") from error
-    return cell_dataset("nasbench201", metric.replace("_", " "), names, cells, values)
 
 
 class _Unpickler(pickle.Unpickler):

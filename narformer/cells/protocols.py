@@ -23,7 +23,7 @@ from narformer.cells.predictor import GaussianProcess, normal_scores, predictor_
 from narformer.cells.statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS
 from narformer.cells.table import CellTable
 from narformer.errors import ConfigError
-from narformer.evaluation.metrics import kendall_tau, spearman
+from narformer.metrics import kendall_tau, spearman
 
 Array = npt.NDArray[np.float64]
 # Cells that a trained model sees in all its epochs together; the paper's settings come to 781,000.

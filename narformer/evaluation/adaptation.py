@@ -26,8 +26,8 @@ from narformer.datasets.registry import load_dataset
 from narformer.errors import ConfigError
 from narformer.evaluation.device_prior import DevicePrior
 from narformer.evaluation.known_devices import known_device, standardised, work_by_kind
-from narformer.evaluation.metrics import spearman
 from narformer.evaluation.scores import score
+from narformer.metrics import spearman
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]

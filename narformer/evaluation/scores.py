@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from narformer.evaluation.metrics import acc, kendall_tau, mape, rmspe, spearman
+from narformer.metrics import acc, kendall_tau, mape, rmspe, spearman
 
 Scores = dict[str, float]
 

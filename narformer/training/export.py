@@ -19,9 +19,9 @@ from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache
 from narformer.errors import DataError
-from narformer.evaluation.metrics import acc, mape
 from narformer.frontends.folding import foldable
 from narformer.graph import Graph
+from narformer.metrics import acc, mape
 from narformer.models.tally2 import Tally2
 from narformer.prediction.card import Card, Output
 from narformer.prediction.novelty import Novelty

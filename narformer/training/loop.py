@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from narformer.evaluation.metrics import mape
+from narformer.metrics import mape
 from narformer.models.layers import Dropout
 from narformer.models.tally import Tally
 from narformer.models.tally2 import Tally2

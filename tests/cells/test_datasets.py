@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from narformer.cells import nasbench101, nasbench201
+from narformer.cells.nasbench201_torch import read_pt
 from narformer.errors import DataError
 
 WORDS = ["input", "conv3x3-bn-relu", "maxpool3x3", "output"]
@@ -118,9 +119,9 @@ def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path: Path, capsys: pyte
 def test_the_pt_layout(tmp_path: Path) -> None:
     codes = [0, 2, 5, 4, 5, 5, 1, 6]
     torch.save({7: {"ops": codes, "test_accuracy": 0.9}}, tmp_path / "all.pt")
-    dataset = nasbench201.read_pt(tmp_path / "all.pt")
+    dataset = read_pt(tmp_path / "all.pt")
     assert str(dataset.table.cell(0)) == ARCH
     assert dataset.accuracy == pytest.approx([90.0])
     torch.save({7: {"ops": codes}}, tmp_path / "all.pt")
     with pytest.raises(DataError, match="test_accuracy"):
-        nasbench201.read_pt(tmp_path / "all.pt")
+        read_pt(tmp_path / "all.pt")

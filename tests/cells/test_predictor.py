@@ -17,7 +17,7 @@ from narformer.cells.table import CellTable, cell_table, enumerate_space
 from narformer.cells.tokens import reordered
 from narformer.cli.main import app
 from narformer.errors import ConfigError, DataError
-from narformer.evaluation.metrics import kendall_tau
+from narformer.metrics import kendall_tau
 
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
 runner = CliRunner()

@@ -8,10 +8,11 @@ deployed networks run, and left as it was.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from narformer.errors import MissingExtraError, ModelError
+from narformer.errors import ModelError
 from narformer.frontends.torch.program import DEPENDS_ON_DATA, program_of
 from narformer.frontends.torch.quiet import quiet
 from narformer.frontends.torch.walk import UNREAD, graph_of, missing
@@ -36,14 +37,14 @@ def read_torch(
     kwargs: further arguments by name. name: of the Graph; by default the module's class.
     A Node is named after the module that calls it, `layers.0.attn/linear`; a weight has its name in the state_dict.
 
-    Raises ModelError for a module that cannot be traced (control flow that depends on data) or that calls an operator
-    which narformer does not read, MissingExtraError without PyTorch.
+    Raises ModelError for what is no module, cannot be traced (control flow that depends on data), or calls an operator
+    which narformer does not read.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("reading a PyTorch module needs PyTorch: pip install 'narformer[train]'") from error
     label = name or type(module).__name__
+    # Who has a module has imported PyTorch: nothing here imports it, so that reading files never does.
+    torch = sys.modules.get("torch")
+    if torch is None:
+        raise ModelError(f"{label}: not a torch.nn.Module, for PyTorch was never imported")
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"{label}: not a torch.nn.Module; wrap a function in one")
     inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
@@ -67,12 +68,11 @@ def read_torch(
 
 def _decomposed(exported: torch.export.ExportedProgram, operators: set[str]) -> torch.export.ExportedProgram:
     """The program with operators written by others, where torch knows how; as it is where torch does not."""
-    from torch._decomp import decomposition_table
-
+    known = sys.modules["torch._decomp"].decomposition_table  # loaded with torch.export
     table: dict[Any, Any] = {}
     for node in exported.graph.nodes:
         if str(node.target) in operators:
-            rule = decomposition_table.get(node.target) or getattr(node.target, "decompose", None)
+            rule = known.get(node.target) or getattr(node.target, "decompose", None)
             table |= {node.target: rule} if rule else {}
     try:
         program: torch.export.ExportedProgram = exported.run_decompositions(table)

@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narformer.evaluation.metrics import acc, kendall_tau, mape, rmspe, spearman
+from narformer.metrics import acc, kendall_tau, mape, rmspe, spearman
 
 pairs = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=2, max_size=60)
 
