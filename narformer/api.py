@@ -12,7 +12,7 @@ from narformer.errors import ConfigError, UnknownDeviceError
 from narformer.frontends.sizes import sizes_of
 from narformer.frontends.sources import Source, graph_of, names_of, several, traced
 from narformer.measurement.answers import answer, existing_store
-from narformer.prediction.estimate import Estimate
+from narformer.prediction.estimate import Estimate, Estimates
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ def predict(
     predictor: str | None = None,
     store: str | Path | None = None,
     measured: bool = True,
-) -> list[Estimate]:
+) -> Estimates:
     """Latency in ms, with an interval, of one or several networks on each device, without running them.
 
     A network that the store of measurements has on a device is answered from there (`source` is then "measured").
@@ -73,4 +73,4 @@ def predict(
                         f"{', '.join(loaded.devices)}"
                     )
                 estimates += found
-    return estimates
+    return Estimates(estimates)

@@ -14,12 +14,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from http.client import HTTPException, HTTPResponse
 from typing import IO, TYPE_CHECKING, Any
 
 from narformer import errors
 from narformer.errors import ConfigError, NarformerError, UserError
+from narformer.frontends.canonical import network_hash
 from narformer.frontends.sizes import sizes_of
 from narformer.frontends.sources import Source, graph_of, names_of, several, traced
 from narformer.frontends.structure import structure_of
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 TRIES = 4  # where the service is busy
 LONGEST_WAIT = 30.0  # seconds, that a busy service may ask for
-_KNOWN = {field.name for field in fields(Estimate)}
 
 
 class ServiceError(UserError):
@@ -155,10 +155,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 def _estimate(graph: Graph, told: Mapping[str, Any]) -> Estimate:
     """An Estimate from its JSON; a newer service may say more than this version knows."""
-    known: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in told.items() if name in _KNOWN
-    }
-    return replace(Estimate(**known), model=graph.name)
+    return replace(Estimate.from_dict(told), model=graph.name, hash=network_hash(graph))
 
 
 def _form(graphs: Sequence[Graph], options: Mapping[str, Any]) -> tuple[bytes, str]:

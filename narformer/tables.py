@@ -42,10 +42,9 @@ class Table:
 
         Every row has the same number of lines: one, or two where the first column stands on a line of its own.
         """
-        titles = [_broken(column) for column in self.columns]
-        widths = [
-            max(_width(text) for text in (*title, *(row[k] for row in self.rows))) for k, title in enumerate(titles)
-        ]
+        cells = [max((_width(row[k]) for row in self.rows), default=0) for k in range(len(self.columns))]
+        titles = [_broken(column, width) for column, width in zip(self.columns, cells, strict=True)]
+        widths = [max(width, *map(_width, title)) for width, title in zip(cells, titles, strict=True)]
         rows = [list(row) for row in self.rows]
         if width is not None:
             for k in sorted(range(len(widths)), key=lambda k: -widths[k]):
@@ -122,10 +121,10 @@ def shortened(text: str, width: int) -> str:
     return f"…{text}"
 
 
-def _broken(column: Column) -> list[str]:
-    """The title of a column of numbers in two lines, where it has two words: it asks for no more room than they do."""
+def _broken(column: Column, width: int) -> list[str]:
+    """The title of a column of numbers in two lines, where it has two words and asks for more room than they do."""
     first, _, rest = column.title.partition(" ")
-    return [first, rest] if rest and column.right else [column.title]
+    return [first, rest] if rest and column.right and _width(column.title) > width else [column.title]
 
 
 def _width(text: str) -> int:

@@ -94,13 +94,14 @@ class PredictorWithAdapted(Predictor):
             columns[device] = [
                 Estimate(
                     model=graph.name,
-                    device=device,
-                    latency_ms=float(value[row]),
-                    low_ms=float(value[row] / factor[row]),
-                    high_ms=float(value[row] * factor[row]),
+                    target=device,
+                    value=float(value[row]),
+                    low=float(value[row] / factor[row]),
+                    high=float(value[row] * factor[row]),
+                    batch_size=graph.batch_size,
                     source="adapted",
                     level=LEVEL,
-                    held_out_mape=self.adapted[device].validation.get("mape"),
+                    held_out_error=self.adapted[device].validation.get("mape"),
                     warnings=trust[row][1],
                 )
                 for row, graph in enumerate(graphs)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -24,6 +23,7 @@ from narformer.cells.networks import distinct_networks
 from narformer.cells.statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS, cell_statistics
 from narformer.cells.table import CellTable, cell_table
 from narformer.errors import ConfigError, DataError
+from narformer.prediction.estimate import Estimate, Estimates
 
 Array = npt.NDArray[np.float64]
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
@@ -34,16 +34,6 @@ NOISES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 START_WEIGHTS = (1.0, 0.5, 1.0, 1 / 32)
 GRID = 49  # points of the map from score to accuracy
 _CHUNK = 4096
-
-
-@dataclass(frozen=True)
-class CellEstimate:
-    """Accuracy of one cell in percent, with the interval that holds nine times in ten."""
-
-    cell: str
-    accuracy: float
-    low: float
-    high: float
 
 
 class GaussianProcess:
@@ -181,7 +171,7 @@ def statistics_as_written(table: CellTable) -> tuple[Array, npt.NDArray[np.int64
 class CellPredictor:
     """Accuracy of cells of one space.
 
-    `fit` learns from a table and accuracies, `load` takes a shipped one; `predict` gives CellEstimates, `score` numbers
+    `fit` learns from a table and accuracies, `load` takes a shipped one; `predict` gives Estimates, `score` numbers
     for ranking whole spaces.
     """
 
@@ -228,7 +218,7 @@ class CellPredictor:
         beyond = slope * np.maximum(scores - last, 0)
         return np.column_stack([np.minimum(np.interp(scores, self._scores, q) + beyond, 100) for q in self._quantiles])
 
-    def predict(self, cells: Sequence[Cell]) -> list[CellEstimate]:
+    def predict(self, cells: Sequence[Cell]) -> Estimates:
         """An estimate a cell, in order; one for cells that are one network.
 
         Raises DataError for cells of several spaces, or whose input does not reach the output where the space has no
@@ -239,7 +229,11 @@ class CellPredictor:
             if cell.space == "nasbench101":
                 pruned(cell)  # raises where the input does not reach the output
         numbers = self.accuracies(self.score(table)).round(3).tolist()
-        return [CellEstimate(str(c), a, low, high) for c, (a, low, high) in zip(cells, numbers, strict=True)]
+        error = self.card.get("test", {}).get("median_absolute_error")
+        return Estimates(
+            Estimate(str(cell), self.space, value, low, high, quantity="accuracy", unit="%", held_out_error=error)
+            for cell, (value, low, high) in zip(cells, numbers, strict=True)
+        )
 
     def save(self, path: Path) -> None:
         """Write `path` (.npz, the numbers) and its card (.json) beside it."""
@@ -297,7 +291,3 @@ def _quantile_map(scores: Array, accuracy: Array) -> tuple[Array, Array]:
         rows[float(np.median(scores[near]))] = np.quantile(accuracy[near], (0.5, 0.05, 0.95))
     rising = np.maximum.accumulate(np.array(list(rows.values())).T, axis=1)
     return np.array(list(rows)), rising
-
-
-def estimates_json(estimates: Sequence[CellEstimate]) -> str:
-    return json.dumps([asdict(e) for e in estimates], indent=1)

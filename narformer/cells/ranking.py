@@ -17,8 +17,10 @@ from narformer.cells.predictor import CellPredictor
 from narformer.cells.skeleton import to_onnx
 from narformer.cells.table import CellTable, enumerate_space
 from narformer.evaluation.plots import pyplot, save_plot
+from narformer.figures import milliseconds
 from narformer.frontends.onnx import read_onnx
 from narformer.prediction.predictor import Predictor
+from narformer.tables import Column, Table
 
 Array = npt.NDArray[np.float64]
 Show = Callable[[int, int], None]
@@ -26,12 +28,19 @@ Show = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """A scored space: scores (n,), accuracy in percent with its interval (n, 3), latency in ms (n,) or NaN."""
+    """A scored space: scores (n,), accuracy in percent with its interval (n, 3), latency in ms (n,) or NaN.
+
+    target: what the latencies are of; empty where none were asked for.
+    """
 
     table: CellTable
     scores: Array
     accuracy: Array
     latency: Array
+    target: str = ""
+
+    def __repr__(self) -> str:
+        return f"Ranking({self.table.space}, {len(self.table):,} cells{', ' + self.target if self.target else ''})"
 
     def best(self, top: int, max_ms: float | None = None) -> list[int]:
         """Rows of the highest scores, best first; with `max_ms` among those known to be fast enough."""
@@ -54,9 +63,22 @@ class Ranking:
             accuracy, low, high = self.accuracy[row].round(3).tolist()
             entry = {"cell": str(self.table.cell(row)), "accuracy": accuracy, "low": low, "high": high}
             if np.isfinite(self.latency[row]):
-                entry["latency_ms"] = round(float(self.latency[row]), 4)
+                entry |= {"target": self.target, "latency_ms": round(float(self.latency[row]), 4)}
             listed.append(entry)
         return listed
+
+    def listed(self, rows: list[int]) -> Table:
+        """The same rows as people read them."""
+        columns = [Column("accuracy", right=True), Column("90% interval", right=True)]
+        if self.target:
+            columns.append(Column("latency", right=True))
+        cells = []
+        for row in rows:
+            accuracy, low, high = self.accuracy[row]
+            latency = f"{milliseconds(self.latency[row])} ms" if np.isfinite(self.latency[row]) else ""
+            told = [f"{accuracy:.2f} %", f"{low:.2f} – {high:.2f} %", *([latency] if self.target else [])]
+            cells.append((str(self.table.cell(row)), *told))
+        return Table((Column("cell"), *columns), tuple(cells))
 
     def plot(self, path: Path) -> None:
         """Predicted accuracy against predicted latency, the Pareto front as a line."""
@@ -91,7 +113,7 @@ def rank_space(space: str, device: str | None, candidates: int, show: Show = lam
             others = np.setdiff1d(rows, best)
             rows = np.concatenate([best, np.random.default_rng(0).permutation(others)[: candidates - len(best)]])
         latency[rows] = _latencies(table, rows, device, show)
-    return Ranking(table, scores, predictor.accuracies(scores), latency)
+    return Ranking(table, scores, predictor.accuracies(scores), latency, device or "")
 
 
 def _latencies(table: CellTable, rows: npt.NDArray[np.int64], device: str, show: Show) -> Array:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
 from narformer.cli.inputs import plot_option
 from narformer.cli.progress import bar, busy
 from narformer.errors import ConfigError, DataError, NarformerError
@@ -23,16 +24,19 @@ def predict_cell(
     file: Path | None = typer.Option(
         None, "--file", "-f", help="CSV with the cells, in the layout of the benchmark's."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON array of cell, accuracy, low, high."),
     predictor: str | None = typer.Option(None, "--predictor", help="Path of an .npz. Default: the shipped one."),
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
 ) -> None:
     """Predict the accuracy (percent) of cells, with a 90 % interval, without training them.
 
     Exit codes: 0, 2 where a cell cannot be read (the others are still printed).
     """
     from narformer.cells.cell import Cell, parse_cell
-    from narformer.cells.predictor import CellPredictor, estimates_json
+    from narformer.cells.predictor import CellPredictor
+    from narformer.prediction.estimate import Estimates
 
+    form = chosen(form, as_json)
     loaded = CellPredictor.load(predictor or _space(space))
     texts = [*(cells or []), *(_cells_of(file, space) if file else [])]
     if not texts:
@@ -45,13 +49,12 @@ def predict_cell(
         except NarformerError as error:
             failed += 1
             print(f"narformer: {error}", file=sys.stderr)
-    estimates = loaded.predict(parsed) if parsed else []
-    if as_json:
-        print(estimates_json(estimates))
+    estimates = loaded.predict(parsed) if parsed else Estimates()
+    if form is not Format.TABLE:
+        print_records(form, estimates.records())
     elif estimates:
-        print(f"accuracy  90 % interval      cell ({loaded.card['about']}, tau {loaded.card['test']['kendall']:.3f})")
-        for e in estimates:
-            print(f"{e.accuracy:6.2f} %  {e.low:6.2f} – {e.high:6.2f} %  {e.cell}")
+        print_table(estimates.table())
+        print_text(f"{loaded.card['about']}; Kendall's tau on test cells {loaded.card['test']['kendall']:.3f}", "dim")
     if failed:
         raise typer.Exit(2)
 
@@ -83,12 +86,14 @@ def rank(
         2000, "--candidates", min=1, help="Latency is predicted for this many cells: half the best, half at random."
     ),
     plot: Path | None = plot_option("accuracy against latency, with the Pareto front"),
-    as_json: bool = typer.Option(False, "--json", help="Print a JSON object: top, pareto."),
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
 ) -> None:
     """Score every cell of a space; with --device also latency, and the Pareto front of both.
 
-    Latency takes milliseconds a cell, accuracy microseconds: a space larger than --candidates has its latency predicted
-    for the cells of the highest accuracy and for a random sample. Exit code 3 where no cell is fast enough.
+    JSON has both lists; CSV and Markdown tell them apart in the column `list`. Latency takes milliseconds a cell,
+    accuracy microseconds: a space larger than --candidates has its latency predicted for the cells of the highest
+    accuracy and for a random sample. Exit code 3 where no cell is fast enough.
     """
     from narformer.cells.ranking import rank_space
 
@@ -96,25 +101,26 @@ def rank(
         raise ConfigError(f"unknown objective {objective!r}; known is accuracy")
     if device is None and (max_ms is not None or plot is not None):
         raise ConfigError("--max-ms and --plot are about latency: give --device too")
+    form = chosen(form, as_json)
     with bar(f"scoring {space}") as show:
         ranking = rank_space(_space(space), device, candidates, show)
-    chosen = ranking.best(top, max_ms)
+    chosen_rows = ranking.best(top, max_ms)
     limit = float("inf") if max_ms is None else max_ms
     front = [row for row in ranking.pareto() if ranking.latency[row] <= limit] if device else []
-    if as_json:
-        print(json.dumps({"top": ranking.entries(chosen), "pareto": ranking.entries(front)}, indent=1))
+    if form is not Format.TABLE:
+        parts = {"top": ranking.entries(chosen_rows), "pareto": ranking.entries(front)}
+        print_records(form, [{"list": name, **entry} for name, rows in parts.items() for entry in rows], parts)
     else:
-        for title, rows in (("best cells", chosen), ("Pareto front", front)):
+        for title, rows in (("best cells", chosen_rows), ("Pareto front", front)):
             if rows:
-                print(f"{title} of {len(ranking.table):,} ({space}{', ' + device if device else ''}):")
-                for e in ranking.entries(rows):
-                    latency = f"{e['latency_ms']:8.2f} ms  " if device else ""
-                    print(f"{e['accuracy']:6.2f} %  {latency}{e['cell']}")
+                print_text(f"{title} of {len(ranking.table):,} ({space}{', ' + device if device else ''}):")
+                print_table(ranking.listed(rows))
+                print()
     if plot is not None:
         ranking.plot(plot)
-        if not as_json:
+        if form is Format.TABLE:
             print(f"plot: {plot}")
-    if not chosen:
+    if not chosen_rows:
         print(f"narformer: no cell within {max_ms} ms on {device}", file=sys.stderr)
         raise typer.Exit(3)
 

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import textwrap
-from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, sizes_from, tell_unusable
+from narformer.cli.format import FORMAT, JSON, Format, Records, chosen, print_table, print_text
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_of, sizes_from, tell_unusable
 from narformer.errors import ConfigError
-from narformer.figures import milliseconds
+from narformer.prediction.estimate import Estimates
+from narformer.tables import Column, Table
 
 if TYPE_CHECKING:
     from narformer.prediction.estimate import Estimate
 
 EXIT_LIMIT = 3
+# What of an estimate a Markdown table has; JSON and CSV have all of it.
+MARKDOWN = ("model", "target", "batch_size", "latency_ms", "low_ms", "high_ms", "held_out_mape", "source", "warnings")
+VERDICTS = {"exceeded": "red", "within": "green", "within, not surely": "yellow"}
 MANY = 20  # files, from which on there is a progress bar
 
 
 def predict(
-    models: list[Path] = typer.Argument(..., help="ONNX files, with or without weights.", metavar="MODEL..."),
+    models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
     device: list[str] = typer.Option([], "--device", "-d", help="Device to predict; repeat for several. Default: all."),
     batch_size: int | None = BATCH_SIZE,
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON array, an object per model and device."),
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
     max_ms: float | None = typer.Option(
         None, "--max-ms", min=0, help="Exit with code 3 if an estimate is above this many ms."
     ),
@@ -54,14 +57,16 @@ def predict(
     from narformer.client import Client
     from narformer.measurement.answers import existing_store
 
+    form = chosen(form, as_json)
     if store and no_store:
         raise ConfigError("--store and --no-store exclude each other")
     sizes = sizes_from(batch_size, input_shape, dim)
     question = Question(tuple(device) or None, sizes, predictor, store, not no_store)
+    paths = files_of(models)
     if server:
         if predictor or store or jobs:
             raise ConfigError("--server asks a service, which has its own --predictor, --store and processes")
-        each_answer = remote_answers(models, question, Client(server))
+        each_answer = remote_answers(paths, question, Client(server))
     elif device:
         # An unknown device is told before a thousand files are read.
         with nullcontext() if no_store else (existing_store(store) or nullcontext()) as opened:
@@ -70,87 +75,62 @@ def predict(
     else:
         tell_unusable(default_predictor(predictor))
     if not server:
-        each_answer = answers(models, question, jobs or cores())
+        each_answer = answers(paths, question, jobs or cores())
     failed = exceeded = False
-    shown = 0
+    records = Records(form, MARKDOWN)
     with closing(each_answer) as each:
         # Where the answers scroll by on a terminal, they are the progress.
-        bar_from = len(models) + 1 if sys.stdout.isatty() else MANY
-        for answer in track(each, "predicting", len(models), least=bar_from):
+        bar_from = len(paths) + 1 if sys.stdout.isatty() else MANY
+        for answer in track(each, "predicting", len(paths), least=bar_from):
             for note in answer.notes:
                 print(f"narformer: note: {note}", file=sys.stderr)
             for error in answer.errors:
                 failed = True
                 print(f"narformer: {error}", file=sys.stderr)
-            if as_json:
+            if form is not Format.TABLE:
                 for estimate in answer.estimates:
-                    print(("[\n" if not shown else ",\n") + _object(estimate, answer.path), end="")
-                    shown += 1
+                    records.add({**estimate.to_dict(), "model": answer.path})
             elif answer.estimates:
-                _print_table(answer.path, answer.estimates, max_ms, bool(device) or max_ms is not None)
-            exceeded |= max_ms is not None and any(not e.latency_ms <= max_ms for e in answer.estimates)
-    if as_json:
-        print("\n]" if shown else "[]")
+                _print_table(answer.path, Estimates(answer.estimates), max_ms, bool(device) or max_ms is not None)
+            exceeded |= max_ms is not None and any(not e.value <= max_ms for e in answer.estimates)
+    records.end()
     if failed:
         raise typer.Exit(2)
     if exceeded:
         raise typer.Exit(EXIT_LIMIT)
 
 
-def _object(estimate: Estimate, path: str) -> str:
-    return textwrap.indent(json.dumps({**estimate.to_dict(), "model": path}, indent=2), "  ")
-
-
-def _print_table(path: str, estimates: Sequence[Estimate], max_ms: float | None, chosen: bool) -> None:
-    """chosen: whether the devices were named; else those that were never measured at this batch are counted alone."""
+def _print_table(path: str, estimates: Estimates, max_ms: float | None, selected: bool) -> None:
+    """selected: whether the targets were named; else those never measured at this batch are counted alone."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
     console.print(Text(path, style="bold"), soft_wrap=True)  # a path is neither folded nor read as markup
-    beyond = [] if chosen else [e for e in estimates if any(w.startswith("batch size") for w in e.warnings)]
+    beyond = [] if selected else [e for e in estimates if any(w.startswith("batch size") for w in e.warnings)]
     if len(beyond) < len(estimates):
-        estimates = [e for e in estimates if e not in beyond]
+        estimates = Estimates(e for e in estimates if e not in beyond)
     else:
         beyond = []
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("device", overflow="fold")
-    table.add_column("latency", justify="right")
-    table.add_column(f"{estimates[0].level:.0%} interval", justify="right")
-    table.add_column("held-out\nerror", justify="right")
+    table = estimates.table()
     if max_ms is not None:
-        table.add_column(f"limit\n{max_ms:g} ms")
-    for e in estimates:
-        without = "unknown" if e.source == "predicted" else e.source
-        # What was measured on networks like those trained on says nothing of one that is not.
-        error = without if e.held_out_mape is None or e.warnings else f"{e.held_out_mape:.1f} %"
-        row = [
-            e.device,
-            f"{milliseconds(e.latency_ms)} ms",
-            f"{milliseconds(e.low_ms)} – {milliseconds(e.high_ms)} ms",
-            error,
-        ]
-        if max_ms is not None:
-            row.append(_verdict(e, max_ms))
-        table.add_row(*row)
-    console.print(table)
+        verdicts = [(*row, _verdict(e, max_ms)) for row, e in zip(table.rows, estimates, strict=True)]
+        table = Table((*table.columns, Column(f"limit {max_ms:g} ms")), tuple(verdicts))
+    print_table(table, styles=VERDICTS)
     for warning in dict.fromkeys(w for e in estimates for w in e.warnings):
-        warned = [e.device for e in estimates if warning in e.warnings]
+        warned = [e.target for e in estimates if warning in e.warnings]
         where = "" if len(warned) == len(estimates) else f" ({', '.join(warned)})"
-        console.print(
-            "  ", Text("warning:", style="yellow"), f" {warning}{where}", sep="", markup=False, soft_wrap=True
-        )
+        print_text(f"warning: {warning}{where}", "yellow", indent=2)
     if beyond:
-        console.print(
-            f"  not shown: {len(beyond)} devices never measured at this batch size; --device NAME shows one",
-            style="dim",
-            soft_wrap=True,
+        print_text(
+            f"not shown: {len(beyond)} targets never measured at this batch size; -d NAME shows one",
+            "dim",
+            indent=2,
         )
-    console.print()
+    print()
 
 
 def _verdict(estimate: Estimate, max_ms: float) -> str:
-    if not estimate.latency_ms <= max_ms:
-        return "[red]exceeded[/red]"
-    return "[green]within[/green]" if estimate.high_ms <= max_ms else "[yellow]within, not surely[/yellow]"
+    if not estimate.value <= max_ms:
+        return "exceeded"
+    return "within" if estimate.high <= max_ms else "within, not surely"

@@ -69,10 +69,12 @@ def _estimate(graph: Graph, measurement: Measurement) -> Estimate:
     margin = SPREADS * (measurement.spread_ms or 0.0)
     return Estimate(
         model=graph.name,
-        device=measurement.device,
-        latency_ms=measurement.latency_ms,
-        low_ms=max(measurement.latency_ms - margin, 0.0),
-        high_ms=measurement.latency_ms + margin,
+        target=measurement.device,
+        value=measurement.latency_ms,
+        low=max(measurement.latency_ms - margin, 0.0),
+        high=measurement.latency_ms + margin,
+        batch_size=graph.batch_size,
         source="measured",
         level=LEVEL,
+        hash=measurement.graph,
     )

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from narformer.errors import ConfigError, DataError, UnknownDeviceError
-from narformer.frontends.canonical import canonical
+from narformer.frontends.canonical import canonical, network_hash
 from narformer.frontends.folding import fold_batch_norm
 from narformer.frontends.sizes import sizes_of
-from narformer.frontends.sources import Source, graphs_of, names_of
+from narformer.frontends.sources import Source, graphs_of, names_of, traced
 from narformer.graph import Graph
 from narformer.prediction.card import Card, Output
-from narformer.prediction.estimate import Estimate
+from narformer.prediction.estimate import Estimate, Estimates
 from narformer.prediction.reading import Reading, read
 from narformer.prediction.trust import (
     STRANGE,
@@ -34,6 +35,7 @@ from narformer.tokens.registry import TOKENIZERS
 
 if TYPE_CHECKING:
     import onnxruntime
+    import torch
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 DEFAULT = "tally2"
@@ -45,8 +47,12 @@ TOKENS_PER_RUN = 4096
 class Predictor:
     """A predictor loaded from `NAME.onnx` and `NAME.json`.
 
-    >>> from narformer.frontends.onnx import read_onnx
-    >>> Predictor.load().predict([read_onnx("resnet18.onnx")])  # doctest: +SKIP
+    >>> import narformer
+    >>> predictor = narformer.load()
+    >>> predictor
+    Predictor('tally2', 18 targets)
+    >>> predictor.predict("examples/resnet18.onnx", "adreno640")[0].unit
+    'ms'
     """
 
     def __init__(self, card: Card, session: onnxruntime.InferenceSession) -> None:
@@ -79,31 +85,48 @@ class Predictor:
             raise DataError(f"{file}: ONNX Runtime cannot load it ({str(error).splitlines()[0]})") from error
         return cls(Card.read(file.with_suffix(".json")), session)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.card.name!r}, {len(self.devices)} targets)"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What latencies are predicted on."""
+        return self.devices
+
     @property
     def devices(self) -> tuple[str, ...]:
+        """What `targets` was called."""
         return tuple(output.device for output in self.card.outputs)
 
     def predict(
         self,
-        models: Source | Sequence[Source],
+        models: Source | torch.nn.Module | Sequence[Source],
         devices: str | Sequence[str] | None = None,
         *,
+        example_inputs: torch.Tensor | Sequence[Any] | None = None,
         batch_size: int | None = None,
         input_shapes: Mapping[str, Sequence[int | str]] | None = None,
         dims: Mapping[str, int] | None = None,
-    ) -> list[Estimate]:
-        """An Estimate for each network on each device (all by default), network by network.
+    ) -> Estimates:
+        """An Estimate for each network on each target (all by default), network by network.
 
-        models: Graphs, or what `read_onnx` reads: paths, bytes, models in memory. batch_size, input_shapes, dims: sizes
-        of the inputs of what is read. Raises UnknownDeviceError for a device that this predictor was not trained for,
-        ConfigError for arguments that are not meant so, ModelError for what cannot be read.
+        models: what `narformer.predict` takes: Graphs, paths, bytes, models in memory, or one PyTorch module with
+        example_inputs. batch_size, input_shapes, dims: sizes of the inputs of what is read. Raises UnknownDeviceError
+        for a target that this predictor was not trained for, ConfigError for arguments that are not meant so,
+        ModelError for what cannot be read.
         """
-        graphs = graphs_of(models, sizes_of(batch_size, input_shapes, dims))
-        return self._estimates(graphs, names_of(devices))
+        sizes = sizes_of(batch_size, input_shapes, dims)
+        if example_inputs is not None:
+            models = traced(models, example_inputs, sizes)
+        graphs = graphs_of(models, sizes)
+        estimates = self._estimates(graphs, names_of(devices))
+        hashes = [network_hash(graph) for graph in graphs] if estimates else []
+        each = len(estimates) // max(len(graphs), 1)
+        return Estimates(replace(estimate, hash=hashes[k // each]) for k, estimate in enumerate(estimates))
 
     def predict_batches(
         self, graphs: Sequence[Graph], factors: Sequence[int], devices: Sequence[str] | None = None
-    ) -> list[Estimate]:
+    ) -> Estimates:
         """An Estimate for each Graph, at `factors` times its batch, on each device (all by default), Graph by Graph.
 
         Raises ConfigError for a predictor that knows one batch only, UnknownDeviceError.
@@ -112,7 +135,7 @@ class Predictor:
             raise ConfigError(
                 f"predictor {self.card.name} reads a network at its own batch only; the default one does not"
             )
-        return self._estimates(graphs, devices, factors)
+        return Estimates(self._estimates(graphs, devices, factors))
 
     def _estimates(
         self, graphs: Sequence[Graph], devices: Sequence[str] | None, factors: Sequence[int] = ()
@@ -146,12 +169,13 @@ class Predictor:
                 estimates.append(
                     Estimate(
                         model=network.name,
-                        device=output.device,
-                        latency_ms=value,
-                        low_ms=min(max(value / factor, least), value),
-                        high_ms=value * factor,
+                        target=output.device,
+                        value=value,
+                        low=min(max(value / factor, least), value),
+                        high=value * factor,
+                        batch_size=network.batch_size,
                         level=self.card.level,
-                        held_out_mape=output.held_out.get("mape"),
+                        held_out_error=output.held_out.get("mape"),
                         warnings=warnings,
                     )
                 )

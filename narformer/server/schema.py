@@ -98,14 +98,17 @@ class Estimate(BaseModel):
     """Latency of one network on one target."""
 
     model: str
-    device: str
+    target: str
+    batch_size: int | None
     latency_ms: float
     low_ms: float
     high_ms: float
+    throughput: float | None = Field(description="Inputs a second.")
     source: str = Field(description="predicted, measured or adapted")
     level: float = Field(description="The share of networks for which the interval holds the truth.")
     held_out_mape: float | None = Field(description="Error on held-out networks of this target, in percent.")
     warnings: list[str]
+    device: str = Field(description="What `target` was called.")
 
 
 class Predicted(BaseModel):

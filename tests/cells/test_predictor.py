@@ -70,7 +70,7 @@ def test_shipped_predictors_hold_what_their_cards_say(space: str, data_root: Pat
 def test_predict_cell_prints_an_array_and_tells_bad_cells() -> None:
     result = runner.invoke(app, ["predict-cell", "nasbench201", ARCH, "--json"])
     (entry,) = json.loads(result.stdout)
-    assert set(entry) == {"cell", "accuracy", "low", "high"}
+    assert {"cell", "accuracy", "low", "high"} < set(entry)
     assert entry["low"] <= entry["accuracy"] <= entry["high"]
     mixed = runner.invoke(app, ["predict-cell", "nasbench201", ARCH, "|magic~0|+"])
     assert mixed.exit_code == 2
