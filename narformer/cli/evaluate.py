@@ -42,7 +42,9 @@ def evaluate(
     size: list[int] = typer.Option(
         [], "--cells", help="Only these numbers of training cells, for /accuracy protocols."
     ),
-    device: str | None = typer.Option(None, "--device", "-d", help="One device alone. Default: all at once."),
+    device: str | None = typer.Option(
+        None, "--device", "-d", help="One device alone (of leave-one-hardware-out: one hardware). Default: all."
+    ),
     nnlqp: Path | None = typer.Option(None, "--nnlqp", help="Directory in NNLQP's layout, for the nnlqp/ protocols."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
     cache: Path = typer.Option(Path("cache"), "--cache", help="Directory of the token cache."),
@@ -76,7 +78,14 @@ def evaluate(
             raise ConfigError(f"{protocol_name} adapts to new devices: give --model")
         _adaptation(protocol_name, model, form, seeds, data, cache, out)
         return
-    known = ["all", *PROTOCOLS, *CELL_PROTOCOLS, *SPACES, *LEAVE_ONE_DEVICE_OUT]
+    from narformer.evaluation.hardware_tables import HARDWARE_PROTOCOLS
+
+    if protocol_name in HARDWARE_PROTOCOLS:
+        if predictor is not None:
+            raise ConfigError(f"{protocol_name} trains without each hardware in turn: give --model")
+        _new_hardware(protocol_name, model, seeds, epochs or EPOCHS[form], device, data, cache, runs, out)
+        return
+    known = ["all", *PROTOCOLS, *CELL_PROTOCOLS, *SPACES, *LEAVE_ONE_DEVICE_OUT, *HARDWARE_PROTOCOLS]
     if protocol_name not in known:
         near = difflib.get_close_matches(protocol_name, known, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
@@ -151,6 +160,39 @@ def _adaptation(name: str, models: list[str], form: str, draws: int, data: Path 
                     LEAVE_ONE_DEVICE_OUT[name], model, form=form, draws=draws, root=data, cache=cache, show=_line
                 )
         print(save_adaptation(result, out))
+
+
+def _new_hardware(
+    name: str,
+    models: list[str],
+    draws: int,
+    epochs: int,
+    only: str | None,
+    data: Path | None,
+    cache: Path,
+    runs: Path,
+    out: Path,
+) -> None:
+    from narformer.evaluation.hardware_tables import HARDWARE_PROTOCOLS
+    from narformer.evaluation.new_hardware import BASELINES, run_hardware
+    from narformer.evaluation.report import save_new_hardware
+
+    for model in BASELINES if models == ["all"] else models:
+        with busy(f"{name}, {model}"):
+            results = run_hardware(
+                HARDWARE_PROTOCOLS[name],
+                model,
+                epochs=epochs,
+                draws=draws,
+                root=data,
+                cache=cache,
+                runs=runs,
+                only=only,
+                show=_line,
+            )
+        if only is None:  # a result is of all hardware; a part of it only trains, and tells
+            for result in results:
+                print(save_new_hardware(result, out))
 
 
 def _line(text: str) -> None:

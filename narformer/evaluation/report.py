@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from narformer.errors import DataError
+from narformer.evaluation.hardware_tables import HARDWARE_PROTOCOLS, hardware_tables
 
 Result = dict[str, Any]
 _INNERMOST = re.compile(r"\{[^{}]*\}")  # objects that hold none: written on one line
@@ -65,6 +66,16 @@ def save_adaptation(result: Result, out: Path) -> str:
         listed = "  ".join(f"{d} {mean:.4g}" for d, mean in means.items())
         lines.append(f"  {task:12s} {metric} {np.mean(list(means.values())):.4g}   ({listed})")
     return "\n".join([f"{result['protocol']} ({result['form']}), {result['model']}:", *lines, f"  {path}"])
+
+
+def save_new_hardware(result: Result, out: Path) -> str:
+    """As `save_result`, for a protocol of new hardware: a line a number of samples, the mean over all targets."""
+    path = _written(result, out)
+    lines = []
+    for count, task in result["runs"][0]["tasks"].items():
+        errors = [scores["all"]["mape"] for scores in task["devices"].values()]
+        lines.append(f"  {count:12s} MAPE {np.mean(errors):.2f} %, mean over {len(errors)} targets")
+    return "\n".join([f"{result['protocol']}, {result['model']}:", *lines, f"  {path}"])
 
 
 def _written(result: Result, out: Path) -> Path:
@@ -133,7 +144,9 @@ def page(results: Sequence[Result], files: Collection[str] = ()) -> str:
         parts += _picture(f"{file_stem(result['protocol'], result['form'])}.{result['model']}.png", files)
     cells = [r for r in results if r["protocol"].endswith("/accuracy")]
     adapted = [r for r in results if _is_adaptation(r)]
-    trained = [r for r in results if not _is_predictor(r) and r not in cells and r not in adapted]
+    new_hardware = [r for r in results if _is_new_hardware(r)]
+    apart = [*cells, *adapted, *new_hardware]
+    trained = [r for r in results if not _is_predictor(r) and r not in apart]
     # Shipped predictors were trained on the train rows alone, so they stand beside the models trained for a protocol.
     trained += [{**r, "model": f"{r['model']} (shipped)"} for r in shipped]
     if trained:
@@ -147,6 +160,8 @@ def page(results: Sequence[Result], files: Collection[str] = ()) -> str:
     for protocol, form in sorted({(r["protocol"], r["form"]) for r in adapted}):
         group = [r for r in adapted if (r["protocol"], r["form"]) == (protocol, form)]
         parts += [f"## {protocol}, {form} form", *_adaptation_tables(protocol, form, group)]
+    for protocol in sorted({r["protocol"] for r in new_hardware}):
+        parts += [f"## {protocol}", *_new_hardware([r for r in new_hardware if r["protocol"] == protocol])]
     parts += ["## Published figures, for orientation", _published()]
     return "\n\n".join(parts) + "\n"
 
@@ -156,12 +171,30 @@ def _picture(file: str, files: Collection[str]) -> list[str]:
 
 
 def _is_predictor(result: Result) -> bool:
+    if _is_new_hardware(result):
+        return False
     tables = [table for run in result["runs"] for task in run["tasks"].values() for table in task["devices"].values()]
     return any("coverage" in table["all"] for table in tables)
 
 
 def _is_adaptation(result: Result) -> bool:
     return bool(result["protocol"].startswith("help/") or result["protocol"].endswith("leave-one-device-out"))
+
+
+def _is_new_hardware(result: Result) -> bool:
+    return result["protocol"] in HARDWARE_PROTOCOLS
+
+
+def _new_hardware(results: Sequence[Result]) -> Iterable[str]:
+    draws = max(r["draws"] for r in results)
+    yield (
+        f"Each hardware in turn is unknown: no model or fit has seen a label of it but for so many samples, drawn "
+        f"{draws} times. Made by `narformer evaluate {results[0]['protocol']} --model NAME --seeds {draws}`, `all` for "
+        f"what needs no training{_settings(results)} What the names say is told in [protocols](../evaluate.md)."
+    )
+    for title, header, rows in hardware_tables(results):
+        yield title
+        yield _table(header, rows)
 
 
 def _shipped(result: Result) -> Iterable[str]:

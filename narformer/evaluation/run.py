@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from narformer.evaluation.report import file_stem
 from narformer.evaluation.scores import score_table
 from narformer.evaluation.yardsticks import YARDSTICKS, fit_predict
 from narformer.prediction.predictor import Predictor
+
+if TYPE_CHECKING:
+    from torch import nn
 
 VALIDATION = 0.05
 Result = dict[str, Any]
@@ -115,10 +118,19 @@ def _predict(
     """Learn from the task's fit rows, predict its test rows: (test, devices)."""
     if model in YARDSTICKS:
         return fit_predict(model, tokens.statistics, dataset.targets, task.fit, task.test)
+    from narformer.training.batching import predict_rows
+
+    return predict_rows(trained(model, dataset, tokens, task, seed, epochs, home), tokens, task.test)
+
+
+def trained(
+    model: str, dataset: Dataset, tokens: TokenCache | KernelCache, task: Task, seed: int, epochs: int, home: Path
+) -> nn.Module:
+    """A model that has learned from the task's fit rows, the best epoch chosen on 5 % of them; resumes from `home`."""
     import torch
 
     from narformer.models.registry import MODELS
-    from narformer.training.batching import predict_rows, split_rows
+    from narformer.training.batching import split_rows
     from narformer.training.config import TrainConfig
     from narformer.training.loop import train
     from narformer.training.run import model_for
@@ -136,7 +148,7 @@ def _predict(
         targets = _masked(targets, slice(1, None))
     for _ in train(config, network, tokens, targets, task.fit[fit], task.fit[validation], home):
         pass
-    return predict_rows(network, tokens, task.test)
+    return network
 
 
 def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, out: Path) -> Result:
