@@ -7,10 +7,10 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Estimate", "Graph", "NarformerError", "Predictor", "predict", "read_onnx", "read_torch"]
+__all__ = ["Estimate", "Graph", "NarformerError", "Predictor", "choose", "predict", "read_onnx", "read_torch"]
 
 if TYPE_CHECKING:
-    from narformer.api import predict
+    from narformer.api import choose, predict
     from narformer.errors import NarformerError
     from narformer.frontends.onnx import read_onnx
     from narformer.frontends.torch import read_torch
@@ -23,6 +23,7 @@ _HOMES = {
     "Graph": "narformer.graph",
     "NarformerError": "narformer.errors",
     "Predictor": "narformer.prediction.predictor",
+    "choose": "narformer.api",
     "predict": "narformer.api",
     "read_onnx": "narformer.frontends.onnx",
     "read_torch": "narformer.frontends.torch",

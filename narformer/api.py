@@ -11,8 +11,11 @@ from narformer.adaptation.predictor import default_predictor
 from narformer.errors import ConfigError, UnknownDeviceError
 from narformer.frontends.sizes import sizes_of
 from narformer.frontends.sources import Source, graph_of, names_of, several, traced
+from narformer.graph import Graph
 from narformer.measurement.answers import answer, existing_store
+from narformer.prediction.choice import Choices, survey, targets, with_network
 from narformer.prediction.estimate import Estimate, Estimates
+from narformer.prediction.headline import one_target
 
 if TYPE_CHECKING:
     import torch
@@ -74,3 +77,40 @@ def predict(
                     )
                 estimates += found
     return Estimates(estimates)
+
+
+def choose(
+    target: str,
+    *,
+    max_ms: float | None = None,
+    top1: float | None = None,
+    batch_size: int = 1,
+    every: bool = False,
+    model: Source | None = None,
+    predictor: str | None = None,
+) -> Choices:
+    """Pretrained networks worth taking on a target: the frontier of ImageNet accuracy against latency.
+
+    Latencies are timm's where they were measured on this target at this batch size, else predicted. The most accurate
+    network comes first; whatever is faster than a network of the frontier is less accurate.
+
+    target: an id, or a piece of hardware, of whose targets the newest is taken; see `narformer devices`.
+    max_ms, top1: limits: milliseconds that a batch may take, accuracy in percent.
+    every: True for all networks within the limits, not the frontier alone.
+    model: an ONNX file of yours, to be shown among them; its accuracy is None. predictor: as `predict` takes it.
+    Raises UnknownDeviceError for an unknown target, ConfigError for arguments that are not meant so, ModelError.
+
+    >>> import narformer
+    >>> fast = narformer.choose("rtx4090", batch_size=1024, top1=84)[-1]
+    >>> fast.network, fast.top1, fast.latency_ms
+    ('convnext_tiny.in12k_ft_in1k', 84.192, 152.852)
+    """
+    loaded = default_predictor(predictor)
+    name, _ = one_target(target, targets(loaded))
+    found = survey(name, batch_size, loaded).chosen(max_ms, top1, every)
+    if model is None:
+        return found
+    (mine,) = loaded.predict(model, name, batch_size=None if isinstance(model, Graph) else batch_size)
+    if mine.batch_size != batch_size:
+        raise ConfigError(f"{mine.model} has batch size {mine.batch_size}; choose at batch_size={mine.batch_size}")
+    return with_network(found, mine)
