@@ -20,7 +20,7 @@ from narformer.cells.predictor import CellPredictor
 from narformer.cells.table import CellTable, enumerate_space
 from narformer.cells.tokens import reordered
 from narformer.cells.training import CellTraining, cell_loss, cell_tensors, create_cell_model
-from narformer.models.layers import Dropout
+from narformer.models.layers import renew_masks
 from narformer.training.loop import keep_freed_memory, mixed_precision
 
 BATCH, STEPS, SCORED = 8, 12, 600
@@ -68,7 +68,7 @@ def rows() -> list[Row]:
             model(*cell_tensors(table.rows(slice(start, start + size))))
 
     predictor = CellPredictor.load("nasbench201")
-    Dropout.renew()
+    renew_masks(model)
     threads = f"{torch.get_num_threads()} threads"
     return [
         compare(

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from narformer.families.registry import FAMILIES, sample
 from narformer.frontends.onnx import read_onnx
-from narformer.models.layers import Dropout
+from narformer.models.layers import renew_masks
 from narformer.models.narformer_v2 import GraphAidedAttention, NarformerV2, NarformerV2Config
 from narformer.tokens.narformer_v2 import tokenize
 from narformer.tokens.packing import Tokens, pack
@@ -82,7 +82,7 @@ def rows() -> list[Row]:
             loss.backward()
             optimizer.step()
 
-    Dropout.renew()
+    renew_masks(model)
     return [
         compare(
             f"training NAR-Former V2, batches of {BATCH}, {torch.get_num_threads()} threads",

@@ -22,7 +22,7 @@ from narformer.cells.models.nnlp import NnlpCells, NnlpCellsConfig
 from narformer.cells.table import CellTable
 from narformer.cells.tokens import pack_cells, reordered
 from narformer.errors import ConfigError
-from narformer.models.layers import Dropout
+from narformer.models.layers import renew_masks
 from narformer.training.loop import keep_freed_memory, learning_rate_at, mixed_precision
 
 Array = npt.NDArray[np.float64]
@@ -89,7 +89,7 @@ def train_cells(
     steps = config.epochs * batches
     model.train()
     for epoch in range(config.epochs):
-        Dropout.renew()
+        renew_masks(model)
         order = rng.permutation(len(table))
         other = reordered(table, rng) if config.consistency else None
         total = 0.0

@@ -6,12 +6,14 @@ Shapes: T tokens in the batch, E directed edges, B networks, D hidden width.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from narformer.models.interface import LatencyModel
 
 
 def undirected(edges: Tensor) -> Tensor:
@@ -54,22 +56,17 @@ def unit_length(x: Tensor) -> Tensor:
 
 
 class Dropout(nn.Module):
-    """Dropout; on a CPU its masks are slices, at random places, of one long random mask that all layers share.
+    """Dropout; on a CPU its masks are slices, at random places, of one long random mask that a model's layers share.
 
-    Drawing a number for each element took as long there as all matrix products. `renew` draws the long mask anew;
-    a training loop calls it once an epoch, after seeding, so that a resumed run repeats the masks of the killed one.
+    Drawing a number for each element took as long there as all matrix products.
     """
 
     LENGTH = 1 << 24
-    _masks: ClassVar[dict[tuple[float, torch.dtype], Tensor]] = {}
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
-
-    @classmethod
-    def renew(cls) -> None:
-        cls._masks.clear()
+        self.masks: dict[tuple[float, torch.dtype], Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
@@ -77,10 +74,21 @@ class Dropout(nn.Module):
         if x.device.type != "cpu" or x.numel() >= self.LENGTH:
             return functional.dropout(x, self.rate)
         key = (self.rate, x.dtype)
-        if key not in self._masks:
-            self._masks[key] = torch.empty(self.LENGTH, dtype=x.dtype).bernoulli_(1 - self.rate).div_(1 - self.rate)
+        if key not in self.masks:
+            self.masks[key] = torch.empty(self.LENGTH, dtype=x.dtype).bernoulli_(1 - self.rate).div_(1 - self.rate)
         start = int(torch.randint(self.LENGTH - x.numel(), ()))
-        return x * self._masks[key][start : start + x.numel()].view(x.shape)
+        return x * self.masks[key][start : start + x.numel()].view(x.shape)
+
+
+def renew_masks(model: nn.Module) -> None:
+    """Have the long mask of a model's Dropout layers drawn anew, and shared.
+
+    A training loop calls it once an epoch, after seeding, so that a resumed run repeats the masks of the killed one.
+    """
+    masks: dict[tuple[float, torch.dtype], Tensor] = {}
+    for layer in model.modules():
+        if isinstance(layer, Dropout):
+            layer.masks = masks
 
 
 class GroupedLinear(nn.Module):
@@ -169,20 +177,19 @@ def uniform_start(layer: nn.Linear) -> None:
     nn.init.uniform_(layer.bias, -1 / math.sqrt(layer.out_features), 1 / math.sqrt(layer.out_features))
 
 
-class LatencyModel(nn.Module):
-    """What every model of whole networks shares: `pooled` makes one vector a network, the head latencies of it.
+class PooledModel(LatencyModel):
+    """A model that makes one vector a network, of which a head makes latencies.
 
-    A subclass sets `head` and defines `pooled`. All take features (T, token_width), edges (2, E) producer -> consumer,
-    graph (T,) the network each token belongs to, static (B, static_width), and return milliseconds (B, outputs).
+    A subclass sets `head` and defines `pooled`.
     """
 
     head: Head
     # Sign of the head's output z in softplus(±z), which makes it positive.
     sign = -1.0
 
+    @abstractmethod
     def pooled(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
         """What the head reads, (B, inputs of the head)."""
-        raise NotImplementedError
 
     def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
         """The vector from which the last layer computes every latency, (B, hidden)."""
@@ -195,6 +202,3 @@ class LatencyModel(nn.Module):
         # softplus(−z) is −logsigmoid(z), in a form that does not overflow in ONNX Runtime beyond 88 ms.
         with full_precision(vector):
             return functional.softplus(self.sign * self.head.output(vector))
-
-    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        return self.from_embedding(self.embed(features, edges, graph, static))

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from narformer.models.interface import register
 from narformer.models.layers import (
     Dropout,
     GroupedFeedForward,
     Head,
-    LatencyModel,
+    PooledModel,
     StaticBranch,
     degree,
     full_precision,
@@ -83,7 +84,8 @@ class GraphAidedBlock(nn.Module):
         return h + self.scale.to(h.dtype) * self.feed_forward(self.norm(h))
 
 
-class NarformerV2(LatencyModel):
+@register("narformer_v2", NarformerV2Config, "narformer_v2")
+class NarformerV2(PooledModel):
     """The paper's model for whole networks: latency in ms on each device, positive."""
 
     def __init__(self, config: NarformerV2Config) -> None:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from narformer.models.interface import register
 from narformer.models.layers import (
     Dropout,
     Head,
-    LatencyModel,
+    PooledModel,
     StaticBranch,
     full_precision,
     neighbour_sum,
@@ -150,7 +151,8 @@ class Reduction(nn.Module):
         return x + self.down(self.dropout(functional.relu(self.up(x))))
 
 
-class NnFormer(LatencyModel):
+@register("nn_former", NnFormerConfig, "narformer_v2")
+class NnFormer(PooledModel):
     """Latency in ms on each device, positive; reads the direction of the edges."""
 
     sign = 1.0

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from narformer.models.interface import register
 from narformer.models.layers import (
     Dropout,
     Head,
-    LatencyModel,
+    PooledModel,
     StaticBranch,
     degree,
     full_precision,
@@ -47,7 +48,8 @@ class SageLayer(nn.Module):
         return unit_length(self.neighbours(neighbour_sum(x, edges) / count) + self.root(x))
 
 
-class Nnlp(LatencyModel):
+@register("nnlp", NnlpConfig, "nnlp")
+class Nnlp(PooledModel):
     """Latency in ms on each device, positive; tokens 44 wide and 4 static features."""
 
     def __init__(self, config: NnlpConfig) -> None:

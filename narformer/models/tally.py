@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from narformer.models.interface import KernelSum, register
 from narformer.models.layers import degree, full_precision, neighbour_sum, pool_sum
 
 # ln of ms a MAC, a byte moved, a byte of weights, a call, from which training starts: 33 GMAC/s, 5 GB/s, 10 µs.
@@ -177,8 +178,14 @@ def size_of(ln: Tensor) -> Tensor:
     return torch.sqrt(ln.square() + 0.01) - 0.1
 
 
-class Tally(nn.Module):
-    """Latency in ms on each device, positive; arguments as every model of whole networks takes them."""
+@register(
+    "tally",
+    TallyConfig,
+    "kernels",
+    training={"loss": "log_l1", "learning_rate": 3e-3, "precision": "bfloat16"},
+)
+class Tally(KernelSum):
+    """Latency in ms on each device."""
 
     seen: Tensor
 
@@ -251,10 +258,3 @@ class Tally(nn.Module):
             place = torch.cumsum(features.any(dim=1), 0) - 1
             features, edges, graph = features[kept], place[edges], graph[kept]
         return self.parts(features, edges, graph, static)[0]
-
-    def from_embedding(self, vector: Tensor) -> Tensor:
-        """Latency from the vector of `embed`, (B, outputs)."""
-        return torch.exp(vector[:, : self.config.outputs])
-
-    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        return self.from_embedding(self.embed(features, edges, graph, static))

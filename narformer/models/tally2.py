@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from narformer.models.interface import KernelSum, register
 from narformer.models.layers import degree, full_precision, pool_sum
 from narformer.models.tally import DirectedRound, place_of, size_of
 from narformer.tokens import runtime_kernels as tokens
@@ -119,9 +121,17 @@ class Prices(nn.Module):
         return total
 
 
-class Tally2(nn.Module):
-    """Latency in ms on each target, positive; arguments as every model of whole networks takes them."""
+@register(
+    "tally2",
+    Tally2Config,
+    "runtime_kernels",
+    related=True,
+    training={"loss": "log_l1", "learning_rate": 3e-3, "precision": "float32"},
+)
+class Tally2(KernelSum):
+    """Latency in ms on each target. node_strange (T, outputs): 1 for a kernel unlike those measured there."""
 
+    extra_outputs: ClassVar[tuple[str, ...]] = ("node_latency", "node_strange")
     seen: Tensor
     scale: Tensor
     lowest: Tensor
@@ -227,7 +237,7 @@ class Tally2(nn.Module):
                 self.lowest[k, number] = torch.minimum(self.lowest[k, number], low)
                 self.highest[k, number] = torch.maximum(self.highest[k, number], high)
 
-    def strangers(self, features: Tensor) -> Tensor:
+    def unfamiliar(self, features: Tensor) -> Tensor:
         """1 for each kernel that is unlike all of its kind that were measured on a target, (T, outputs)."""
         kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
         beyond = torch.zeros(1, 1)
@@ -252,16 +262,9 @@ class Tally2(nn.Module):
             mean = pool_sum(wide * there, graph, networks) / pool_sum(there, graph, networks).clamp_min(1)
             return torch.cat([torch.log(total), mean], dim=1), each
 
-    def embed(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        """ln of the latencies, then the mean of the kernels' vectors: (B, outputs + hidden)."""
-        return self.parts(features, edges, graph, static)[0]
-
-    def from_embedding(self, vector: Tensor) -> Tensor:
-        """Latency from the vector of `embed`, (B, outputs)."""
-        return torch.exp(vector[:, : self.config.outputs])
-
-    def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> Tensor:
-        return self.from_embedding(self.embed(features, edges, graph, static))
+    def answers(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, ...]:
+        """Latency, embedding, the latency of each token, and which are unlike those that were measured."""
+        return *super().answers(features, edges, graph, static), self.unfamiliar(features)
 
 
 def _region(features: Tensor) -> Tensor:

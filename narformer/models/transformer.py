@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from narformer.models.layers import Head, LatencyModel, StaticBranch, full_precision, pool_sum
+from narformer.models.interface import register
+from narformer.models.layers import Head, PooledModel, StaticBranch, full_precision, pool_sum
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class TransformerConfig:
     outputs: int = 1
 
 
-class Transformer(LatencyModel):
+@register("transformer", TransformerConfig, "narformer_v2")
+class Transformer(PooledModel):
     """Latency in ms on each device, positive; the edges are not looked at."""
 
     def __init__(self, config: TransformerConfig) -> None:

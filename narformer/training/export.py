@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from narformer.errors import DataError
 from narformer.frontends.folding import foldable
 from narformer.graph import Graph
 from narformer.metrics import acc, mape
-from narformer.models.tally2 import Tally2
+from narformer.models.interface import LatencyModel
 from narformer.prediction.card import Card, Output
 from narformer.prediction.novelty import Novelty
+from narformer.prediction.predictor import CANONICAL
 from narformer.prediction.target_groups import least_ms
 from narformer.prediction.trust import effective_kernels, spread
 from narformer.training.batching import Indices, predict_rows
@@ -37,13 +39,11 @@ WIDER = 0.25  # in ln(ms), of networks unlike those trained on, where no familie
 FEW = 0.03
 
 
-def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Path) -> None:
+def export_onnx(model: LatencyModel, token_width: int, static_width: int, path: Path) -> None:
     """Write the model as ONNX: inputs features, edges, graph, static; outputs latency, embedding; dynamic sizes.
 
-    A model that knows each node's share (`parts`) gets a third output, node_latency; one that knows which kernels it
-    has not seen the like of (`strangers`) a fourth, node_strange, 1 for such a token.
+    Further outputs are those that the model names itself, such as node_latency.
     """
-    extra = [name for name, of in (("node_latency", "parts"), ("node_strange", "strangers")) if hasattr(model, of)]
     tokens = 5
     example = (
         torch.zeros(tokens, token_width),
@@ -51,18 +51,16 @@ def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Pat
         torch.tensor([0, 0, 0, 1, 1]),
         torch.zeros(2, static_width),
     )
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with _only_errors("torch.onnx", "onnxscript"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _WithEmbedding(model).eval(),
+            _Exported(model).eval(),
             example,
             dynamo=True,
             verbose=False,
             opset_version=18,
             input_names=["features", "edges", "graph", "static"],
-            output_names=["latency", "embedding", *extra],
+            output_names=["latency", "embedding", *model.extra_outputs],
             dynamic_shapes=({0: "tokens"}, {1: "edges"}, {0: "tokens"}, {0: "networks"}),
         )
     if program is None:
@@ -72,20 +70,28 @@ def export_onnx(model: nn.Module, token_width: int, static_width: int, path: Pat
     os.replace(partial, path)
 
 
-class _WithEmbedding(nn.Module):
-    """A model that also returns the vector its latencies are made of, and each node's latency where it knows that."""
+class _Exported(nn.Module):
+    """All that a model answers, as torch.onnx.export wants it: as what calling a module gives."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: LatencyModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, ...]:
-        if hasattr(self.model, "parts"):
-            vector, each = self.model.parts(features, edges, graph, static)
-            known = (self.model.strangers(features),) if hasattr(self.model, "strangers") else ()
-            return self.model.from_embedding(vector), vector, each, *known
-        vector = self.model.embed(features, edges, graph, static)
-        return self.model.from_embedding(vector), vector
+        return self.model.answers(features, edges, graph, static)
+
+
+@contextlib.contextmanager
+def _only_errors(*names: str) -> Iterator[None]:
+    """Of these loggers only errors are heard within the block."""
+    before = [(logger, logger.level) for logger in map(logging.getLogger, names)]
+    for logger, _ in before:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in before:
+            logger.setLevel(level)
 
 
 def conformal_quantile(
@@ -119,23 +125,18 @@ def narrowest(
 
 
 @torch.inference_mode()
-def kernels_of(model: nn.Module, source: TokenCache | KernelCache, rows: Indices) -> npt.NDArray[np.float64]:
-    """How many kernels share the time of each row on each output, (rows, outputs); 1 for models that do not know."""
-    if not isinstance(model, Tally2):
-        return np.ones((len(rows), 1)).repeat(_outputs(model), axis=1)
+def kernels_of(model: LatencyModel, source: TokenCache | KernelCache, rows: Indices) -> npt.NDArray[np.float64]:
+    """How many kernels share the time of each row on each output, (rows, outputs)."""
     model.eval()
+    place = 2 + model.extra_outputs.index("node_latency")
     parts = []
     for start in range(0, len(rows), 64):
         batch = source.batch(rows[start : start + 64])
         graph = batch.graph.astype(np.int64)
         tensors = (torch.from_numpy(a) for a in (batch.features, batch.edges.astype(np.int64), graph, batch.static))
-        each = model.parts(*tensors)[1].double().numpy()
+        each = model.answers(*tensors)[place].double().numpy()
         parts.append(effective_kernels(each, graph, len(batch.static)))
     return np.concatenate(parts)
-
-
-def _outputs(model: nn.Module) -> int:
-    return int(model.config.outputs)  # type: ignore[union-attr, arg-type]
 
 
 def novelty_measure(reference: npt.NDArray[np.float64]) -> Novelty:
@@ -166,7 +167,9 @@ def _precisions(device: str) -> tuple[str, ...]:
     return ("float32", "float16") if device.endswith(":fp16") else ("float32",)
 
 
-def observe(model: Tally2, source: TokenCache | KernelCache, rows: Indices, measured: npt.NDArray[np.bool_]) -> None:
+def observe(
+    model: LatencyModel, source: TokenCache | KernelCache, rows: Indices, measured: npt.NDArray[np.bool_]
+) -> None:
     """Show a model the kernels of its training networks, and on which targets (rows, outputs) each was measured."""
     for start in range(0, len(rows), 256):
         chosen = rows[start : start + 256]
@@ -186,7 +189,7 @@ def _references(families: npt.NDArray[np.str_], measured: npt.NDArray[np.bool_],
 
 
 def export_predictor(
-    model: nn.Module,
+    model: LatencyModel,
     name: str,
     model_name: str,
     tokenizer: str,
@@ -214,8 +217,10 @@ def export_predictor(
     prediction, target = predict_rows(model, source, calibration), dataset.targets[calibration]
     tests = dataset.rows("test")
     test_prediction = predict_rows(model, source, tests)
-    many, test_many = kernels_of(model, source, calibration), kernels_of(model, source, tests)
-    if isinstance(model, Tally2):
+    many, test_many = np.ones(target.shape), np.ones((len(tests), target.shape[1]))
+    sums_kernels = tokenizer == CANONICAL  # the kernels that the runtime runs, rather than the file's nodes
+    if sums_kernels:
+        many, test_many = kernels_of(model, source, calibration), kernels_of(model, source, tests)
         observe(model, source, fit, measured)
     outputs = []
     for column, device in enumerate(dataset.devices):
@@ -223,7 +228,7 @@ def export_predictor(
         residual = np.abs(np.log(prediction[rows, column] / target[rows, column]))
         averaged, known = narrowest(residual, many[rows, column])
         usual = float(np.median(spread(many[rows, column], averaged)))
-        novel = known * usual + WIDER if isinstance(model, Tally2) else 4 * known
+        novel = known * usual + WIDER if sums_kernels else 4 * known
         novel = max(novel_quantiles.get(device, novel), known * usual)
         truth = dataset.targets[tests, column]
         held_out: dict[str, float] = {"rows": int(measured[tests, column].sum())}
@@ -247,7 +252,7 @@ def export_predictor(
                 threshold=novelty_threshold(measure, here, source.statistics[calibration[rows]]),
                 precisions=_precisions(device),
                 averaged=averaged,
-                floor_ms=least_ms(device) if isinstance(model, Tally2) else (0.0, 0.0),
+                floor_ms=least_ms(device) if sums_kernels else (0.0, 0.0),
             )
         )
 

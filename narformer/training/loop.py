@@ -21,9 +21,8 @@ import torch
 from torch import nn
 
 from narformer.metrics import mape
-from narformer.models.layers import Dropout
-from narformer.models.tally import Tally
-from narformer.models.tally2 import Tally2
+from narformer.models.interface import LatencyModel
+from narformer.models.layers import renew_masks
 from narformer.training.batching import Indices, TokenSource, predict_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig
@@ -49,7 +48,7 @@ def learning_rate_at(step: int, steps: int, warmup: float) -> float:
 
 def train(
     config: TrainConfig,
-    model: nn.Module,
+    model: LatencyModel,
     source: TokenSource,
     targets: npt.NDArray[np.float64],
     fit: Indices,
@@ -80,9 +79,9 @@ def train(
     for epoch in range(first, config.epochs):
         started = time.monotonic()
         order = _seed_epoch(config.seed, epoch).permutation(fit)
+        renew_masks(model)
         model.train()
-        if isinstance(model, Tally | Tally2):
-            model.schedule(epoch / config.epochs, measured)
+        model.schedule(epoch / config.epochs, measured)
         total = 0.0
         for batch in range(batches):
             rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
@@ -91,9 +90,7 @@ def train(
                 group["lr"] = config.learning_rate * factor
             with mixed_precision(device.type, config.precision):
                 prediction = model(*to_tensors(source.batch(rows), device))[: len(rows)]
-            loss = LOSSES[config.loss](prediction, wanted[rows].to(device))
-            if isinstance(model, Tally | Tally2):
-                loss = loss + model.penalty(len(fit))
+            loss = LOSSES[config.loss](prediction, wanted[rows].to(device)) + model.penalty(len(fit))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -160,7 +157,6 @@ def keep_freed_memory() -> None:
 
 def _seed_epoch(seed: int, epoch: int) -> np.random.Generator:
     torch.manual_seed(seed * 1_000_003 + epoch)
-    Dropout.renew()
     return np.random.default_rng([seed, epoch])
 
 

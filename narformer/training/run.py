@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from narformer import __version__
 from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import cache_for
 from narformer.datasets.registry import load_dataset
 from narformer.errors import ConfigError, DataError
+from narformer.models.interface import LatencyModel
 from narformer.models.registry import MODELS, create_model, tokenizer_of
 from narformer.models.tally import TILE_NETWORKS
 from narformer.prediction.card import Card
@@ -100,7 +100,7 @@ def prepare(config: TrainConfig, data: Path | None) -> Dataset:
 
 def model_for(
     name: str, dataset: Dataset, fit: Indices, options: Mapping[str, Any] = MappingProxyType({})
-) -> nn.Module:
+) -> LatencyModel:
     """A fresh model with an output a device; one that is told how its targets are related is told.
 
     fit: the rows it will learn from.

@@ -195,7 +195,6 @@ def test_long_latencies_neither_overflow_nor_vanish() -> None:
 
 def test_dropout_keeps_the_mean_and_its_rate() -> None:
     torch.manual_seed(0)
-    Dropout.renew()
     layer = Dropout(0.05)
     x = torch.ones(2000, 500)
     dropped = layer(x)

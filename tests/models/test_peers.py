@@ -141,13 +141,13 @@ def test_every_model_gives_a_network_the_same_alone_and_in_a_batch(name: str) ->
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     config = model.config
-    networks = _batch([4, 30, 1, 12], config.token_width, config.static_width)  # type: ignore[arg-type, union-attr]
+    networks = _batch([4, 30, 1, 12], config.token_width, config.static_width)
     if name == "tally2":  # its tokens are counts and sizes
         networks = [(features.abs(), edges, static) for features, edges, static in networks]
     with torch.no_grad():
         together = model(*_packed(networks))
         alone = torch.cat([model(*_packed([network])) for network in networks])
-        vectors = model.embed(*_packed(networks))  # type: ignore[operator]
+        vectors = model.embed(*_packed(networks))
     assert together.shape == (4, 2)
     assert (together > 0).all()
     assert vectors.shape == (4, 66 if name.startswith("tally") else 64)
@@ -159,7 +159,7 @@ def test_models_that_claim_to_read_edges_do(name: str) -> None:
     torch.manual_seed(0)
     model = create_model(name, {"hidden": 64, **({"layer_scale": 1.0} if name == "nn_former" else {})}, 1).eval()
     config = model.config
-    features, edges, graph, static = _packed(_batch([9], config.token_width, config.static_width))  # type: ignore[arg-type, union-attr]
+    features, edges, graph, static = _packed(_batch([9], config.token_width, config.static_width))
     with torch.no_grad():
         assert not torch.equal(model(features, edges, graph, static), model(features, edges[:, ::2], graph, static))
         turned = model(features, edges.flip(0), graph, static)

@@ -55,5 +55,5 @@ def test_kernels_unlike_any_measured_on_a_target_are_strange_there_alone() -> No
     near = _token("convolution", macs=1.2e6, rows=110.0, columns=16.0)
     large = _token("convolution", macs=1e9, rows=1e5, columns=16.0)
     other = _token("softmax", read=100.0)
-    strange = model.strangers(torch.stack([_token("run"), near, large, other]))
+    strange = model.unfamiliar(torch.stack([_token("run"), near, large, other]))
     assert strange.tolist() == [[0, 0], [0, 1], [1, 1], [1, 1]]
