@@ -23,6 +23,7 @@ from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph
 from narformer.places import user_data
 from narformer.prediction.predictor import Predictor
+from narformer.prediction.target import canonical_id
 from narformer.tokens.physical import tokenize
 from narformer.tokens.statistics import statistics
 
@@ -90,6 +91,7 @@ class AdaptedDevice:
             arrays = {name: np.array(rows, dtype=np.float64) for name, rows in data.pop("profiles").items()}
             arrays["parts"] = arrays["parts"].reshape(len(data["networks"]), KINDS, -1)
             data = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+            data["measured_on"] = canonical_id(data["measured_on"])
             device = cls(profiles=Profiles(**arrays), **data)
             if len({len(device.networks), len(device.hashes), len(device.latencies), *map(len, arrays.values())}) > 1:
                 raise ValueError("lists of different lengths")

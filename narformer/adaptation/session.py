@@ -99,7 +99,7 @@ def measure_and_adapt(
     measure(networks(), store=store, settings=settings, report=note)
     pairs = [(pool.graphs[index], ms) for index, ms in measured.items()]
     profiles = pool.profiles.rows(list(measured))
-    return adapt(name, pairs, settings.device().id, predictor, profiles)
+    return adapt(name, pairs, str(settings.target()), predictor, profiles)
 
 
 def _reached(pool: Pool, measured: dict[int, float], target_error: float | None) -> bool:

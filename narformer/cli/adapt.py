@@ -117,7 +117,7 @@ def validate(
 
     adapted = adapted_device(device)
     settings = _settings(runtime, processor, threads, budget, timeout)
-    here = settings.device().id
+    here = str(settings.target())
     if adapted.measured_on != here:
         raise ConfigError(
             f"{device} is {adapted.measured_on}, and this is {here}: measure there, or with its --runtime"
@@ -163,7 +163,7 @@ def _by_measuring(
     from narformer.measurement.store import Store
 
     outcomes: list[Outcome] = []
-    settings.device()  # a runtime that is absent is told before networks are built
+    settings.target()  # a runtime that is absent is told before networks are built
     with Store.open(store) as opened:
         pool = adapting.Pool.draw(predictor, track=_track("building"))
         with _measuring(samples) as show:

@@ -73,6 +73,6 @@ def _print_here(form: Format) -> None:
     present = [(entry.runtime, entry.processor, entry.device) for entry in entries if not entry.missing]
     print_table(Table(columns, tuple(present)))
     print()
-    print_text("Ids are those of networks in float32 (fp32) at batch size 1 (b1), with one thread (t1).")
+    print_text("Ids are those of networks in float32 (fp32), on a CPU with one thread (1t).")
     for missing in dict.fromkeys(entry.missing for entry in entries if entry.missing):
         print_text(missing)

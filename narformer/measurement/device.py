@@ -1,7 +1,4 @@
-"""Which device a measurement is of: hardware, runtime and version, processor, precision, threads, batch, in one id.
-
-`amd-epyc-milan-onnxruntime1.32-cpu-fp32-t1-b1`: two measurements with the same id may be compared.
-"""
+"""What this machine is called, and what a network computes in: what the target of a measurement is made of."""
 
 from __future__ import annotations
 
@@ -11,11 +8,12 @@ import platform
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from narformer.errors import ConfigError
 from narformer.graph import Graph
+from narformer.prediction.hardware import hardware as known
+from narformer.prediction.target import Target
 
 # Names of processors whose own name leaves open what they are, as virtual machines do: (vendor, family, model).
 _MICROARCHITECTURES: Mapping[tuple[str, int, int], str] = {
@@ -46,46 +44,12 @@ _ARM_CORES: Mapping[tuple[int, int], str] = {
 _NOISE = re.compile(
     r"\((r|tm)\)|@.*|\b\d+-core\b|\bwith .*|\b(cpu|processor|corporation|gen)\b|\b\d+(st|nd|rd|th)\b", re.IGNORECASE
 )
-_ID = re.compile(
-    r"(?P<hardware>[a-z0-9.-]+)-(?P<runtime>[a-z]+)(?P<version>\d+\.\d+)-(?P<processor>[a-z0-9]+)"
-    r"-(?P<precision>fp32|fp16|bf16|fp64|int8)-t(?P<threads>\d+)-b(?P<batch>\d+)"
-)
 _QUANTISED = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
 
 
-@dataclass(frozen=True)
-class Device:
-    """What the id says, part by part."""
-
-    hardware: str
-    runtime: str
-    version: str
-    processor: str = "cpu"
-    precision: str = "fp32"
-    threads: int = 1
-    batch: int = 1
-
-    @property
-    def id(self) -> str:
-        return (
-            f"{self.hardware}-{self.runtime}{self.version}-{self.processor}-{self.precision}"
-            f"-t{self.threads}-b{self.batch}"
-        )
-
-    @classmethod
-    def parse(cls, text: str) -> Device:
-        """Raises ConfigError for what is not an id."""
-        match = _ID.fullmatch(text)
-        if match is None:
-            raise ConfigError(
-                f"{text!r} is not the id of a device that can be measured; see `narformer devices --here`"
-            )
-        hardware, runtime, version, processor, precision, threads, batch = match.groups()
-        return cls(hardware, runtime, version, processor, precision, int(threads), int(batch))
-
-    def of(self, graph: Graph) -> Device:
-        """This device as it runs one network: with the network's precision and batch size."""
-        return replace(self, precision=precision(graph), batch=graph.batch_size)
+def target_of(target: Target, graph: Graph) -> Target:
+    """A target as it runs one network: computing in the network's own precision."""
+    return replace(target, precision=precision(graph))
 
 
 def precision(graph: Graph) -> str:
@@ -162,12 +126,12 @@ def _output(command: list[str]) -> str:
 
 
 def hardware(processor: str) -> str:
-    """The slug of what a runtime's processor ("cpu", "cuda", ...) is on this machine."""
-    return gpu_hardware() if processor in ("cuda", "tensorrt") else cpu_hardware()
+    """What a runtime's processor ("cpu", "cuda", ...) is on this machine, by the name that its targets have."""
+    return known(gpu_hardware() if processor in ("cuda", "tensorrt") else cpu_hardware()).name
 
 
 def machine() -> str:
-    """What a device's id leaves out: processor as it calls itself, cores, memory, system and Python.
+    """What a target's id leaves out: processor as it calls itself, cores, memory, system and Python.
 
     One line, for people: `AMD EPYC 7763 64-Core Processor, 2 cores, 24 GiB; Linux 6.1, Python 3.12.3`.
     """

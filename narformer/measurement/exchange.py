@@ -27,15 +27,23 @@ from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
 from narformer.frontends.onnx.weightless import weightless_onnx
 from narformer.graph import Graph
-from narformer.measurement.device import Device
+from narformer.measurement.device import precision
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.store import Store
+from narformer.prediction.target import Target, canonical_id, parse_former
 
 # A measurement to add with its Graph (None where the store has it), or why one cannot be added.
 Entry = tuple[Measurement, Graph | None] | str
 COLUMNS = tuple(field.name for field in fields(Measurement))
 # What others measured has no session of ours; always the same, or importing twice would add twice.
 SESSION = "imported"
+_NUMBERS: Sequence[tuple[str, type[int] | type[float]]] = (
+    ("spread_ms", float),
+    ("drift", float),
+    ("repeats", int),
+    ("peak_memory_bytes", int),
+    ("batch_size", int),
+)
 # Networks written in one transaction: few enough that an interruption costs little.
 TOGETHER = 50
 # Characters of a name in a path: at four bytes each below what file systems take.
@@ -101,7 +109,7 @@ def _of_nnlqp(directory: Path) -> tuple[int, Iterator[list[Entry]]]:
                 continue
             file = id.rpartition("@")[0]
             yield [
-                (Measurement(network_hash(graph), file, device, float(latency), session=SESSION), graph)
+                (_of(graph, Measurement("", file, device, float(latency), session=SESSION)), graph)
                 for device, latency in zip(dataset.devices, latencies, strict=True)
                 if not np.isnan(latency)  # listed there, but not measured yet
             ]
@@ -113,7 +121,7 @@ def _of_csv(path: Path, store: Store) -> tuple[int, Iterator[list[Entry]]]:
     """Rows of `model, device, latency_ms` and any other fields of a Measurement.
 
     A row's network is that of its `graph` (a hash that the store has), else the ONNX file `model`, beside the CSV, at
-    the batch size it says or at the device's. With an empty `graph` and a failure it could not be read.
+    the row's batch size or at the one that the file says. With an empty `graph` and a failure it could not be read.
     """
     table = read_table(path, ("model", "device", "latency_ms"))
     unread = "graph" in table[0]
@@ -124,28 +132,55 @@ def _of_csv(path: Path, store: Store) -> tuple[int, Iterator[list[Entry]]]:
 
     files = _Files(path.parent)
     known: dict[str, str | None] = {}  # what Graphs are known by in the store, by the hashes of rows
+    held: dict[str, Graph | None] = {}  # Graphs of the store
+
+    def told(row: Measurement, graph: Graph | None) -> Measurement:
+        found = _of(graph, row)
+        return replace(found, precision=row.precision) if "precision" in table[0] else found
 
     def entry(row: Measurement, where: str) -> Entry:
         if row.failure and not row.graph and unread:
-            return row, None
-        if row.graph and known.setdefault(row.graph, store.current_hash(row.graph)):
-            return replace(row, graph=known[row.graph] or ""), None
+            return told(row, None), None
+        if row.graph and (hash := known.setdefault(row.graph, store.current_hash(row.graph))):
+            if not (row.batch_size and "precision" in table[0]):
+                held.setdefault(hash, store.graph(hash))
+                row = told(row, held[hash])
+            return replace(row, graph=hash), None
         try:
             graph = files.network(row)
         except NarformerError as error:
             if row.graph or not row.failure:  # else this may be the very failure that the row tells of
                 return str(error)
-            return row, None
+            return told(row, None), None
         if graph is None:
             if row.graph or not row.failure:
                 return f"{where}: {row.model}: no such file, and its network is not in the store"
-            return row, None
-        hash = network_hash(graph)
-        if row.graph and row.graph not in (hash, graph.hash):
+            return told(row, None), None
+        if row.graph and row.graph not in (network_hash(graph), graph.hash):
             return f"{where}: {row.model} is not the network that was measured; its hash differs"
-        return replace(row, graph=hash), graph
+        return told(row, graph), graph
 
     return len(rows), ([entry(row, f"{path}, row {number}")] for number, row in enumerate(rows, start=2))
+
+
+def _of(graph: Graph | None, row: Measurement) -> Measurement:
+    """A measurement of this Graph: with its hash and batch size, and what it computed in.
+
+    Of a network that is not at hand, at batch size 1 where none is told.
+    """
+    computed_in = _precision(row.device)
+    if graph is None:
+        return replace(row, batch_size=row.batch_size or 1, precision=computed_in)
+    hash, batch_size = network_hash(graph), max(graph.batch_size, 1)
+    return replace(row, graph=hash, batch_size=batch_size, precision=computed_in or precision(graph))
+
+
+def _precision(device: str) -> str:
+    """The precision that a target computes in; empty for what is no target."""
+    try:
+        return Target.parse(device).precision
+    except ConfigError:
+        return ""
 
 
 class _Files:
@@ -156,17 +191,17 @@ class _Files:
         self._read: dict[tuple[str, int | None], Graph | NarformerError] = {}
 
     def network(self, row: Measurement) -> Graph | None:
-        """The network of a row: as its file says, or where that is another one, at the batch size of its device.
+        """The network of a row: at its batch size, or as the file says where that is told to be the network measured.
 
         None where there is no such file. Raises ModelError for one that cannot be read.
         """
         if not row.model or not (self.directory / row.model).is_file():
             return None
-        graph = self._at(row.model, None)
-        batch = _batch(row.device)
-        if batch is None or not row.graph or row.graph in (network_hash(graph), graph.hash):
-            return graph
-        return self._at(row.model, batch)
+        if row.graph or not row.batch_size:
+            graph = self._at(row.model, None)
+            if not row.batch_size or row.graph in (network_hash(graph), graph.hash):
+                return graph
+        return self._at(row.model, row.batch_size)
 
     def _at(self, model: str, batch: int | None) -> Graph:
         if (model, batch) not in self._read:
@@ -180,22 +215,20 @@ class _Files:
         return found
 
 
-def _batch(device: str) -> int | None:
-    """The batch size that an id says; None for the name of a device that says none."""
-    try:
-        return Device.parse(device).batch
-    except ConfigError:
-        return None
-
-
 def _parsed(row: dict[str, str], where: str) -> Measurement:
+    """The fields of a row; batch_size 0 where neither it nor the former id of a device says one."""
     values: dict[str, Any] = {
         "graph": "",
         "session": row.get("session", SESSION),
         **{k: v for k, v in row.items() if v},
     }
     values.setdefault("latency_ms", None)
-    for name, kind in (("spread_ms", float), ("drift", float), ("repeats", int), ("peak_memory_bytes", int)):
+    former = parse_former(values.get("device", ""))
+    values.setdefault("batch_size", former[1] if former else 0)
+    if values["batch_size"] == "0":
+        raise DataError(f"{where}, batch_size: 0 is none")
+    values["device"] = canonical_id(values.get("device", ""))
+    for name, kind in _NUMBERS:
         if name in values:
             try:
                 values[name] = kind(values[name])
@@ -295,7 +328,7 @@ def export_nnlqp(rows: Iterable[Measurement], store: Store, directory: Path) -> 
             latest.setdefault(row.graph, {})[row.device] = row
     if not latest:
         raise DataError(f"{directory}: none of these measurements has a latency, and a dataset is of latencies")
-    devices = _words({row.device for by_device in latest.values() for row in by_device.values()})
+    devices = _words({row.device for by_device in latest.values() for row in by_device.values()}, ":")
     families = {hash: _word(Path(next(iter(of.values())).model).parent.name) for hash, of in latest.items()}
     lines: list[str] = []
     number = 0
@@ -323,11 +356,11 @@ def export_nnlqp(rows: Iterable[Measurement], store: Store, directory: Path) -> 
         _write(directory / "gt.txt", "".join(lines).encode())
 
 
-def _words(texts: Iterable[str]) -> dict[str, str]:
-    """A word for each text, and another for each other."""
+def _words(texts: Iterable[str], also: str = "") -> dict[str, str]:
+    """A word for each text, and another for each other. also: characters that words may have besides."""
     words: dict[str, str] = {}
-    for text in sorted(texts, key=lambda text: (_word(text) != text, text)):  # what is a word already stays one
-        word, again = _word(text), 1
+    for text in sorted(texts, key=lambda text: (_word(text, also) != text, text)):  # what is a word already stays one
+        word, again = _word(text, also), 1
         while word in words.values():
             again += 1
             word = f"{_word(text)}_{again}"
@@ -335,9 +368,9 @@ def _words(texts: Iterable[str]) -> dict[str, str]:
     return words
 
 
-def _word(text: str) -> str:
-    """What may stand in a column of gt.txt and in a path."""
-    word = re.sub(r"[^\w.+-]+", "_", text).lstrip(".")[:LONGEST_WORD]
+def _word(text: str, also: str = "") -> str:
+    """What may stand in a column of gt.txt, and, where nothing else is allowed, in a path."""
+    word = re.sub(rf"[^\w.+{also}-]+", "_", text).lstrip(".")[:LONGEST_WORD]
     return "unknown" if word in ("", "onnx") else word
 
 

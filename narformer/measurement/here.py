@@ -6,16 +6,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from narformer.errors import MissingExtraError
-from narformer.measurement.device import Device, hardware, short_version
+from narformer.measurement.device import hardware, short_version
 from narformer.measurement.runtimes.registry import RUNTIMES
+from narformer.prediction.target import measured_target
 
 
 @dataclass(frozen=True)
 class Available:
     """A runtime on one processor of this machine.
 
-    device: id for networks in float32 at batch size 1 with one thread; empty where the runtime cannot run, and then
-    `missing` says why.
+    device: id of the target for networks in float32, on a CPU with one thread; empty where the runtime cannot run, and
+    then `missing` says why.
     """
 
     runtime: str
@@ -28,15 +29,17 @@ class Available:
         return asdict(self)
 
 
-def available(threads: int = 1) -> list[Available]:
-    """All runtimes, those present first."""
+def available(threads: int = 1, runtime_name: str | None = None) -> list[Available]:
+    """All runtimes, or those that targets know by one name (PyTorch, eager and compiled); those present first."""
     found: list[Available] = []
     for name, runtime in RUNTIMES.items():
+        if runtime_name not in (None, measured_target("here", name, "0.0", "cpu").runtime_name):
+            continue
         try:
             version = short_version(runtime.version())
             for processor in runtime.processors():
-                device = Device(hardware(processor), name, version, processor, threads=threads)
-                found.append(Available(name, processor, device.id))
+                target = measured_target(hardware(processor), name, version, processor, threads=threads)
+                found.append(Available(name, processor, str(target)))
         except MissingExtraError as error:
             found.append(Available(name, missing=str(error)))
         except Exception as error:  # installed, but a library of its own cannot be loaded

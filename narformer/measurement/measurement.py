@@ -1,4 +1,4 @@
-"""One measurement: a Graph timed once on one device, or the reason why it could not be."""
+"""One measurement: a Graph timed once on one target, or the reason why it could not be."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measurement:
-    """One timed run of one Graph on one device.
+    """One timed run of one Graph, at its batch size, on one target.
 
     graph: hash of the network (frontends.canonical.network_hash).
     model: what people call it (a path, a family's variant).
-    device: id of hardware, runtime, version, precision, threads and batch.
+    device: id of the target (prediction/target.py), or whatever others call what they measured on.
     latency_ms: median over the repeats, already divided by `drift`; None where the run failed.
     spread_ms: half the distance between the quartiles of the repeats. repeats: timed runs behind the median.
     drift: how slow the device was at that moment (the reference network's time over its first time); 1 where unknown.
     peak_memory_bytes: highest resident memory of the measuring process, above what it had before loading the network.
     failure: why there is no latency; empty where there is one.
     session: id of the process run that measured; measured_at: UTC, ISO 8601.
+    batch_size: the Graph's. precision: the numbers it computed in (fp32, int8, …); empty where that is not known.
     """
 
     graph: str
@@ -32,6 +33,8 @@ class Measurement:
     failure: str = ""
     session: str = ""
     measured_at: str = ""
+    batch_size: int = 1
+    precision: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON's types."""

@@ -1,4 +1,6 @@
-"""The Graphs of a store under the hashes that this version of narformer gives them: run by migrations.
+"""The Graphs of a store under the hashes that this version of narformer gives them: run by the last migration.
+
+It reads and writes the tables as they are now; when they change, a new revision runs it, and the one before no longer.
 
 A change of the canonical form changes hashes. Graphs are kept whole, so their new hashes can be computed; several old
 ones may become one. Every measurement is kept. Old hashes are remembered, so that what was written down elsewhere, a

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 # Of the migrations, oldest first; the last is what the tables below are.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 # A name of its own: other programs in the same PostgreSQL database may have Alembic's default table.
 VERSION_TABLE = "narformer_version"
 
@@ -40,6 +40,7 @@ former_hashes = Table(
     Column("graph", String(64), ForeignKey("graphs.hash"), nullable=False),
 )
 
+# Targets, by their ids, and whatever else something was measured on.
 devices = Table(
     "devices",
     metadata,
@@ -66,6 +67,8 @@ measurements = Table(
     Column("failure", Text, nullable=False),
     Column("session", Text, nullable=False),
     Column("measured_at", Text, nullable=False),
+    Column("batch_size", Integer, nullable=False, server_default="1"),
+    Column("precision", Text, nullable=False, server_default=""),
     CheckConstraint("(latency_ms IS NULL) = (failure <> '')", name="measured_or_failed"),
     Index("measurements_of_a_graph", "graph", "device"),
     Index("measurements_on_a_device", "device"),

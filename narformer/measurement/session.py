@@ -27,7 +27,6 @@ from narformer.frontends.onnx import read_onnx
 from narformer.frontends.sizes import Size
 from narformer.graph import Graph
 from narformer.measurement import device as devices
-from narformer.measurement.device import Device
 from narformer.measurement.drift import FIRST_S, REFERENCE_NAME, reference_network
 from narformer.measurement.jobs import Job, Result, Setup
 from narformer.measurement.measurement import Measurement
@@ -35,6 +34,7 @@ from narformer.measurement.runtimes.registry import runtime
 from narformer.measurement.store import Store
 from narformer.measurement.supervisor import Supervisor
 from narformer.measurement.timing import Plan
+from narformer.prediction.target import Target, measured_target
 
 Source: TypeAlias = Path | bytes | onnx.ModelProto | Callable[[], Path | bytes | onnx.ModelProto]
 
@@ -68,14 +68,15 @@ class Settings:
     timeout_s: float = 60.0
     plan: Plan = field(default_factory=Plan)
 
-    def device(self) -> Device:
-        """The device that networks of batch size 1 in float32 are measured on.
+    def target(self) -> Target:
+        """The target that networks in float32 are measured on.
 
-        Raises ConfigError for an unknown runtime, MissingExtraError for one that is not installed.
+        Raises ConfigError for an unknown runtime or a name that no hardware can have, MissingExtraError for a runtime
+        that is not installed.
         """
         version = devices.short_version(runtime(self.runtime).version())
         hardware = self.hardware or devices.hardware(self.processor)
-        return Device(hardware, self.runtime, version, self.processor, threads=self.threads)
+        return measured_target(hardware, self.runtime, version, self.processor, threads=self.threads)
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def measure(
     nothing can be measured, KeyboardInterrupt after Ctrl-C, once the network under way is in the store.
     """
     settings = settings or Settings()
-    base = settings.device()
+    base = settings.target()
     outcomes: list[Outcome] = []
     with _Session(settings, base, store) as session, _interruptible() as interrupted:
         for network in networks:
@@ -143,9 +144,9 @@ def summary(outcomes: Iterable[Outcome]) -> str:
 
 
 class _Session:
-    """One run: a worker, a store, and the reference network's first time on this device."""
+    """One run: a worker, a store, and the reference network's first time on this target."""
 
-    def __init__(self, settings: Settings, base: Device, store: Store) -> None:
+    def __init__(self, settings: Settings, base: Target, store: Store) -> None:
         self.base = base
         self.store = store
         self.id = uuid.uuid4().hex[:12]
@@ -182,24 +183,24 @@ class _Session:
             if isinstance(error.__cause__, OSError):  # absent, or kept from us: that says nothing of the network
                 return Outcome(network.name, "failed", measurement)
             return self._stored(network, measurement, None)
-        device = self.base.of(graph)
+        target = devices.target_of(self.base, graph)
         if not again:
             hash = network_hash(graph)
-            known = self.store.latest(hash, device.id)
+            known = self.store.latest(hash, str(target))
             if known is not None:
                 return Outcome(network.name, "stored", known)
-            failed = self.store.find(graph=hash, device=device.id, failed=True)
+            failed = self.store.find(graph=hash, device=str(target), failed=True)
             if failed:
                 return Outcome(network.name, "failed", failed[-1])
         result = self.supervisor.measure(_job(network, source, graph))
-        return self._stored(network, self._record(network, graph, device, result), graph)
+        return self._stored(network, self._record(network, graph, target, result), graph)
 
-    def _record(self, network: Network, graph: Graph | None, device: Device, result: Result) -> Measurement:
+    def _record(self, network: Network, graph: Graph | None, target: Target, result: Result) -> Measurement:
         drift = self._drift(result)
         return Measurement(
             graph=network_hash(graph) if graph else "",
             model=network.name,
-            device=device.id,
+            device=str(target),
             latency_ms=None if result.median_ms is None else result.median_ms / drift,
             spread_ms=None if result.spread_ms is None else result.spread_ms / drift,
             repeats=result.repeats,
@@ -208,6 +209,8 @@ class _Session:
             failure=result.failure,
             session=self.id,
             measured_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            batch_size=graph.batch_size if graph else network.batch_size or 1,
+            precision=target.precision if graph else "",
         )
 
     def _drift(self, result: Result) -> float:
@@ -220,7 +223,7 @@ class _Session:
 
     def _known_reference(self) -> float | None:
         known = self.store.find(
-            graph=network_hash(self.reference), device=self.base.of(self.reference).id, failed=False
+            graph=network_hash(self.reference), device=str(devices.target_of(self.base, self.reference)), failed=False
         )
         return known[0].latency_ms if known else None
 
@@ -228,8 +231,8 @@ class _Session:
         known_ms = self._known_reference()  # another session may have been first meanwhile
         if known_ms is not None:
             return known_ms
-        network, device = Network(REFERENCE_NAME, b""), self.base.of(self.reference)
-        record = replace(self._record(network, self.reference, device, Result()), latency_ms=now_ms)
+        network, target = Network(REFERENCE_NAME, b""), devices.target_of(self.base, self.reference)
+        record = replace(self._record(network, self.reference, target, Result()), latency_ms=now_ms)
         self._write(record, self.reference)
         return now_ms
 
@@ -241,7 +244,7 @@ class _Session:
         """Say in the store what the device's id leaves out, unless someone has said more."""
         self.described.add(device)
         if not any(known.id == device and known.description for known in self.store.devices()):
-            self.store.describe(device, f"{devices.machine()}, {self.base.runtime} {self.runtime_version}")
+            self.store.describe(device, f"{devices.machine()}, {self.base.runtime_name} {self.runtime_version}")
 
     def _write(self, measurement: Measurement, graph: Graph | None) -> None:
         try:

@@ -20,6 +20,7 @@ from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph
 from narformer.measurement.measurement import Measurement
 from narformer.places import user_data
+from narformer.prediction.target import canonical_id
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -145,9 +146,9 @@ class Store:
         def work(connection: Connection) -> None:
             from narformer.measurement import schema
 
-            table = schema.devices
-            connection.execute(_insert(connection, table), {"id": _text(device), "description": ""})
-            connection.execute(table.update().where(table.c.id == _text(device)).values(description=_text(description)))
+            table, id = schema.devices, canonical_id(_text(device))
+            connection.execute(_insert(connection, table), {"id": id, "description": ""})
+            connection.execute(table.update().where(table.c.id == id).values(description=_text(description)))
 
         self._database.write(work)
 
@@ -171,7 +172,7 @@ class Store:
         if graph is not None:
             query = query.where(table.c.graph == graph)
         if device is not None:
-            query = query.where(table.c.device == device)
+            query = query.where(table.c.device == canonical_id(device))
         if failed is not None:
             query = query.where(table.c.latency_ms.is_(None) if failed else table.c.latency_ms.is_not(None))
         if model is not None:
@@ -179,8 +180,8 @@ class Store:
         return self._database.read(lambda connection: [_measurement(row) for row in connection.execute(query)])
 
     def latest(self, graph: str, device: str) -> Measurement | None:
-        """The last measurement of a Graph (its hash) on a device that did not fail."""
-        return self.latest_of([graph], [device]).get((graph, device))
+        """The last measurement of a Graph (its hash) on a target that did not fail."""
+        return self.latest_of([graph], [device]).get((graph, canonical_id(device)))
 
     def latest_of(
         self, graphs: Sequence[str], devices: Sequence[str] | None = None
@@ -191,7 +192,7 @@ class Store:
         hashes = list(dict.fromkeys(graphs))
         query = table.select().where(table.c.latency_ms.is_not(None)).order_by(table.c.measured_at, table.c.id)
         if devices is not None:
-            query = query.where(table.c.device.in_(devices))
+            query = query.where(table.c.device.in_([canonical_id(device) for device in devices]))
 
         def work(connection: Connection) -> dict[tuple[str, str], Measurement]:
             found: dict[tuple[str, str], Measurement] = {}
@@ -264,6 +265,9 @@ def _row(measurement: Measurement, graph: Graph | None) -> dict[str, Any]:
         raise ValueError(f"{measurement.latency_ms} ms is not a latency")
     if not (math.isfinite(measurement.drift) and math.isfinite(measurement.spread_ms or 0.0)):
         raise ValueError("the drift and the spread of a measurement are numbers")
+    if measurement.batch_size < 1 or (graph is not None and graph.batch_size not in (0, measurement.batch_size)):
+        given = "" if graph is None else f", given with a Graph of {graph.batch_size}"
+        raise ValueError(f"a measurement at batch size {measurement.batch_size}{given}")
     row = _values(measurement)
     return {**row, "graph": row["graph"] or None, "digest": digest(measurement)}
 
@@ -280,7 +284,7 @@ def _values(measurement: Measurement) -> dict[str, Any]:
         value = getattr(measurement, name)
         if value is not None:
             value = _text(value) if isinstance(value, str) else float(value) if name in _FLOATS else int(value)
-        values[name] = value
+        values[name] = canonical_id(value) if name == "device" else value
     return values
 
 

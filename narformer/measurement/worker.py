@@ -19,12 +19,14 @@ from typing import Any, BinaryIO
 
 from narformer.errors import NarformerError
 from narformer.measurement import memory
+from narformer.measurement.device import short_version
 from narformer.measurement.drift import reference_network
 from narformer.measurement.jobs import Job, Result, Setup
 from narformer.measurement.runtimes.registry import runtime
 from narformer.measurement.runtimes.runtime import Runtime
 from narformer.measurement.timing import Run, mark, single_threaded, time_runs
 from narformer.measurement.weights import Runnable, runnable
+from narformer.prediction.target import measured_target
 
 
 class Worker:
@@ -33,7 +35,9 @@ class Worker:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.runtime: Runtime = runtime(setup.runtime)
-        self.runtime.version()  # absent: said before the first job
+        version = short_version(self.runtime.version())  # absent: said before the first job
+        # The hardware's name is of no use here: the worker runs on whatever it is.
+        self.target = measured_target("here", setup.runtime, version, setup.processor, threads=setup.threads)
         if setup.processor not in self.runtime.processors():
             known = ", ".join(self.runtime.processors())
             raise NarformerError(f"{setup.runtime} cannot run on {setup.processor!r} here, only on {known}")
@@ -66,7 +70,7 @@ class Worker:
         )
 
     def _load(self, network: Runnable) -> Run:
-        run = self.runtime.load(network, self.setup.threads, self.setup.processor)
+        run = self.runtime.load(network, self.target)
         return single_threaded(run) if (self.setup.threads, self.setup.processor) == (1, "cpu") else run
 
 

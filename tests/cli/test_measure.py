@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from narformer.families.registry import build
-from narformer.measurement.device import Device, cpu_hardware
+from narformer.measurement.device import cpu_hardware, hardware
 from narformer.measurement.here import Available
 from narformer.measurement.store import Store
 
@@ -39,10 +39,10 @@ def test_measure_then_answer_from_the_store(run: Run, cells: Path, tmp_path: Pat
     code, out, err = run("measure", cells, "--budget", "0.02", "--hardware", "desk", "--json")
     rows = json.loads(out)
     assert code == 0
-    assert [(Path(r["model"]).name, r["source"], r["device"][-3:]) for r in rows] == [
-        ("0.onnx", "measured", "-b1"),
-        ("1.onnx", "measured", "-b1"),
-        ("1.onnx", "measured", "-b2"),
+    assert [(Path(r["model"]).name, r["source"], r["batch_size"]) for r in rows] == [
+        ("0.onnx", "measured", 1),
+        ("1.onnx", "measured", 1),
+        ("1.onnx", "measured", 2),
     ]
     assert all(r["latency_ms"] > 0 and r["device"].startswith("desk-onnxruntime") for r in rows)
     assert "3 measured; store" in err
@@ -79,7 +79,7 @@ def test_open_sizes_are_asked_for_and_bound(run: Run, tmp_path: Path) -> None:
     assert example in err
     code, out, _ = run("measure", path, "--input-shape", "x=2,3,H,9", "--dim", "H=8", "--budget", "0.02", "--json")
     (row,) = json.loads(out)
-    assert (code, row["source"], row["device"][-3:]) == (0, "measured", "-b2")
+    assert (code, row["source"], row["batch_size"]) == (0, "measured", 2)
     assert "1 answered from the store" in run("measure", path, "--input-shape", "x=2,3,8,9")[2]
     told = json.loads(run("store", "show", path, "--input-shape", "x=2,3,8,9", "--json")[1])
     assert [m["latency_ms"] for m in told["measurements"]] == [row["latency_ms"]]
@@ -123,7 +123,7 @@ def test_nothing_but_missing_files_makes_no_store(run: Run, tmp_path: Path) -> N
         (["--runtime", "abacus"], "unknown runtime 'abacus'"),
         (["--processor", "abacus"], "cannot run on 'abacus' here, only on cpu"),
         (["--device", "cortexA76cpu"], "narformer devices --here"),
-        (["--device", "moon-onnxruntime1.0-cpu-fp32-t1-b1"], "this machine is "),
+        (["--device", "moon:onnxruntime-1.0:fp32:1t"], "this machine has "),
         (["--pin", "99999"], "cannot be used"),
         (["--store", "/no/such/directory/store.db"], "/no/such/directory"),
     ],
@@ -140,18 +140,21 @@ def test_an_empty_directory_is_a_mistake(run: Run, tmp_path: Path) -> None:
     assert (code, "no .onnx files below" in err) == (2, True)
 
 
-def test_an_id_sets_threads_and_batch(run: Run, cells: Path) -> None:
+def test_an_id_sets_runtime_and_threads_and_a_former_one_the_batch_size(run: Run, cells: Path) -> None:
     import onnxruntime
 
     version = ".".join(onnxruntime.__version__.split(".")[:2])
-    wanted = Device(cpu_hardware(), "onnxruntime", version, threads=2, batch=3).id
-    code, out, _ = run("measure", cells / "onnx" / "0.onnx", "--device", wanted, "--budget", "0.02", "--json")
-    assert (code, json.loads(out)[0]["device"]) == (0, wanted)
+    target = f"{hardware('cpu')}:onnxruntime-{version}:fp32:2t"
+    former = f"{cpu_hardware()}-onnxruntime{version}-cpu-fp32-t2-b3"
+    for id, batch_size in ((target, 1), (former, 3)):
+        code, out, _ = run("measure", cells / "onnx" / "0.onnx", "--device", id, "--budget", "0.02", "--json")
+        (row,) = json.loads(out)
+        assert (code, row["device"], row["batch_size"], row["precision"]) == (0, target, batch_size, "fp32")
 
 
 def test_devices_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [
-        Available("onnxruntime", "cpu", "desk-onnxruntime1.32-cpu-fp32-t1-b1"),
+        Available("onnxruntime", "cpu", "desk:onnxruntime-1.32:fp32:1t"),
         Available("openvino", missing="OpenVINO is not installed: pip install 'narformer[openvino]'"),
         Available("torch-eager", missing="PyTorch is not installed: pip install torch"),
         Available("torch-compile", missing="PyTorch is not installed: pip install torch"),
@@ -159,7 +162,7 @@ def test_devices_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("narformer.measurement.here.available", lambda: entries)
     code, out, _ = run("devices", "--here")
     assert code == 0
-    assert "desk-onnxruntime1.32-cpu-fp32-t1-b1" in out
+    assert "desk:onnxruntime-1.32:fp32:1t" in out
     assert "pip install 'narformer[openvino]'" in out
     assert out.count("PyTorch is not installed") == 1
     assert json.loads(run("devices", "--here", "--json")[1]) == [entry.to_dict() for entry in entries]

@@ -1,15 +1,15 @@
-"""Ids of devices: what they say, what is read back, and how machines are named."""
+"""How machines are named, and what a network computes in."""
 
 from __future__ import annotations
 
 import pytest
 
-from narformer.errors import ConfigError
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph, Node, Operand, Tensor
 from narformer.measurement import device as devices
-from narformer.measurement.device import Device, precision, short_version, slug, slug_of_cpuinfo
+from narformer.measurement.device import precision, short_version, slug, slug_of_cpuinfo, target_of
 from narformer.measurement.drift import reference_network
+from narformer.prediction.target import Target
 
 MILAN = """processor	: 0
 vendor_id	: AuthenticAMD
@@ -38,20 +38,6 @@ CPU revision	: 1
 Revision	: d04170
 Model		: Raspberry Pi 5 Model B Rev 1.0
 """
-
-
-def test_an_id_says_everything_and_is_read_back() -> None:
-    device = Device("amd-epyc-milan", "onnxruntime", "1.32", "cpu", "fp32", 1, 1)
-    assert device.id == "amd-epyc-milan-onnxruntime1.32-cpu-fp32-t1-b1"
-    assert Device.parse(device.id) == device
-
-
-@pytest.mark.parametrize(
-    "text", ["cortexA76cpu", "a-onnxruntime-cpu-fp32-t1-b1", "a-onnxruntime1.2-cpu-fp33-t1-b1", ""]
-)
-def test_what_is_no_id_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="devices --here"):
-        Device.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +78,14 @@ def test_versions_keep_major_and_minor() -> None:
 
 def test_a_gpu_names_the_device_of_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_output", lambda command: "NVIDIA L4\nNVIDIA T4")
-    assert devices.hardware("cuda") == "nvidia-l4"
+    assert devices.hardware("cuda") == "l4"
+    monkeypatch.setattr(devices, "_output", lambda command: "NVIDIA RTX Unheard Of")
+    assert devices.hardware("cuda") == "nvidia-rtx-unheard-of"
 
 
-def test_the_network_sets_batch_and_precision() -> None:
+def test_the_network_sets_the_precision() -> None:
     graph = read_onnx(reference_network(), batch_size=4)
-    assert Device("x", "onnxruntime", "1.32").of(graph).id == "x-onnxruntime1.32-cpu-fp32-t1-b4"
+    assert str(target_of(Target("x", "onnxruntime-1.32", "int8", 1), graph)) == "x:onnxruntime-1.32:fp32:1t"
 
 
 @pytest.mark.parametrize(

@@ -108,10 +108,12 @@ def test_nnlqp_comes_out_as_a_dataset_of_the_same_networks(dataset: Path, tmp_pa
 def test_only_the_last_latency_comes_out_and_no_failure(tmp_path: Path) -> None:
     net, odd = network(), network("LeakyRelu", alpha=0.1)  # 0.1 is no float32: ONNX cannot hold it
     rows = [
-        Measurement(network_hash(net), "../../else where/../net.onnx", "my device", 2.0, measured_at="2026-01-02"),
-        Measurement(network_hash(net), "net.onnx", "my device", 1.0, measured_at="2026-01-01"),
-        Measurement(network_hash(net), "net.onnx", "other", None, failure="timeout"),
-        Measurement(network_hash(odd), "odd.onnx", "other", 1.0),
+        Measurement(
+            network_hash(net), "../../else where/../net.onnx", "my device", 2.0, measured_at="2026-01-02", batch_size=4
+        ),
+        Measurement(network_hash(net), "net.onnx", "my device", 1.0, measured_at="2026-01-01", batch_size=4),
+        Measurement(network_hash(net), "net.onnx", "other", None, failure="timeout", batch_size=4),
+        Measurement(network_hash(odd), "odd.onnx", "other", 1.0, batch_size=4),
     ]
     with Store.open(tmp_path / "s.db") as store:
         store.add_all([(row, odd if row.graph == network_hash(odd) else net) for row in rows])
@@ -125,8 +127,21 @@ def test_only_the_last_latency_comes_out_and_no_failure(tmp_path: Path) -> None:
 def test_csv_gives_back_every_row(tmp_path: Path) -> None:
     net = network()
     rows = [
-        Measurement(network_hash(net), 'a "quoted", name.onnx', "gpu", 1 / 3, 0.1, 9, 1.1, 5, "", "s", "2026-01-01"),
-        Measurement(network_hash(net), "net.onnx", "gpu", None, failure="first line\nsecond, \u2028line"),
+        Measurement(
+            network_hash(net),
+            'a "quoted", name.onnx',
+            "gpu",
+            1 / 3,
+            0.1,
+            9,
+            1.1,
+            5,
+            "",
+            "s",
+            "2026-01-01",
+            batch_size=4,
+        ),
+        Measurement(network_hash(net), "net.onnx", "gpu", None, failure="first line\nsecond, \u2028line", batch_size=4),
         Measurement("", "broken.onnx", "gpu", None, failure="not an ONNX model"),
     ]
     with Store.open(tmp_path / "s.db") as store:
@@ -183,8 +198,8 @@ def test_a_file_that_is_another_network_by_now_is_left_out(dataset: Path, tmp_pa
 def test_stores_are_merged(tmp_path: Path) -> None:
     net, other = network(), network("Tanh")
     rows = [
-        Measurement(network_hash(net), "a", "gpu", 1.0),
-        Measurement(network_hash(other), "b", "gpu", None, failure="timeout"),
+        Measurement(network_hash(net), "a", "gpu", 1.0, batch_size=4),
+        Measurement(network_hash(other), "b", "gpu", None, failure="timeout", batch_size=4),
     ]
     with Store.open(tmp_path / "one.db") as one, Store.open(tmp_path / "two.db") as two:
         one.add_all(zip(rows, (net, other), strict=True))
@@ -200,7 +215,9 @@ def test_stores_are_merged(tmp_path: Path) -> None:
 def test_a_store_whose_hashes_are_of_another_version_comes_in_with_ours(tmp_path: Path) -> None:
     net = network()
     with Store.open(tmp_path / "old.db") as store:
-        store.add_all([(Measurement(network_hash(net), "a", "gpu", latency), net) for latency in (1.0, 2.0)])
+        store.add_all(
+            [(Measurement(network_hash(net), "a", "gpu", latency, batch_size=4), net) for latency in (1.0, 2.0)],
+        )
     with contextlib.closing(sqlite3.connect(tmp_path / "old.db", isolation_level=None)) as connection:
         connection.execute(f"UPDATE graphs SET hash = '{'0' * 64}'")
         connection.execute(f"UPDATE measurements SET graph = '{'0' * 64}'")

@@ -7,7 +7,7 @@ import hashlib
 import sqlite3
 import zlib
 from collections.abc import Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,6 @@ from narformer.graph import Graph, Node, Operand, Tensor
 from narformer.measurement import schema
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.rehashing import rehash
-from narformer.measurement.schema import graphs, measurements
 from narformer.measurement.store import Store
 
 X = Tensor((1, 8))
@@ -50,11 +49,11 @@ ROWS: list[tuple[Measurement, Graph | None]] = [
     old(PADDED, 5.0, "imported"),
 ]
 # The same rows by what networks are known by now.
-EXPECTED = [row if graph is None else replace(row, graph=network_hash(graph)) for row, graph in ROWS]
+EXPECTED = [row if graph is None else replace(row, graph=network_hash(graph), precision="fp32") for row, graph in ROWS]
 
 
-def write_old(location: str, rows: Sequence[tuple[Measurement, Graph | None]]) -> None:
-    """A store of the first schema, whose hashes are those of Graphs."""
+def write_old(location: str, rows: Sequence[tuple[Measurement, Graph | None]], revision: str = "0001") -> None:
+    """A store of an earlier schema, whose hashes are those of Graphs."""
     url = location if "://" in location else f"sqlite:///{location}"
     engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
@@ -62,23 +61,28 @@ def write_old(location: str, rows: Sequence[tuple[Measurement, Graph | None]]) -
         config.set_main_option("script_location", str(Path(schema.__file__).with_name("migrations")))
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
+        tables = sqlalchemy.MetaData()  # as they were
+        tables.reflect(connection)
         for device in sorted({row.device for row, _ in rows}):
-            connection.execute(schema.devices.insert().values(id=device, description="a machine"))
+            connection.execute(tables.tables["devices"].insert().values(id=device, description="a machine"))
         for graph in {graph.hash: graph for _, graph in rows if graph is not None}.values():
             content = zlib.compress(graph.to_json().encode())
-            connection.execute(graphs.insert().values(hash=graph.hash, name=graph.name, content=content))
+            values = {"hash": graph.hash, "name": graph.name, "content": content}
+            connection.execute(tables.tables["graphs"].insert().values(values))
         for row, _ in rows:
-            digest = hashlib.sha256(repr(astuple(row)).encode()).hexdigest()
-            values = {**row.to_dict(), "graph": row.graph or None, "digest": digest}
-            connection.execute(measurements.insert().values(values))
+            values = {name: value for name, value in row.to_dict().items() if name not in ("batch_size", "precision")}
+            digest = hashlib.sha256(repr(tuple(values.values())).encode()).hexdigest()
+            values |= {"graph": row.graph or None, "digest": digest}
+            connection.execute(tables.tables["measurements"].insert().values(values))
     engine.dispose()
 
 
-def test_an_old_store_keeps_every_row_under_new_hashes(location: str) -> None:
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_an_old_store_keeps_every_row_under_new_hashes(location: str, revision: str) -> None:
     assert PADDED.hash != PLAIN.hash
     assert network_hash(PADDED) == network_hash(PLAIN)
-    write_old(location, ROWS)
+    write_old(location, ROWS, revision)
     for _ in range(2):  # brought up to date once, and left alone then
         with Store.open(location) as store:
             assert store.find() == EXPECTED

@@ -67,7 +67,7 @@ def records(draw: st.DrawFn) -> list[tuple[Measurement, Graph | None]]:
         row = Measurement(
             "" if graph is None else network_hash(graph),
             draw(TEXT),
-            draw(st.sampled_from(["cpu", "my gpu", "my_gpu", "Gerät", "tpu, v1"])),
+            draw(st.sampled_from(["cpu", "my gpu", "my_gpu", "Gerät", "tpu, v1", "rtx4090:pytorch-2.9:fp16"])),
             latency,
             draw(st.none() | st.just(0) | NUMBER),
             draw(st.integers(0, 9)),
@@ -76,6 +76,8 @@ def records(draw: st.DrawFn) -> list[tuple[Measurement, Graph | None]]:
             "" if latency is not None else draw(TEXT.filter(bool)),
             draw(TEXT),
             draw(st.sampled_from(["", "2026-01-01", "2026-01-02"])),
+            draw(st.integers(1, 9)) if graph is None else graph.batch_size,
+            draw(st.sampled_from(["", "fp32", "int8"])),
         )
         rows.append((row, graph))
     return rows
@@ -107,7 +109,8 @@ def test_a_csv(rows: list[tuple[Measurement, Graph | None]]) -> None:
         export_csv(one.find(), directory / "one.csv")
         assert bring(one, directory / "one.csv") == (0, ())
         # The other store has the networks, by measurements on another device.
-        two.add_all([(Measurement(network_hash(graph), "", "here", 1.0), graph) for _, graph in rows if graph])
+        here = [(replace(row, device="here", latency_ms=1.0, failure=""), graph) for row, graph in rows if graph]
+        two.add_all(here)
         assert bring(two, directory / "one.csv") == (len(one.find()), ())
         export_csv([row for row in two.find() if row.device != "here"], directory / "two.csv")
         assert (directory / "one.csv").read_bytes() == (directory / "two.csv").read_bytes()
@@ -166,13 +169,25 @@ def test_a_csv_of_several_batch_sizes_finds_them_in_one_file(tmp_path: Path) -> 
     rows = []
     for batch in (1, 4):
         graph = read_onnx(tmp_path / "cell.onnx", batch_size=batch)
-        device = f"desk-onnxruntime1.32-cpu-fp32-t1-b{batch}"
-        rows.append((Measurement(network_hash(graph), "cell.onnx", device, float(batch)), graph))
+        row = Measurement(network_hash(graph), "cell.onnx", "desk:onnxruntime-1.32:fp32:1t", float(batch))
+        rows.append((replace(row, batch_size=batch, precision="fp32"), graph))
     with Store.open(tmp_path / "one.db") as one, Store.open(tmp_path / "two.db") as two:
         one.add_all(rows)
         export_csv(one.find(), tmp_path / "out.csv")
         assert bring(two, tmp_path / "out.csv") == (2, ())
         assert two.find() == one.find()
+        # As narformer wrote it before: the ids of devices said the batch sizes.
+        table = (tmp_path / "out.csv").read_text().replace(',"batch_size","precision"', "")
+        for batch in (1, 4):
+            table = table.replace(f',{batch},"fp32"', "").replace(
+                f'"desk:onnxruntime-1.32:fp32:1t",{batch}.0', f'"desk-onnxruntime1.32-cpu-fp32-t1-b{batch}",{batch}.0'
+            )
+        assert table.count("-b1") == table.count("-b4") == 1
+        (tmp_path / "before.csv").write_text(table)
+        with Store.open(tmp_path / "three.db") as three:
+            assert bring(three, tmp_path / "before.csv") == (2, ())
+            assert three.find() == one.find()
+        assert bring(two, tmp_path / "before.csv") == (0, ())
         stranger = [replace(row, graph="0" * 64) for row, _ in rows]
         export_csv(stranger, tmp_path / "strange.csv")
         added, reasons = bring(two, tmp_path / "strange.csv")

@@ -79,7 +79,7 @@ def test_a_second_run_answers_from_the_store(worker: type[FakeSupervisor], store
     assert [o.source for o in second] == ["stored"] * 3
     assert [o.measurement for o in first] == [o.measurement for o in second]
     assert len(worker.jobs) == 3
-    assert first[0].measurement.device == "desk-onnxruntime1.32-cpu-fp32-t1-b1"
+    assert first[0].measurement.device == "desk:onnxruntime-1.32:fp32:1t"
 
 
 def test_the_same_network_under_another_name_is_known(worker: type[FakeSupervisor], store: Store) -> None:
@@ -95,10 +95,15 @@ def test_again_measures_again(worker: type[FakeSupervisor], store: Store) -> Non
     assert len(without_reference(store)) == 2
 
 
-def test_another_batch_size_or_thread_count_is_another_device(worker: type[FakeSupervisor], store: Store) -> None:
+def test_another_number_of_threads_is_another_target_and_the_batch_size_is_kept(
+    worker: type[FakeSupervisor], store: Store
+) -> None:
     settings = Settings(hardware="desk", threads=2)
     outcomes = measure([Network("cell", CELLS[0][1], batch_size=4)], settings=settings, store=store)
-    assert outcomes[0].measurement.device == "desk-onnxruntime1.32-cpu-fp32-t2-b4"
+    measured = outcomes[0].measurement
+    assert (measured.device, measured.batch_size, measured.precision) == ("desk:onnxruntime-1.32:fp32:2t", 4, "fp32")
+    plain = measure(CELLS[:1], settings=settings, store=store)
+    assert [(o.source, o.measurement.batch_size) for o in plain] == [("measured", 1)]
 
 
 def test_failures_are_rows_and_are_not_tried_again_unasked(worker: type[FakeSupervisor], store: Store) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from narformer.errors import MissingExtraError, ModelError
+from narformer.measurement.runtimes.runtime import processor_of
 from narformer.measurement.timing import Run
 from narformer.measurement.weights import MAX_BYTES, Runnable
+from narformer.prediction.target import Target
 
 _PROVIDERS: Mapping[str, str] = {
     "cpu": "CPUExecutionProvider",
@@ -39,14 +41,15 @@ class OnnxRuntime:
         available = onnxruntime.get_available_providers()
         return tuple(name for name, provider in _PROVIDERS.items() if provider in available)
 
-    def load(self, network: Runnable, threads: int, processor: str) -> Run:
+    def load(self, network: Runnable, target: Target) -> Run:
         import onnxruntime
 
+        processor = processor_of(target, _PROVIDERS)
         if network.model.ByteSize() > MAX_BYTES:
             raise ModelError(f"{network.graph.name}: its weights are beyond 2 GB, more than can be handed over at once")
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = target.threads or 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         # Random weights may lead to numbers that trained ones would not; those too small to be normal are zero.

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from narformer.errors import MissingExtraError, ModelError
+from narformer.measurement.runtimes.runtime import processor_of
 from narformer.measurement.timing import Run
 from narformer.measurement.weights import MAX_BYTES, Runnable
+from narformer.prediction.target import Target
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,15 @@ class OpenVino:
         # "GPU.0" and "GPU.1" are two of a kind: the first is meant.
         return tuple(dict.fromkeys(name.partition(".")[0].lower() for name in openvino.Core().available_devices))
 
-    def load(self, network: Runnable, threads: int, processor: str) -> Run:
+    def load(self, network: Runnable, target: Target) -> Run:
         openvino = _imported()
+        processor = processor_of(target, ("gpu", "npu"))
         if network.model.ByteSize() > MAX_BYTES:
             raise ModelError(f"{network.graph.name}: its weights are beyond 2 GB, more than can be handed over at once")
         settings: dict[str, str | int | bool] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if processor == "cpu":
             # The process is pinned as a whole; OpenVINO is not to choose other cores.
-            settings |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+            settings |= {"INFERENCE_NUM_THREADS": target.threads or 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
         try:
             core = openvino.Core()
             model = core.read_model(network.model.SerializeToString(), b"")

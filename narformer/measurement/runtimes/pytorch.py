@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from narformer.errors import MissingExtraError, ModelError
+from narformer.measurement.runtimes.runtime import processor_of
 from narformer.measurement.timing import Run
 from narformer.measurement.weights import Runnable
+from narformer.prediction.target import Target
 
 if TYPE_CHECKING:
     import torch
@@ -39,12 +41,13 @@ class PyTorch:
 
         return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
-    def load(self, network: Runnable, threads: int, processor: str) -> Run:
+    def load(self, network: Runnable, target: Target) -> Run:
         import torch
 
         from narformer.measurement.runtimes.torch_network import TorchNetwork
 
-        torch.set_num_threads(threads)
+        processor = processor_of(target, ())
+        torch.set_num_threads(target.threads or 1)
         # Random weights may lead to numbers that trained ones would not; those too small to be normal are zero.
         torch.set_flush_denormal(True)
         torch.backends.cuda.matmul.allow_tf32 = False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from narformer.measurement.timing import Run
 from narformer.measurement.weights import Runnable
+from narformer.prediction.target import Target
 
 
 class Runtime(Protocol):
@@ -13,7 +15,7 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str:
-        """As in device ids: letters only."""
+        """As `--runtime` takes it: letters only."""
         ...
 
     @property
@@ -29,9 +31,17 @@ class Runtime(Protocol):
         """What it can run on here: "cpu", "cuda", ...; the first is the default."""
         ...
 
-    def load(self, network: Runnable, threads: int, processor: str) -> Run:
-        """Prepare a network; each call of what is returned runs it once and waits until it is done.
+    def load(self, network: Runnable, target: Target) -> Run:
+        """Prepare a network for a target of this runtime, on this machine.
+
+        Each call of what is returned runs it once and waits until it is done.
 
         Raises ModelError where the runtime rejects the network.
         """
         ...
+
+
+def processor_of(target: Target, known: Iterable[str]) -> str:
+    """What a target of this machine runs on: "cpu", "cuda", or another processor `known` that its variant names."""
+    named = [processor for processor in known if processor in target.variant.split("-")]
+    return named[0] if named else "cuda" if target.threads is None else "cpu"

@@ -15,7 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from narformer.errors import ConfigError, MissingExtraError, ModelError
 from narformer.measurement.here import available
 from narformer.measurement.runtimes.registry import RUNTIMES, runtime
+from narformer.measurement.runtimes.runtime import processor_of
 from narformer.measurement.weights import Runnable, runnable
+from narformer.prediction.target import measured_target
 
 PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "pytorch": "torch", "torchcompile": "torch"}
 
@@ -56,11 +58,12 @@ def test_a_network_runs_and_one_with_an_unknown_operator_is_rejected_by_name(nam
     pytest.importorskip(PACKAGES[name])
     chosen = runtime(name)
     assert chosen.processors()[0] == "cpu"
-    run = chosen.load(small(), 1, "cpu")
+    target = measured_target("here", name, "1.0", "cpu")
+    run = chosen.load(small(), target)
     run()
     assert run() is None
     with pytest.raises(ModelError, match="Wibble"):
-        chosen.load(small("Wibble", "odd"), 1, "cpu")
+        chosen.load(small("Wibble", "odd"), target)
 
 
 def test_importing_openvino_does_not_start_its_telemetry() -> None:
@@ -90,10 +93,20 @@ def test_here_lists_what_is_present_and_what_would_bring_the_rest(monkeypatch: p
     monkeypatch.setattr(type(RUNTIMES["openvino"]), "version", absent)
     monkeypatch.setattr(type(RUNTIMES["pytorch"]), "version", broken)
     entries = {(entry.runtime, entry.processor): entry for entry in available()}
-    assert entries["onnxruntime", "cpu"].device.endswith("-cpu-fp32-t1-b1")
+    assert entries["onnxruntime", "cpu"].device.endswith(":fp32:1t")
     assert "narformer[openvino]" in entries["openvino", ""].missing
     assert "libtorch.so" in entries["pytorch", ""].missing
     assert [bool(entry.missing) for entry in available()] == sorted(bool(entry.missing) for entry in available())
+
+
+def test_a_target_of_this_machine_says_what_it_runs_on() -> None:
+    def processor(name: str, processor: str) -> str:
+        return processor_of(measured_target("here", name, "1.0", processor), ("tensorrt", "gpu", "npu"))
+
+    assert processor("onnxruntime", "cpu") == "cpu"
+    assert processor("torchcompile", "cuda") == "cuda"
+    assert processor("onnxruntime", "tensorrt") == "tensorrt"
+    assert processor("openvino", "npu") == "npu"
 
 
 def test_an_unknown_runtime_is_refused() -> None:

@@ -3,8 +3,6 @@
 import sqlalchemy as sa
 from alembic import op
 
-from narformer.measurement.rehashing import rehash
-
 revision = "0002"
 down_revision = "0001"
 
@@ -15,7 +13,7 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(64), primary_key=True),
         sa.Column("graph", sa.String(64), sa.ForeignKey("graphs.hash"), nullable=False),
     )
-    rehash(op.get_bind())
+    # The hashes themselves are computed by revision 0003, when the tables have the columns that they have now.
 
 
 def downgrade() -> None:
