@@ -44,7 +44,7 @@ def test_measure_then_answer_from_the_store(run: Run, cells: Path, tmp_path: Pat
         ("1.onnx", "measured", 1),
         ("1.onnx", "measured", 2),
     ]
-    assert all(r["latency_ms"] > 0 and r["device"].startswith("desk-onnxruntime") for r in rows)
+    assert all(r["latency_ms"] > 0 and r["device"].startswith("desk:onnxruntime") for r in rows)
     assert "3 measured; store" in err
     code, out, err = run("measure", cells / "onnx", "--hardware", "desk")
     assert code == 0
