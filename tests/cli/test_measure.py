@@ -49,7 +49,7 @@ def test_measure_then_answer_from_the_store(run: Run, cells: Path, tmp_path: Pat
     code, out, err = run("measure", cells / "onnx", "--hardware", "desk")
     assert code == 0
     assert "2 answered from the store" in err
-    for text in ("0.onnx", "stored", "MiB", " ms", "desk-onnxruntime"):
+    for text in ("0.onnx", "stored", "MiB", " ms", "desk:onnxruntime"):
         assert text in out
     with Store.open(tmp_path / "measurements.db") as store:
         assert len(store.find(failed=False)) == 4  # and the reference network
