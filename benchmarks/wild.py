@@ -18,11 +18,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from narformer.cli.inputs import parse_input_shapes
 from narformer.errors import NarformerError
+from narformer.evaluation.interval_tables import REAL_FILES
+from narformer.evaluation.report import save_result
 from narformer.frontends.onnx import read_onnx
 from narformer.prediction.predictor import Predictor
 
@@ -71,6 +74,7 @@ def main() -> None:
     parser.add_argument("files", type=Path)
     parser.add_argument("--device", default=DEVICE)
     parser.add_argument("--json", type=Path, help="write everything, a row a file included, as JSON")
+    parser.add_argument("--out", type=Path, help="write what `narformer report` shows of intervals into this directory")
     chosen = parser.parse_args()
     predictor = Predictor.load()
     with chosen.table.open(newline="", encoding="utf-8") as text:
@@ -100,6 +104,31 @@ def main() -> None:
         told = {scaled: {name: asdict(f) for name, f in by_group.items()} for scaled, by_group in result.items()}
         whole = {"device": chosen.device, "factor": factor, **told, "files": [asdict(row) for row in rows]}
         chosen.json.write_text(json.dumps(whole, indent=1) + "\n")
+    if chosen.out:
+        both = {f"{name}, {scaled}": f for scaled, by_group in result.items() for name, f in by_group.items()}
+        print(save_result(as_result(both, predictor.card.name, chosen.device), chosen.out).splitlines()[-1].strip())
+
+
+def as_result(by_group: Mapping[str, Figures], predictor: str, device: str) -> dict[str, Any]:
+    """What `narformer report` reads: figures of each group of files, without the files."""
+    tasks = {
+        name: {
+            "devices": {
+                device: {
+                    "all": {
+                        "rows": f.files,
+                        "median_error": round(f.median_error, 2),
+                        "acc_10": round(f.within_10, 2),
+                        "coverage": round(f.covers, 2),
+                        "ratio": round(f.width, 3),
+                    }
+                }
+            }
+        }
+        for name, f in by_group.items()
+    }
+    runs = [{"seed": 0, "tasks": tasks}]
+    return {"protocol": REAL_FILES, "form": "full", "model": predictor, "epochs": None, "runs": runs}
 
 
 def predict(row: Mapping[str, str], files: Path, predictor: Predictor, device: str) -> Row:

@@ -12,6 +12,7 @@ import numpy as np
 
 from narformer.errors import DataError
 from narformer.evaluation.hardware_tables import HARDWARE_PROTOCOLS, hardware_tables
+from narformer.evaluation.interval_tables import HEADER, REAL_FILES, interval_rows
 
 Result = dict[str, Any]
 _INNERMOST = re.compile(r"\{[^{}]*\}")  # objects that hold none: written on one line
@@ -138,6 +139,16 @@ def page(results: Sequence[Result], files: Collection[str] = ()) -> str:
         "several seeds were run, mean ± standard deviation. Full and quick forms (150 train and 50 test rows a "
         "family) are never mixed.",
     ]
+    if intervals := interval_rows(results):
+        parts += [
+            "## Intervals",
+            "Of the 90 % intervals, on rows that nothing was fitted to: of shipped predictors on test rows drawn at "
+            "random; of models trained without the tested families, the interval as a predictor of that training "
+            "would state it, and one of the width that the other left-out families tell; and on real files "
+            "(`benchmarks/wild.py`).",
+            _table(HEADER, intervals),
+        ]
+    results = [r for r in results if r["protocol"] != REAL_FILES]
     shipped = [r for r in results if _is_predictor(r)]
     for result in shipped:
         parts += [f"## Shipped predictor `{result['model']}`", *_shipped(result)]

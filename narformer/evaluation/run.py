@@ -23,7 +23,7 @@ from narformer.evaluation.yardsticks import YARDSTICKS, fit_predict
 from narformer.prediction.predictor import Predictor
 
 if TYPE_CHECKING:
-    from torch import nn
+    from narformer.models.interface import LatencyModel
 
 VALIDATION = 0.05
 Result = dict[str, Any]
@@ -80,6 +80,11 @@ def run_protocol(
             listed = "  ".join(f"{d} {e:.2f} %" for d, e in errors.items())
             show(f"{protocol.name} {form} {model} seed {seed} {task.name}: {listed}")
         results.append({"seed": seed, "tasks": scored, "log_error_90": _log_error(dataset, tasks, homes)})
+        if model not in YARDSTICKS:
+            from narformer.evaluation.left_out_intervals import left_out_intervals
+
+            truths = [_truth(dataset, task) for task in tasks]
+            results[-1]["intervals"] = left_out_intervals(dataset.devices, truths, homes)
     return {
         "protocol": protocol.name,
         "form": form,
@@ -125,10 +130,11 @@ def _predict(
 
 def trained(
     model: str, dataset: Dataset, tokens: TokenCache | KernelCache, task: Task, seed: int, epochs: int, home: Path
-) -> nn.Module:
+) -> LatencyModel:
     """A model that has learned from the task's fit rows, the best epoch chosen on 5 % of them; resumes from `home`."""
     import torch
 
+    from narformer.evaluation.left_out_intervals import NEEDED, keep_kernels
     from narformer.models.registry import MODELS
     from narformer.training.batching import split_rows
     from narformer.training.config import TrainConfig
@@ -148,6 +154,8 @@ def trained(
         targets = _masked(targets, slice(1, None))
     for _ in train(config, network, tokens, targets, task.fit[fit], task.fit[validation], home):
         pass
+    if set(NEEDED) <= set(network.extra_outputs):
+        keep_kernels(network, tokens, dataset, task.fit[fit], task.fit[validation], task.test, home)
     return network
 
 
@@ -176,6 +184,8 @@ def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, o
             inside = (low[chosen] <= truth) & (truth <= high[chosen])
             scores["coverage"] = round(100 * float(inside.mean()), 2)
             scores["width"] = round(100 * float(((high - low) / value)[chosen].mean()), 2)
+            scores["ratio"] = round(float(np.median((high / low)[chosen])), 3)
+            scores["median_error"] = round(100 * float(np.median(np.abs(value[chosen] / truth - 1))), 2)
     out.mkdir(parents=True, exist_ok=True)
     plot = out / f"{file_stem(protocol.name, 'full')}.{predictor.card.name}.png"
     predicted_against_measured(estimates[..., 0], target, devices, families, plot)

@@ -5,23 +5,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from narformer.datasets.cache import TokenCache
 from narformer.datasets.kernel_cache import KernelCache
-from narformer.models.tally2 import Tally2
+from narformer.models.interface import KernelSum, LatencyModel
 from narformer.tokens import runtime_kernels
 from narformer.training.batching import predict_rows, to_tensors
 
 
 @torch.inference_mode()
-def parts_by_kind(model: nn.Module, tokens: TokenCache | KernelCache, batch_size: int = 64) -> npt.NDArray[np.float64]:
+def parts_by_kind(
+    model: LatencyModel, tokens: TokenCache | KernelCache, batch_size: int = 64
+) -> npt.NDArray[np.float64]:
     """ms of every row by kind of kernel on every output: (rows, kinds, outputs).
 
     A model that tells only totals has them all in the first kind.
     """
     rows, kinds = np.arange(len(tokens)), len(runtime_kernels.KINDS)
-    if not isinstance(model, Tally2):
+    if not isinstance(model, KernelSum) or not isinstance(tokens, KernelCache):
         totals = predict_rows(model, tokens, rows)
         return np.pad(totals[:, None], ((0, 0), (0, kinds - 1), (0, 0)))
     model.eval()

@@ -1,0 +1,121 @@
+"""Intervals on left-out tasks: do nine in ten networks of a family that no training saw lie within theirs?
+
+Two rules are tried on every test row. `stated`: as a predictor exported from that training would state it
+(prediction/trust.py): the errors of known rows by how many kernels share the time, and a wider interval, its width from
+the other tasks, where much of the time is in kernels unlike any measured. `other tasks`: one width for all rows of a
+target, the conformal quantile of the errors on all other tasks. No width is fitted to the rows it is tried on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from narformer.datasets.cache import TokenCache
+from narformer.datasets.dataset import Dataset
+from narformer.datasets.kernel_cache import KernelCache
+from narformer.models.interface import LatencyModel
+from narformer.prediction.trust import STRANGE, network_sums, spread
+from narformer.training.batching import predict_rows, to_tensors
+from narformer.training.export import conformal_quantile, kernels_of, narrowest, observe
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+FILE = "kernels.npz"
+NEEDED = ("node_latency", "node_strange")  # of what a model answers, to state an interval
+FEWEST = 20  # errors on other tasks, below which they tell no width
+Figures = dict[str, float]
+
+
+def keep_kernels(
+    network: LatencyModel,
+    tokens: TokenCache | KernelCache,
+    dataset: Dataset,
+    fit: Indices,
+    validation: Indices,
+    test: Indices,
+    home: Path,
+) -> None:
+    """Write what intervals are made of: kernels that share the time and the share of unlike ones, (rows, devices)."""
+    observe(network, tokens, fit, np.isfinite(dataset.targets))
+    partial = home / f"partial-{FILE}"
+    np.savez_compressed(
+        partial,
+        validation=np.log(predict_rows(network, tokens, validation) / dataset.targets[validation]),
+        validation_kernels=kernels_of(network, tokens, validation),
+        kernels=kernels_of(network, tokens, test),
+        strange=strange_shares(network, tokens, test),
+    )
+    partial.replace(home / FILE)
+
+
+@torch.inference_mode()
+def strange_shares(network: LatencyModel, tokens: TokenCache | KernelCache, rows: Indices) -> Array:
+    """Share of each row's time in kernels unlike any measured on a target, (rows, outputs)."""
+    network.eval()
+    latency, strange = (2 + network.extra_outputs.index(name) for name in NEEDED)
+    found = []
+    for start in range(0, len(rows), 64):
+        batch = tokens.batch(rows[start : start + 64])
+        answers, count = network.answers(*to_tensors(batch, torch.device("cpu"))), len(batch.features)
+        each, unlike = (answers[place][:count].double().numpy() for place in (latency, strange))
+        graph, networks = batch.graph.astype(np.int64), len(batch.static)
+        found.append(network_sums(each * unlike, graph, networks) / network_sums(each, graph, networks))
+    return np.concatenate(found)
+
+
+def left_out_intervals(
+    devices: Sequence[str], truths: Sequence[Array], homes: Sequence[Path]
+) -> dict[str, dict[str, Figures]]:
+    """By rule and device: rows, median error, what the interval covers (percent), and the median of high over low.
+
+    truths: of each task's test rows, (rows, devices), NaN where not measured. homes: where each task's `prediction.npy`
+    and `kernels.npz` are; tasks without the latter have no `stated` interval.
+    """
+    predictions = [np.load(home / "prediction.npy") for home in homes]
+    found: dict[str, dict[str, Figures]] = {}
+    for column, device in enumerate(devices):
+        with np.errstate(invalid="ignore", divide="ignore"):  # a model that knows no floor may predict 0 or less
+            errors = [np.abs(np.log(p[:, column] / t[:, column])) for p, t in zip(predictions, truths, strict=True)]
+        tried: dict[str, list[Array]] = {}
+        for number, (home, mine) in enumerate(zip(homes, errors, strict=True)):
+            others = np.concatenate([np.zeros(0), *(each for k, each in enumerate(errors) if k != number)])
+            others = others[np.isfinite(others)]
+            width = conformal_quantile(np.exp(others), np.ones(len(others))) if len(others) >= FEWEST else None
+            relative = np.abs(predictions[number][:, column] / truths[number][:, column] - 1)
+            halves = {"other tasks": None if width is None else np.full(len(mine), width)}
+            halves["stated"] = _stated(home, column, width)
+            for rule, half in halves.items():
+                if half is not None:
+                    rows = np.isfinite(relative)
+                    tried.setdefault(rule, []).append(np.stack([relative, mine, half])[:, rows])
+        for rule, parts in tried.items():
+            relative, mine, half = np.concatenate(parts, axis=1)
+            if len(mine):
+                found.setdefault(rule, {})[device] = {
+                    "rows": len(mine),
+                    "median_error": round(100 * float(np.median(relative)), 2),
+                    "coverage": round(100 * float(np.mean(mine <= half)), 2),
+                    "ratio": round(float(np.median(np.exp(2 * half))), 3),
+                }
+    return found
+
+
+def _stated(home: Path, column: int, novel: float | None) -> Array | None:
+    """Half widths in ln(ms) of a task's test rows on a device; None where they cannot be told."""
+    if not (home / FILE).exists():
+        return None
+    with np.load(home / FILE) as arrays:
+        residuals = np.abs(arrays["validation"][:, column])
+        kernels, mine = arrays["validation_kernels"][:, column], arrays["kernels"][:, column]
+        unlike = arrays["strange"][:, column] > STRANGE
+    there = np.isfinite(residuals)
+    if not there.any():
+        return None
+    averaged, known = narrowest(residuals[there], kernels[there])
+    half = known * spread(mine, averaged)
+    return np.where(unlike, np.maximum(half, half if novel is None else novel), half)
