@@ -3,7 +3,8 @@
 A walk from the last node back through the operands, in their order, meets every node in an order that is the network's
 own. It numbers nodes, inputs and shared weights; what is hashed is each node's operator, attributes, output shapes and
 the numbers of what it reads. An attribute that states ONNX's default counts as absent. Two networks of the same hash
-are thus the same; the order of a node's operands counts, even where its operator is commutative.
+are thus the same. The order of a node's operands counts, but not where its operator is commutative: these are put in
+order of how many nodes they are away from the inputs at most, and then of what they compute.
 
 Two things that exporters do to a fresh network, and not to a trained one, do not count: a vector that is stored once
 for several nodes because theirs are equal, and a bias of zeros that is left out of a convolution or a product.
@@ -69,6 +70,52 @@ def _stated(node: Node) -> list[tuple[str, Attribute]]:
     return [(name, value) for name, value in stated if name not in absent or absent[name] != value]
 
 
+COMMUTATIVE = frozenset(
+    ("Add", "Mul", "Sum", "Mean", "Max", "Min", "And", "Or", "Xor", "Equal", "BitwiseAnd", "BitwiseOr", "BitwiseXor")
+)
+
+
+class _Operands:
+    """The operands of each node that count, in an order that is the network's own."""
+
+    def __init__(self, graph: Graph, stated: Sequence[tuple[object, ...]]) -> None:
+        self.graph, self.stated = graph, stated
+        self.levels: list[int] = []
+        self._digests: list[str] = []
+        self.of: list[tuple[Operand, ...]] = []
+        for node in graph.nodes:
+            operands = _counting(node)
+            self.levels.append(1 + max([self._level(o) for o in operands], default=0))
+            if node.op in COMMUTATIVE and not node.domain and len(operands) > 1:
+                operands = self._ordered(operands)
+            self.of.append(operands)
+
+    def _level(self, operand: Operand) -> int:
+        """How many nodes there are at most between an operand and the inputs; -1 for a constant."""
+        if operand.source is None:
+            return -1
+        return self.levels[operand.source] if operand.source >= 0 else 0
+
+    def _ordered(self, operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+        levels = [self._level(operand) for operand in operands]
+        if len(set(levels)) == len(levels):
+            return tuple([o for _, _, o in sorted(zip(levels, range(len(levels)), operands, strict=True))])
+        keys = [(level, repr(self._read(o)), k) for k, (level, o) in enumerate(zip(levels, operands, strict=True))]
+        return tuple([operands[k] for _, _, k in sorted(keys)])
+
+    def digest(self, index: int) -> str:
+        """What a node computes from the inputs, whatever their names."""
+        while len(self._digests) <= index:
+            k = len(self._digests)
+            self._digests.append(_digest(self.stated[k], [self._read(operand) for operand in self.of[k]]))
+        return self._digests[index]
+
+    def _read(self, operand: Operand) -> tuple[object, ...]:
+        if operand.source is not None and operand.source >= 0:
+            return self.digest(operand.source), operand.output
+        return operand.is_weight, operand.tensor.shape, operand.tensor.dtype
+
+
 def _counting(node: Node) -> tuple[Operand, ...]:
     """The operands without a bias that is a constant."""
     biased = node.op in ("Conv", "ConvTranspose", "Gemm") and len(node.operands) == 3 and not node.domain
@@ -85,6 +132,8 @@ def _canonical(graph: Graph) -> list[object]:
         for n in graph.nodes
     ]
 
+    reads = _Operands(graph, stated)
+
     def walk(last: int, numbers: dict[object, int]) -> list[object]:
         """Records of the nodes that `last` needs and `numbers` lacks, each after those it reads; numbers them."""
         records: list[object] = []
@@ -95,10 +144,11 @@ def _canonical(graph: Graph) -> list[object]:
                 continue
             if not ready:
                 stack.append((index, True))
-                stack += [(s, False) for s in reversed(graph.nodes[index].sources) if s >= 0 and s not in numbers]
+                sources = [o.source for o in reads.of[index] if o.source is not None and o.source >= 0]
+                stack += [(s, False) for s in reversed(sources) if s not in numbers]
                 continue
             operands: list[object] = []
-            for o in _counting(graph.nodes[index]):
+            for o in reads.of[index]:
                 if o.source is None:
                     number = numbers.setdefault(o.name, len(numbers)) if uses[o.name] > 1 else None
                     operands.append(("weight", o.tensor.shape, o.tensor.dtype, number))
@@ -121,7 +171,7 @@ def _canonical(graph: Graph) -> list[object]:
         others = itertools.chain(*waiting) if sum(map(len, waiting)) <= ALIKE else ()
         return written, sorted(repr(walk(other, dict(after))) for other in others if other != last)
 
-    waiting = _last_nodes(graph, stated)
+    waiting = _last_nodes(graph, reads)
     while waiting:
         # Of last nodes that look the same, the one whose outlook is first in the alphabet; mostly there is but one.
         alike = waiting[0]
@@ -133,24 +183,15 @@ def _canonical(graph: Graph) -> list[object]:
     return [records, sorted(unread)]
 
 
-def _last_nodes(graph: Graph, stated: Sequence[tuple[object, ...]]) -> list[list[int]]:
+def _last_nodes(graph: Graph, reads: _Operands) -> list[list[int]]:
     """Nodes that no other reads, in groups of those that compute the same from the inputs."""
     read = {source for node in graph.nodes for source in node.sources}
     last = [index for index in range(len(graph.nodes)) if index not in read]
     if len(last) < 2:
         return [last]
-    digests: list[str] = []
-    for node, own in zip(graph.nodes, stated, strict=True):
-        operands = [
-            (digests[o.source], o.output)
-            if o.source is not None and o.source >= 0
-            else (o.is_weight, o.tensor.shape, o.tensor.dtype)
-            for o in _counting(node)
-        ]
-        digests.append(_digest(own, operands))
     groups: dict[str, list[int]] = {}
-    for index in sorted(last, key=digests.__getitem__):
-        groups.setdefault(digests[index], []).append(index)
+    for index in sorted(last, key=reads.digest):
+        groups.setdefault(reads.digest(index), []).append(index)
     return list(groups.values())
 
 

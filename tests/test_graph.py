@@ -25,13 +25,13 @@ def node(name: str, op: str, *sources: int, weight: str = "", **attributes: int)
     return Node(name, op, tuple(operands), (X,), attributes)
 
 
-def diamond(left: str = "Relu", right: str = "Sigmoid", axis: int = 1, names: str = "abcd") -> Graph:
+def diamond(left: str = "Relu", right: str = "Sigmoid", axis: int = 1, names: str = "abcd", last: str = "Sub") -> Graph:
     a, b, c, d = names
     nodes = (
         node(a, "Neg", ~0),
         node(b, left, 0, axis=axis),
         node(c, right, 0, weight="w"),
-        node(d, "Add", 1, 2),
+        node(d, last, 1, 2),
     )
     return Graph(nodes, (X,), ("x",), "diamond")
 
@@ -53,7 +53,7 @@ def test_a_node_cannot_read_a_later_one_or_a_missing_input() -> None:
 def test_hash_ignores_names_and_order() -> None:
     a, b, c, _ = diamond().nodes
     swapped = Graph(
-        (a, c._replace(name="p"), b._replace(name="q"), node("r", "Add", 2, 1)), (X,), ("other",), "another name"
+        (a, c._replace(name="p"), b._replace(name="q"), node("r", "Sub", 2, 1)), (X,), ("other",), "another name"
     )
     assert diamond(names="wxyz").hash == diamond().hash
     assert swapped.hash == diamond().hash
@@ -67,9 +67,20 @@ def test_hash_tells_networks_apart() -> None:
         diamond(left="Sigmoid", right="Relu"),
         Graph(base.nodes[:3], (X,)),
         replace(base, inputs=(Tensor((1, 8), "float16"),)),
-        Graph((*base.nodes[:3], node("d", "Add", 2, 1)), (X,)),
+        Graph((*base.nodes[:3], node("d", "Sub", 2, 1)), (X,)),
     ]
     assert len({g.hash for g in [base, *different]}) == len(different) + 1
+
+
+def test_hash_ignores_the_order_of_what_is_added_up() -> None:
+    """Where both sides are as deep, and where one is deeper, as beside a skip connection."""
+    base = diamond(last="Add")
+    assert Graph((*base.nodes[:3], node("d", "Add", 2, 1)), (X,)).hash == base.hash
+    assert diamond(left="Sigmoid", right="Relu", last="Add").hash != base.hash
+    deeper = [
+        Graph((*base.nodes[:2], node("c", "Exp", 1), node("d", "Add", *order)), (X,)) for order in ((0, 2), (2, 0))
+    ]
+    assert deeper[0].hash == deeper[1].hash
 
 
 def test_hash_tells_shared_matrices_from_separate_ones_and_no_vectors() -> None:

@@ -10,6 +10,7 @@ from narformer.frontends.canonical import (
     activation,
     attention,
     attributes,
+    blocks,
     constants,
     convolution,
     fused,
@@ -38,6 +39,7 @@ _REPEATED = ((MEETING, "Transpose"), (parts.RULES, "Split"))
 _SWEEPS = 4
 # Passes in the order in which they run: tables of rules by operator, from the file of their name in this folder.
 STAGES: tuple[Rules, ...] = (
+    blocks.RULES,
     merged(fused.RULES, fused_attention.RULES, quantised.RULES),
     merged(constants.RULES, views.RULES, identities.RULES),
     qdq.RULES,

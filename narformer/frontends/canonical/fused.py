@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from narformer.frontends.canonical.chain import Chain, reshaped
+from narformer.frontends.canonical.chain import Chain
 from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.canonical.rule import Rule
 from narformer.graph import Attribute, Node, Operand, Tensor
@@ -98,44 +98,14 @@ def into_blocks(draft: Draft, index: int, node: Node) -> bool:
 
 def out_of_blocks(draft: Draft, index: int, node: Node) -> bool:
     """Back from blocks of channels, without those that padded the last block."""
+    chain = Chain(draft, index, node)
     data = node.operands[0]
     channels = node.attributes.get("channels", data.tensor.shape[1])
     if isinstance(channels, int) and channels < data.tensor.shape[1]:
-        if not _narrowed(draft, data, channels):
-            chain = Chain(draft, index, node)
-            out = data.tensor._replace(shape=(data.tensor.shape[0], channels, *data.tensor.shape[2:]))
-            attributes: dict[str, Attribute] = {"axes": (1,), "starts": (0,), "ends": (channels,), "steps": (1,)}
-            data = chain.step("Slice", (data,), out, attributes)
-        data = reshaped(data, (data.tensor.shape[0], channels, *data.tensor.shape[2:]))
-    chain = Chain(draft, index, node)
+        out = data.tensor._replace(shape=(data.tensor.shape[0], channels, *data.tensor.shape[2:]))
+        attributes: dict[str, Attribute] = {"axes": (1,), "starts": (0,), "ends": (channels,), "steps": (1,)}
+        data = chain.step("Slice", (data,), out, attributes)
     return chain.done(chain.channels_last(data) if node.attributes.get("channels_last") else data)
-
-
-def _narrowed(draft: Draft, data: Operand, channels: int) -> bool:
-    """Whether what computes a value could be given fewer channels, back to the convolution that makes them."""
-    path: list[tuple[int, Node]] = []
-    while True:
-        producer = draft.node(data)
-        if producer is None or data.source is None or draft.uses[data.source] != 1 or producer.domain:
-            return False
-        path.append((data.source, producer))
-        if producer.op == "Conv":
-            break
-        if len(producer.outputs) > 1 or len(producer.sources) > 1:
-            return False
-        data = producer.operands[0]
-    for index, node in path:
-        out = node.outputs[0]
-        outputs = (out._replace(shape=(out.shape[0], channels, *out.shape[2:])),)
-        if node.op == "Conv":
-            operands = [node.operands[0]]
-            operands += [reshaped(weight, (channels, *weight.tensor.shape[1:])) for weight in node.operands[1:]]
-        else:
-            read = node.operands[0].tensor
-            narrow = read._replace(shape=(read.shape[0], channels, *read.shape[2:]))
-            operands = [node.operands[0]._replace(tensor=narrow), *node.operands[1:]]
-        draft.state(index, node._replace(operands=tuple(operands), outputs=outputs))
-    return True
 
 
 def channels_last(draft: Draft, index: int, node: Node) -> bool:

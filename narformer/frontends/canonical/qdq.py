@@ -15,7 +15,8 @@ from narformer.frontends.canonical.rule import Rule
 from narformer.frontends.canonical.views import permutation
 from narformer.graph import Node, Operand
 
-_INTEGERS = frozenset({"int8", "uint8", "int16", "uint16", "int4", "uint4"})
+_INTEGERS = frozenset({"int8", "uint8", "int16", "uint16", "int4", "uint4", "int2", "uint2"})
+_QUANTISED = _INTEGERS | {"float8", "float4"}
 _MOVING = ("Transpose", "Slice", "Concat", "Split", "Gather", "MaxPool", "Pad", "Expand", "Tile", "DepthToSpace")
 _SATURATED = ("Relu", "Clip")  # what a QuantizeLinear's own limits do
 
@@ -26,6 +27,8 @@ def dequantised(draft: Draft, operand: Operand) -> Operand | None:
     if node is None:
         return None
     data = node.operands[0]
+    if data.tensor.dtype not in (*_QUANTISED, "int32"):
+        return None
     return data._replace(tensor=operand.tensor._replace(dtype=data.tensor.dtype))
 
 
@@ -35,7 +38,7 @@ def as_integers(draft: Draft, node: Node) -> tuple[Operand, ...] | None:
     computed = False
     for operand in node.operands:
         inner = dequantised(draft, operand)
-        if inner is None and operand.source is not None and operand.tensor.dtype not in (*_INTEGERS, "bool"):
+        if inner is None and operand.source is not None and operand.tensor.dtype not in (*_QUANTISED, "bool"):
             return None
         inner = inner or operand
         computed |= inner.source is not None

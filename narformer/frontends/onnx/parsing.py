@@ -9,7 +9,8 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from narformer.errors import ModelError
-from narformer.frontends.onnx.protobuf import strip_weights
+from narformer.frontends.onnx.blocks import BLOCKED, tell_channels
+from narformer.frontends.onnx.protobuf import Buffer, strip_weights
 
 # Files beyond this size are stripped of their weights before they are parsed.
 STRIP_BEYOND = 1 << 20
@@ -18,8 +19,20 @@ STRIP_BEYOND = 1 << 20
 def parsed(source: str | Path | bytes | onnx.ModelProto, label: str) -> onnx.ModelProto:
     """The message in a file, or a model as it is. Raises ModelError for what is no ONNX model."""
     if isinstance(source, onnx.ModelProto):
-        return source
-    data = source if isinstance(source, bytes) else _read_file(Path(source))
+        if not any(opset.domain == BLOCKED for opset in source.opset_import):
+            return source
+        copy = onnx.ModelProto()
+        copy.CopyFrom(source)
+        tell_channels(copy, source.SerializeToString())
+        return copy
+    model = _message(source, label) if isinstance(source, bytes) else _from_file(Path(source), label)
+    if not model.HasField("graph"):
+        raise ModelError(f"{label}: not an ONNX model: it holds no graph")
+    return model
+
+
+def _message(data: Buffer, label: str) -> onnx.ModelProto:
+    """The message in these bytes, without large weights where they are many."""
     if not data:
         raise ModelError(f"{label}: the file is empty")
     if data[:4] == b"PK\x03\x04":
@@ -28,30 +41,25 @@ def parsed(source: str | Path | bytes | onnx.ModelProto, label: str) -> onnx.Mod
         )
     model = onnx.ModelProto()
     try:
-        model.ParseFromString(strip_weights(data) if len(data) > STRIP_BEYOND else data)
+        model.ParseFromString(strip_weights(data) if len(data) > STRIP_BEYOND else data[:])
+        tell_channels(model, data)
     except (DecodeError, ValueError) as error:
         raise ModelError(f"{label}: not an ONNX model, or cut short; export or copy it again") from error
-    if not model.HasField("graph"):
-        raise ModelError(f"{label}: not an ONNX model: it holds no graph")
     return model
 
 
-def _read_file(path: Path) -> bytes:
+def _from_file(path: Path, label: str) -> onnx.ModelProto:
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ModelError(f"{path}: not a regular file")
         with path.open("rb") as file:
             if path.stat().st_size <= STRIP_BEYOND:
-                return file.read()
+                return _message(file.read(), label)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                if mapped[:4] == b"PK\x03\x04":
-                    return mapped[:4]
-                return strip_weights(mapped)
+                return _message(mapped, label)
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such file") from error
     except IsADirectoryError as error:
         raise ModelError(f"{path}: a directory; give the path of an .onnx file") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ModelError(f"{path}: not an ONNX model, or cut short ({error}); export or copy it again") from error

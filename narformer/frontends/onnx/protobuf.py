@@ -7,7 +7,7 @@ shape inference reads them. Field numbers are those of onnx.proto.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -64,6 +64,23 @@ def _strip(data: Buffer, start: int, end: int, kind: str, depth: int) -> list[by
         kept_from = value_end
     chunks.append(data[kept_from:end])
     return chunks
+
+
+def raw_data(data: Buffer, names: Collection[str]) -> dict[str, tuple[int, int]]:
+    """Where the raw contents of these initializers begin and end in the bytes of a file, by name."""
+    found: dict[str, tuple[int, int]] = {}
+    for field, wire, _, start, end in fields(data, 0, len(data)):
+        if (field, wire) != (7, LENGTH):
+            continue
+        for inner, kind, _, first, last in fields(data, start, end):
+            if (inner, kind) != (5, LENGTH):
+                continue
+            parts = {number: (a, b) for number, _, _, a, b in fields(data, first, last) if number in (8, 9)}
+            if len(parts) == 2:
+                name = data[slice(*parts[8])].decode(errors="replace")
+                if name in names:
+                    found[name] = parts[9]
+    return found
 
 
 def fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:

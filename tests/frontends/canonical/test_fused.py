@@ -48,18 +48,6 @@ def test_fused_convolutions_are_convolutions(canon: Read, plain: str, fused: str
     assert forms[0].hash == forms[1].hash
 
 
-def test_filters_that_only_pad_a_block_are_left_out(canon: Read) -> None:
-    """Ten channels in blocks of eight: the file has sixteen filters."""
-    weights = "<float[10,8,1,1] w, float[10] b, float[16,8,1,1] w16, float[16] b16>"
-    plain = canon(f"g (float[1,8,6,6] x) => (float[1,10,6,6] y) {weights} {{ a = Conv(x, w, b) y = Relu(a) }}")
-    blocked = canon(
-        f"g (float[1,8,6,6] x) => (float[1,10,6,6] y) {weights} {{ i = com.microsoft.nchwc.ReorderInput(x)"
-        ' a = com.microsoft.nchwc.Conv<activation = "Relu">(i, w16, b16)'
-        " y = com.microsoft.nchwc.ReorderOutput<channels = 10>(a) }"
-    )
-    assert plain.hash == blocked.hash
-
-
 SEQUENCE = (
     "<float[16,64] w, float[64] b, float[64,16] down, float[16] s, float[16] t, float[16] u, float root = {1.4142135},"
     "float one = {1.0}, float half = {0.5}, float quarter = {0.25}, float[16,48] qkv, float[48] qkvb,"

@@ -109,3 +109,18 @@ def test_a_scale_that_is_itself_stored_as_integers_is_no_data(canon: Read) -> No
     nodes = "k = DequantizeLinear(i, s) q = QuantizeLinear(x, k, z) y = DequantizeLinear(q, s, z)"
     found = canon(f"g (float[1,3,8,8] x) => (float[1,3,8,8] y) {WEIGHTS} {{ {nodes} }}")
     assert [(node.op, len(node.operands)) for node in found.nodes] == [("QuantizeLinear", 1), ("DequantizeLinear", 1)]
+
+
+def test_a_product_of_eight_bit_floats_is_one(canon: Read) -> None:
+    weights = "<float8e4m3fn[8,4] w, float s, float8e4m3fn z>"
+    nodes = "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) v = DequantizeLinear(w, s, z) m = MatMul(d, v)"
+    nodes += " o = QuantizeLinear(m, s, z) y = DequantizeLinear(o, s, z)"
+    found = canon(f"g (float[2,8] x) => (float[2,4] y) {weights} {{ {nodes} }}")
+    assert [node.op for node in found.nodes] == ["QuantizeLinear", "Gemm", "DequantizeLinear"]
+    assert [operand.tensor.dtype for operand in found.nodes[1].operands] == ["float8"] * 3  # and a bias
+
+
+def test_floats_that_are_dequantised_all_the_same_stay_where_they_are(canon: Read) -> None:
+    nodes = "a = Relu(x) d = DequantizeLinear(a, s, z) y = Transpose<perm = [0, 2, 3, 1]>(d)"
+    found = canon(f"g (float[1,3,8,8] x) => (float[1,8,8,3] y) {WEIGHTS} {{ {nodes} }}")
+    assert [node.op for node in found.nodes] == ["Relu", "DequantizeLinear", "Transpose"]

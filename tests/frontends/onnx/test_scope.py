@@ -25,11 +25,11 @@ def test_names_of_any_length(
     node = onnx.NodeProto(input=reads, output=writes, name=name, op_type=op, domain=domain, doc_string=comment)
     node.attribute.append(helper.make_attribute("pads", [1, 2]))
     (step,) = steps_of([node], "net")
-    assert step[1:] == (op, "" if domain == "ai.onnx" else domain, {"pads": (1, 2)}, name, reads, writes)
+    assert step[1:] == (op, "" if domain == "ai.onnx" else domain, {"pads": (1, 2)}, name, reads, writes, "")
 
 
 def test_a_node_without_anything() -> None:
-    assert steps_of([onnx.NodeProto()], "net")[0][1:] == ("", "", {}, "", [], [])
+    assert steps_of([onnx.NodeProto()], "net")[0][1:] == ("", "", {}, "", [], [], "")
 
 
 def test_the_same_attributes_are_one_object() -> None:
