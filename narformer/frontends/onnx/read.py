@@ -6,9 +6,8 @@ The road: file → message without weights → names resolved, dead nodes droppe
 from __future__ import annotations
 
 import contextlib
-import gc
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,24 +65,11 @@ def read_onnx(
         )
     label = name or (str(source) if isinstance(source, str | Path) else "model")
     try:
-        with _uncollected():
-            return _read(source, label, name is not None, sizes, input_values or {})
+        return _read(source, label, name is not None, sizes, input_values or {})
     except ModelError as error:
         if str(error).isprintable():
             raise
         raise type(error)(printable(str(error))) from error
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """No search for cyclic garbage meanwhile: reading makes objects by the thousand, and none is in a cycle."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _read(
