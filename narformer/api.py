@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from narformer.adaptation.predictor import default_predictor
 from narformer.errors import ConfigError, UnknownDeviceError
-from narformer.frontends.sizes import sizes_of
+from narformer.frontends.canonical import network_hash
+from narformer.frontends.sizes import Sizes, sizes_of
 from narformer.frontends.sources import Source, graph_of, names_of, several, traced
 from narformer.graph import Graph
+from narformer.inspection import Inspection, inspection_of
 from narformer.measurement.answers import answer, existing_store
 from narformer.prediction.choice import Choices, survey, targets, with_network
+from narformer.prediction.compare import Comparison, Comparisons
 from narformer.prediction.estimate import Estimate, Estimates
+from narformer.prediction.explanation import Explanations, explanations
 from narformer.prediction.headline import one_target
+from narformer.prediction.predictor import Predictor
+from narformer.prediction.target import select
 
 if TYPE_CHECKING:
     import torch
@@ -114,3 +121,136 @@ def choose(
     if mine.batch_size != batch_size:
         raise ConfigError(f"{mine.model} has batch size {mine.batch_size}; choose at batch_size={mine.batch_size}")
     return with_network(found, mine)
+
+
+def explain(
+    model: Source | torch.nn.Module,
+    example_inputs: torch.Tensor | Sequence[Any] | None = None,
+    *,
+    devices: str | Sequence[str] | None = None,
+    batch_size: int | None = None,
+    input_shapes: Mapping[str, Sequence[int | str]] | None = None,
+    dims: Mapping[str, int] | None = None,
+    predictor: str | None = None,
+) -> Explanations:
+    """Where a network's milliseconds go, on each target: by kind of kernel, by operator, by node.
+
+    The parts sum to what `predict` says without a store. Arguments are those of `predict`; devices: the predictor's own
+    by default. Raises ConfigError for an adapted device, which is known by whole networks, and what `predict` raises.
+
+    >>> import narformer
+    >>> (explained,) = narformer.explain("examples/resnet18.onnx", devices="adreno640")
+    >>> explained.kinds[0].name
+    'convolution'
+    >>> explained.latency_ms == sum(explained.milliseconds)
+    True
+    """
+    graph = _graph(model, example_inputs, sizes_of(batch_size, input_shapes, dims))
+    loaded = default_predictor(predictor)
+    own = [output.device for output in loaded.card.outputs]
+    wanted = names_of(devices)
+    return explanations(loaded, graph, own if wanted is None else select(wanted, loaded.devices))
+
+
+def inspect(
+    model: Source | torch.nn.Module,
+    example_inputs: torch.Tensor | Sequence[Any] | None = None,
+    *,
+    batch_size: int | None = None,
+    input_shapes: Mapping[str, Sequence[int | str]] | None = None,
+    dims: Mapping[str, int] | None = None,
+) -> Inspection:
+    """What a network costs: MACs, parameters, bytes, memory at most; of each operator and node too.
+
+    Arguments are those of `predict`. Nothing is predicted, and no target is needed.
+
+    >>> import narformer
+    >>> inspection = narformer.inspect("examples/resnet18.onnx")
+    >>> inspection.cost.macs, inspection.cost.parameters
+    (1814073344, 11689512)
+    >>> inspection.operators[0].operator, inspection.operators[0].nodes
+    ('Conv', 20)
+    """
+    return inspection_of(_graph(model, example_inputs, sizes_of(batch_size, input_shapes, dims)))
+
+
+def compare(
+    first: Source,
+    *others: Source,
+    devices: str | Sequence[str] | None = None,
+    batch_size: int | None = None,
+    input_shapes: Mapping[str, Sequence[int | str]] | None = None,
+    dims: Mapping[str, int] | None = None,
+    predictor: str | None = None,
+    store: str | Path | None = None,
+    measured: bool = True,
+) -> Comparisons:
+    """Each of the other networks against the first: the ratio of latencies on each target, and what makes it.
+
+    Arguments are those of `predict`; a PyTorch module is given as its Graph, `read_torch(module, example_inputs)`.
+    A Comparison has `ratio` (the other's latency over the first one's) and its `interval`, `faster` ("first", "second"
+    or "" where the interval leaves it open), and `kinds` and `kernels`, the differences that sum to the whole.
+
+    >>> import narformer
+    >>> files = ("examples/resnet18.onnx", "examples/mobilenet_v2.onnx")
+    >>> (comparison,) = narformer.compare(*files, devices="adreno640")
+    >>> comparison.faster
+    'second'
+    >>> comparison.kinds[0].name
+    'convolution'
+    """
+    if not others:
+        raise ConfigError("compare(model): compared with what? Give two networks or more")
+    sizes = sizes_of(batch_size, input_shapes, dims)
+    graphs = [graph_of(one, sizes) for source in (first, *others) for one in several(source)]
+    wanted = names_of(devices)
+    names = [graph.name for graph in graphs]
+    return compared(graphs, names, default_predictor(predictor), wanted, store=store, measured=measured)
+
+
+def compared(
+    graphs: Sequence[Graph],
+    names: Sequence[str],
+    predictor: Predictor,
+    wanted: Sequence[str] | None,
+    *,
+    store: str | Path | None = None,
+    measured: bool = True,
+) -> Comparisons:
+    """As `compare`, of Graphs, by a predictor that is loaded. names: what to call them."""
+    own = [output.device for output in predictor.card.outputs] if predictor.explains else []
+    with (existing_store(store) if measured else None) or nullcontext() as opened:
+        known = [*predictor.devices, *(d.id for d in opened.devices())] if opened else predictor.devices
+        targets = None if wanted is None else select(wanted, list(dict.fromkeys(known)))
+        answers = answer(graphs, predictor, targets, opened)
+    estimates = [
+        {estimate.target: replace(estimate, model=name, hash=network_hash(graph)) for estimate in found}
+        for graph, name, found in zip(graphs, names, answers, strict=True)
+    ]
+    shared = [target for target in estimates[0] if all(target in found for found in estimates)]
+    if missing := sorted(set(targets or ()) - set(shared)):
+        raise UnknownDeviceError(f"not every network was measured on {', '.join(missing)}, which nobody can predict")
+    explained = [target for target in shared if target in own]
+    parts = [
+        {each.target: each for each in explanations(predictor, graph, explained, name)} if explained else {}
+        for graph, name in zip(graphs, names, strict=True)
+    ]
+    return Comparisons(
+        Comparison(
+            estimates[0][target],
+            estimates[k][target],
+            (parts[0][target], parts[k][target]) if target in parts[0] else None,
+        )
+        for k in range(1, len(graphs))
+        for target in shared
+    )
+
+
+def _graph(model: object, example_inputs: object, sizes: Sizes) -> Graph:
+    """The Graph of one network, or of a PyTorch module."""
+    if example_inputs is not None:
+        return traced(model, example_inputs, sizes)
+    networks = several(model)
+    if len(networks) != 1:
+        raise ConfigError(f"{len(networks)} networks: give one")
+    return graph_of(networks[0], sizes)

@@ -1,119 +1,144 @@
-"""`narformer explain`: which operators a network's latency goes to, as a table, as JSON, or as a plot."""
+"""`narformer explain`: which operators a network's latency goes to, as a table, as data, or as a plot."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, plot_option, read_each, sizes_from
+from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, each_graph, files_of, plot_option, sizes_from
 from narformer.cli.modules import BY, DEPTH, By, check_modules, levels
-from narformer.figures import count
-from narformer.figures import milliseconds as spelt
+from narformer.figures import count, milliseconds
+from narformer.tables import Column, Table
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from narformer.graph import Graph
     from narformer.modules import Module
+    from narformer.prediction.explanation import Explanation
+    from narformer.prediction.predictor import Predictor
+
+DEFAULT = "cortexA76cpu"  # what is explained where nobody says
 
 
 def explain(
-    model: Path = typer.Argument(..., help="An ONNX file, with or without weights."),
-    device: str = typer.Option("cortexA76cpu", "--device", "-d", help="The device to explain."),
+    models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
+    device: list[str] = typer.Option(
+        [], "--device", "-d", help=f"Target to explain, or the beginning of several; repeatable. Default: {DEFAULT}."
+    ),
     by: By = BY,
     depth: int | None = DEPTH,
     top: int = typer.Option(15, "--top", min=1, help="How many nodes to list, the slowest first."),
     batch_size: int | None = BATCH_SIZE,
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
-    plot: Path | None = plot_option("the nodes in their order"),
-    as_json: bool = typer.Option(False, "--json", help="Print a JSON object: latency, by operator, by node."),
+    plot: Path | None = plot_option("the nodes in their order, of one network on one target"),
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
     predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
 ) -> None:
-    """Say where the milliseconds go: by operator or module, and by node. The parts sum to what `predict` prints."""
-    from narformer.adaptation.device import device_file
+    """Say where the milliseconds go: by operator or module, and by node. The parts sum to what `predict` prints.
+
+    JSON is an object for one file and one target, an array for several; CSV and Markdown have a row a node.
+    Exit codes: 0, 2 for a file that cannot be read.
+    """
+    from narformer.adaptation.predictor import default_predictor
     from narformer.errors import ConfigError
     from narformer.modules import module_latencies, modules
-    from narformer.prediction.predictor import Predictor
+    from narformer.prediction.explanation import Explanations, explanations
 
-    shown = levels(by, depth)
-    loaded = Predictor.load(predictor)
-    if device not in loaded.devices and device_file(device).is_file():
-        raise ConfigError(
-            f"{device} is adapted: it is known by whole networks, not by nodes; "
-            f"explain one of the predictor's own: {', '.join(loaded.devices)}"
-        )
-    loaded.predict([], [device])
-    (graph,) = read_each([model], sizes_from(batch_size, input_shape, dim))
-    read, parts = loaded.explain(graph)
-    milliseconds = parts[:, loaded.devices.index(device)]
-    total = float(milliseconds.sum())
-    tree: tuple[Module, ...] = ()
-    if shown is not None:
-        tree = modules(graph, shown)
-        check_modules(str(model), tree, shown)
-    times = module_latencies(graph, tree, read, milliseconds.tolist())
-    operators: dict[str, list[float]] = {}
-    for node, ms in zip(read.nodes, milliseconds.tolist(), strict=True):
-        operators.setdefault(node.op, []).append(ms)
-    by_operator = sorted(((op, len(ms), sum(ms)) for op, ms in operators.items()), key=lambda row: -row[2])
-    if plot is not None:
-        _plot(read, milliseconds, device, plot)
-    if as_json:
-        nodes = [
-            {"node": n.name, "operator": n.op, "shape": list(n.output_shape), "ms": round(ms, 6)}
-            for n, ms in zip(read.nodes, milliseconds.tolist(), strict=True)
+    form, shown = chosen(form, as_json), levels(by, depth)
+    loaded = default_predictor(predictor)
+    targets = _targets(loaded, device)
+    paths = files_of(models)
+    one = len(models) == len(targets) == 1 and not models[0].is_dir()
+    if plot is not None and len(paths) * len(targets) > 1:
+        raise ConfigError(f"--plot draws one network on one target; these are {len(paths)} on {len(targets)}")
+    failed: list[str] = []
+    found: list[Explanation] = []
+    trees: list[list[dict[str, Any]]] = []
+    for path, graph in each_graph(paths, sizes_from(batch_size, input_shape, dim), failed):
+        tree: tuple[Module, ...] = ()
+        if shown is not None:
+            tree = modules(graph, shown)
+            check_modules(str(path), tree, shown)
+        for each in explanations(loaded, graph, targets, str(path)):
+            times = module_latencies(graph, tree, each.graph, list(each.milliseconds))
+            if form is Format.TABLE:
+                if found:
+                    print()
+                _print(each, top, None if shown is None else _module_table(tree, times, path.name))
+            found.append(each)
+            trees.append([{**m.record(), "ms": round(ms, 6)} for m, ms in zip(tree, times, strict=True)])
+    if plot is not None and found:
+        _plot(found[0], plot)
+        if form is Format.TABLE:
+            print(f"\nplot: {plot}")
+    if form is not Format.TABLE and (found or not one):
+        data = [
+            {**each.to_dict(), **({"modules": tree} if tree else {})} for each, tree in zip(found, trees, strict=True)
         ]
-        listed = [{"operator": op, "nodes": nodes_of, "ms": round(ms, 6)} for op, nodes_of, ms in by_operator]
-        answer = {"model": str(model), "device": device, "latency_ms": total, "operators": listed, "nodes": nodes}
-        if tree:
-            answer["modules"] = [
-                {**module.record(), "ms": round(ms, 6)} for module, ms in zip(tree, times, strict=True)
-            ]
-        print(json.dumps(answer, indent=1))
-        return
-    print(f"{model} on {device}: {spelt(total)} ms")
-    if tree:
-        _print_modules(tree, times, model.name)
-    else:
-        print(f"\n{'operator':24s} {'nodes':>5s} {'ms':>9s} {'share':>7s}")
-        for op, nodes_of, ms in by_operator:
-            print(f"{op:24s} {nodes_of:5d} {spelt(ms):>9s} {100 * ms / total:6.1f} %")
-    print(f"\n{'slowest nodes':40s} {'operator':16s} {'output':>18s} {'ms':>9s} {'share':>7s}")
-    for row in milliseconds.argsort()[::-1][:top]:
-        n, ms = read.nodes[row], float(milliseconds[row])
-        shape = "×".join(map(str, n.output_shape))
-        print(f"{n.name[:40]:40s} {n.op:16s} {shape:>18s} {spelt(ms):>9s} {100 * ms / total:6.1f} %")
-    if plot is not None:
-        print(f"\nplot: {plot}")
+        print_records(form, Explanations(found).records() if form is not Format.JSON else [], data[0] if one else data)
+    if failed:
+        raise typer.Exit(2)
 
 
-def _print_modules(tree: Sequence[Module], times: Sequence[float], network: str) -> None:
+def _targets(predictor: Predictor, wanted: Sequence[str]) -> list[str]:
+    """The targets asked for; without any, the usual one, or the first of a predictor that does not know it."""
+    from narformer.errors import UnknownDeviceError
+    from narformer.prediction.target import select
+
+    try:
+        return select(wanted or [DEFAULT], predictor.devices)
+    except UnknownDeviceError:
+        if wanted:
+            raise
+        return [predictor.devices[0]]
+
+
+def _print(explanation: Explanation, top: int, tree: Table | None) -> None:
+    batch = "" if explanation.batch_size == 1 else f" at batch size {explanation.batch_size}"
+    print_text(explanation.model, "bold")
+    print_text(f"{explanation.target}{batch}: {milliseconds(explanation.latency_ms)} ms")
+    print()
+    print_table(explanation.part_table("operator", explanation.operators) if tree is None else tree)
+    print()
+    print_table(explanation.node_table(top))
+
+
+def _module_table(tree: Sequence[Module], times: Sequence[float], network: str) -> Table:
     """A row a module, those within it below it and further in."""
-    names = [module.indented(network) for module in tree]
-    width = max(24, *map(len, names))
-    print(f"\n{'module':{width}s} {'nodes':>5s} {'ms':>9s} {'share':>7s}   {'MACs':>7s} {'parameters':>10s}")
-    for name, module, ms in zip(names, tree, times, strict=True):
-        cost, share = module.cost, 100 * ms / times[0]
-        amounts = f"{count(cost.macs):>7s} {count(cost.parameters):>10s}"
-        print(f"{name:{width}s} {len(module.nodes):5d} {spelt(ms):>9s} {share:6.1f} %   {amounts}")
+    titles = ("nodes", "ms", "share", "MACs", "parameters")
+    rows = [
+        (
+            module.indented(network),
+            str(len(module.nodes)),
+            milliseconds(ms),
+            f"{100 * ms / times[0]:.1f} %",
+            count(module.cost.macs).strip(),
+            count(module.cost.parameters).strip(),
+        )
+        for module, ms in zip(tree, times, strict=True)
+    ]
+    return Table((Column("module", short=True), *(Column(title, right=True) for title in titles)), tuple(rows))
 
 
-def _plot(graph: Graph, milliseconds: npt.NDArray[np.float64], device: str, path: Path) -> None:
+def _plot(explanation: Explanation, path: Path) -> None:
     """A bar a node in topological order, coloured by operator."""
+    import numpy as np
+
     from narformer.evaluation.plots import pyplot, save_plot
 
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(10, 3.5), layout="constrained")
     colours = plt.get_cmap("tab20")
-    for number, op in enumerate(sorted({n.op for n in graph.nodes})):
-        rows = [k for k, n in enumerate(graph.nodes) if n.op == op]
-        axis.bar(rows, milliseconds[rows], width=1.0, color=colours(number % 20), label=op)
-    axis.set(xlabel="node, in topological order", ylabel="ms", title=f"{graph.name} on {device}")
+    nodes, times = explanation.graph.nodes, np.array(explanation.milliseconds)
+    for number, op in enumerate(sorted({n.op for n in nodes})):
+        rows = [k for k, n in enumerate(nodes) if n.op == op]
+        axis.bar(rows, times[rows], width=1.0, color=colours(number % 20), label=op)
+    axis.set(
+        xlabel="node, in topological order", ylabel="ms", title=f"{explanation.graph.name} on {explanation.target}"
+    )
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     save_plot(figure, path)

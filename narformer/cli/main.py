@@ -13,6 +13,7 @@ import typer
 from narformer.cli.adapt import adapt, validate
 from narformer.cli.cells import fit_cells, predict_cell, rank, search
 from narformer.cli.choose import choose
+from narformer.cli.compare import compare
 from narformer.cli.devices import devices
 from narformer.cli.embed import embed
 from narformer.cli.evaluate import evaluate
@@ -39,6 +40,7 @@ app.command()(predict)
 app.command()(inspect)
 app.command()(explain)
 app.command()(choose)
+app.command()(compare)
 app.command()(devices)
 app.command()(measure)
 app.command()(adapt)

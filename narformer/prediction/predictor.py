@@ -196,7 +196,7 @@ class Predictor:
         The parts sum to the estimate; what the run itself costs is in the first node's, and nodes that run within
         another's kernel have none. Raises ConfigError for a predictor that does not add up nodes.
         """
-        if "node_latency" not in self._outputs:
+        if not self.explains:
             raise ConfigError(f"predictor {self.card.name} does not know its nodes' shares; the default one does")
         form = self._as_trained(graph)
         each = self._run_all(self._tokens([form]), "node_latency", len(self.card.outputs))
@@ -205,6 +205,11 @@ class Predictor:
         parts[places] = each[len(each) - len(places) :]
         parts[:1] += each[: len(each) - len(places)].sum(axis=0)
         return form, parts
+
+    @property
+    def explains(self) -> bool:
+        """Whether it knows its nodes' shares."""
+        return "node_latency" in self._outputs
 
     @property
     def _outputs(self) -> set[str]:
