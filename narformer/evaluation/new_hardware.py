@@ -43,9 +43,9 @@ Result = dict[str, Any]
 SAMPLES = (0, 5, 10, 20, 50)
 DRAWS = 10
 RELATIVES = 4  # known targets that the Gaussian process of a new one starts from
-# Without a training. flops, line: fitted to the samples alone (without any, to the related target's train rows).
-# related_…: what is fitted to the related target's train rows, or its own latencies where it was measured on the very
-# networks, times one factor that the samples tell.
+# Without a training. flops, line: fitted to the samples alone (without any, as related_line). related_…: what is fitted
+# to the related target's train rows, or its own latencies where it was measured on the very networks, times one factor
+# that the samples tell (without any, that of the datasheets).
 BASELINES = ("flops", "line", "related_line", "related_trees", "related_measured")
 # Of a trained model: its estimates for the new target itself (what groups of targets say) and for the related one,
 # both times one factor, and the process of adaptation/gaussian_process.py over its estimates for related ones.
@@ -55,20 +55,49 @@ LEARNED = ("", "_related", "_adapted")
 def related(device: str, known: Sequence[str]) -> list[str]:
     """Known targets, the most related first.
 
-    By groups that they share, then the same runtime to its version, then the nearest generation or year of hardware.
+    By groups that they share, then the same runtime to its version, then the nearest generation of an NPU, the nearest
+    peak, the nearest year. What is not public of one of the two is as far as can be.
     """
     mine, target = set(tags(device)), Target.parse(device)
 
-    def order(other: str) -> tuple[int, bool, int, str]:
+    def order(other: str) -> tuple[int, bool, float, float, float, str]:
         theirs = Target.parse(other)
-        pairs = (
-            (target.facts.npu_generation, theirs.facts.npu_generation),
-            (target.facts.year, theirs.facts.year),
-        )
-        apart = next((abs(a - b) for a, b in pairs if a is not None and b is not None), 0)
-        return -len(mine & set(tags(other))), theirs.runtime != target.runtime, apart, other
+        generation = _apart(target.facts.npu_generation, theirs.facts.npu_generation)
+        peaks, year = peak_ratio(target, theirs), _apart(target.facts.year, theirs.facts.year)
+        peak = np.inf if peaks is None else abs(float(np.log(peaks)))
+        return -len(mine & set(tags(other))), theirs.runtime != target.runtime, generation, peak, year, other
 
     return sorted(known, key=order)
+
+
+def _apart(a: int | None, b: int | None) -> float:
+    return np.inf if a is None or b is None else abs(a - b)
+
+
+def peak_ratio(target: Target, other: Target) -> float | None:
+    """How many times the operations a second of the other a target's hardware has; None where that is not public.
+
+    In the precision of each; where that is not public for both, in one that is.
+    """
+    mine, theirs = target.facts.peak, other.facts.peak
+    if target.precision in mine and other.precision in theirs:
+        return mine[target.precision] / theirs[other.precision]
+    return next(
+        (mine[each] / theirs[each] for each in ("int8", "fp16", "fp32") if each in mine and each in theirs), None
+    )
+
+
+def datasheet_factor(device: str, relative: str) -> float:
+    """By how much a target should take longer than a related one, from what makers publish; 1 where they do not.
+
+    The geometric mean of the ratios of peak and of bandwidth: networks are bound by the one here, by the other there.
+    """
+    target, other = Target.parse(device), Target.parse(relative)
+    ratios = [peak_ratio(target, other)]
+    if target.facts.bandwidth and other.facts.bandwidth:
+        ratios.append(target.facts.bandwidth / other.facts.bandwidth)
+    there = [np.log(ratio) for ratio in ratios if ratio]
+    return float(np.exp(-np.mean(there))) if there else 1.0
 
 
 @dataclass(frozen=True)
@@ -132,15 +161,16 @@ def baseline(name: str, bench: NewHardware) -> Predict:
     of_relative: dict[str, Array] = {}
 
     def relative_s(device: str) -> Array:
-        (relative, *_) = related(device, bench.known)
+        relative = related(device, bench.known)[0]
+        factor = datasheet_factor(device, relative)
         labels = bench.hidden.targets[:, bench.dataset.devices.index(relative)]
         if name == "related_measured":
-            return labels
+            return factor * labels
         if relative not in of_relative:
             yardstick = {"related_line": "line", "related_trees": "boosted_trees"}.get(name, name)
             fit = bench.measured(relative, bench.dataset.rows("train"))
             of_relative[relative] = bench.fitted(yardstick, fit, labels[fit])
-        return of_relative[relative]
+        return factor * of_relative[relative]
 
     def predict(device: str, rows: Indices, latencies: Array) -> Prediction:
         if name in ("flops", "line") and len(rows):
@@ -173,7 +203,8 @@ def learned(variant: str, bench: NewHardware, parts: Array, macs: Array) -> Pred
         if variant == "":
             return Prediction(scaled(totals[:, column(device)], rows, latencies))
         if variant == "_related" or not len(rows):
-            return Prediction(scaled(totals[:, column(relatives[0])], rows, latencies))
+            estimate = datasheet_factor(device, relatives[0]) * totals[:, column(relatives[0])]
+            return Prediction(scaled(estimate, rows, latencies))
         chosen = [column(each) for each in relatives[:RELATIVES]]
         profiles = Profiles(np.maximum(parts[:, :, chosen], 0) + 1e-12, macs, numbers)
         value, deviation = Adaptation(profiles.rows(rows), latencies).predict(profiles)

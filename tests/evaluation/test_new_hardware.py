@@ -17,8 +17,10 @@ from narformer.evaluation.new_hardware import (
     BASELINES,
     NewHardware,
     baseline,
+    datasheet_factor,
     learned,
     macs_by_kind,
+    peak_ratio,
     related,
     run_hardware,
     scaled,
@@ -26,6 +28,7 @@ from narformer.evaluation.new_hardware import (
 )
 from narformer.evaluation.report import load_results, page, save_new_hardware
 from narformer.families.registry import sample
+from narformer.prediction.target import Target
 from narformer.tokens.statistics import NAMES
 
 DEVICES = ("rtx4090:pytorch-2.9:fp16", "rtx5090:pytorch-2.9:fp16", "i7-12700h:pytorch-2.4:fp32")
@@ -63,6 +66,16 @@ def test_related_targets_run_alike_on_hardware_alike() -> None:
     ]
 
 
+def test_datasheets_tell_a_factor_where_they_tell_anything() -> None:
+    new, old = (Target.parse(f"{name}:pytorch-2.9:fp16") for name in ("rtx5090", "rtx4090"))
+    peak, bandwidth = new.facts.peak["fp16"] / old.facts.peak["fp16"], new.facts.bandwidth / old.facts.bandwidth
+    assert peak_ratio(new, old) == peak
+    assert datasheet_factor(str(new), str(old)) == pytest.approx(1 / np.sqrt(peak * bandwidth))
+    assert datasheet_factor(str(old), str(new)) == pytest.approx(np.sqrt(peak * bandwidth))
+    assert datasheet_factor("some-board-npu:tflite:int8", "galaxy-s25-npu:tflite:int8") == 1
+    assert peak_ratio(Target.parse("some-board-npu:tflite:int8"), new) is None
+
+
 def test_samples_are_train_rows_of_different_networks_nested_and_the_same_for_ever(
     made: tuple[Dataset, KernelCache],
 ) -> None:
@@ -94,9 +107,11 @@ def test_what_the_related_target_tells_is_found_with_one_factor(made: tuple[Data
     for name in BASELINES:
         table = score(bench, baseline(name, bench), draws=2)
         errors[name] = {count: devices[DEVICES[1]]["mape"] for count, devices in table.items()}
-    assert errors["related_measured"] == {"0 samples": 100.0, "5 samples": 0.0, "10 samples": 0.0, "20 samples": 0.0}
+    guessed = 100 * abs(2 * datasheet_factor(DEVICES[1], DEVICES[0]) - 1)
+    assert errors["related_measured"]["0 samples"] == pytest.approx(guessed, abs=1e-3)
+    assert errors["line"]["0 samples"] == pytest.approx(guessed, abs=1e-3)
+    assert max(errors["related_measured"][f"{count} samples"] for count in (5, 10, 20)) == 0
     assert errors["related_line"]["5 samples"] < 1e-3
-    assert errors["line"]["0 samples"] == pytest.approx(100, abs=1e-3)
     assert errors["line"]["20 samples"] < 1e-3 < errors["flops"]["20 samples"]
 
 
