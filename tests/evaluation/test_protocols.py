@@ -166,6 +166,20 @@ def test_a_model_is_trained_scored_and_reported(tmp_path: Path, dataset: Dataset
     assert not list((tmp_path / "runs").rglob("*.pt")), "checkpoints of finished tasks go"
 
 
+def test_a_table_of_many_targets_has_a_row_each() -> None:
+    devices = [f"npu{k}:tflite:{precision}" for k in range(12) for precision in ("fp16", "int8")]
+
+    def result(model: str, error: float) -> dict[str, object]:
+        table = {d: {"all": {"mape": error + (10 if d.endswith("int8") else 0), "acc_10": 50.0}} for d in devices}
+        run = {"seed": 0, "tasks": {"left-out models": {"devices": table}}}
+        return {"protocol": "qai_hub/left-out-models", "form": "full", "model": model, "epochs": None, "runs": [run]}
+
+    text = page([result("flops", 40.0), result("line", 30.0)])
+    assert "| target | flops | line |" in text
+    assert "| **fp16**, 12 targets | 40.00 | **30.00** |" in text
+    assert "| `npu3:tflite:int8` | 50.00 | **40.00** |" in text
+
+
 def test_yardsticks_find_what_they_are_made_for(dataset: Dataset) -> None:
     from narformer.tokens.statistics import NAMES, statistics
 
