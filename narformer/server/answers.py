@@ -5,19 +5,24 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+import onnx
 
 from narformer.adaptation.predictor import PredictorWithAdapted, default_predictor
 from narformer.cost import graph_cost, node_costs, peak_bytes, without_cost_rule
 from narformer.datasets import zoo
-from narformer.errors import ModelError, ModelWarning, UnknownDeviceError
+from narformer.errors import ConfigError, ModelError, ModelWarning, UnknownDeviceError
 from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
+from narformer.frontends.onnx.weightless import weightless_onnx
 from narformer.frontends.sizes import Sizes
 from narformer.graph import Graph
 from narformer.measurement.answers import answer, existing_store
 from narformer.operators import operator_of
 from narformer.prediction.estimate import Estimate
+from narformer.prediction.target import Target
 from narformer.server.failures import Refused
 from narformer.server.graphs import graph_from_json
 from narformer.server.question import Network, Question, Setup
@@ -83,18 +88,15 @@ class Answers:
 
     def _graph(self, network: Network, sizes: Sizes) -> Graph:
         if network.zoo:
-            _no_sizes(sizes, network.name, "the zoo's networks are at batch 1 and have the sizes that their entry says")
-            return zoo.load(network.zoo, network.size, source=network.source)
+            known = zoo.load(network.zoo, network.size, source=network.source)
+            for part in (replace(sizes, batch_size=None), Sizes(sizes.batch_size)):
+                # One after the other: where both change at once, nobody knows which of the numbers within it are which.
+                known = _sized(weightless_onnx(known), network.name, part) if part else known
+            return known
         if network.data[:1] == b"{":
             _no_sizes(sizes, network.name, "a Graph has its sizes; give them where it is read")
             return graph_from_json(network.data, network.name)
-        return read_onnx(
-            network.data,
-            name=network.name,
-            batch_size=sizes.batch_size,
-            input_shapes=sizes.input_shapes,
-            dims=sizes.dims,
-        )
+        return _sized(network.data, network.name, sizes)
 
     def estimates(self, graphs: Sequence[Graph], question: Question) -> list[list[Estimate]]:
         """For each Graph an Estimate on each target asked for. Raises UnknownDeviceError where one has none."""
@@ -120,8 +122,7 @@ class Answers:
         card = self.predictor.card
         rows: list[dict[str, Any]] = [
             {
-                "target": o.device,
-                "description": o.description,
+                **_about(o.device, o.description),
                 "source": "predicted",
                 "held_out": dict(o.held_out),
                 "batch_sizes": [min(o.batch_sizes), max(o.batch_sizes)] if o.batch_sizes else [],
@@ -131,8 +132,7 @@ class Answers:
         adapted = self.predictor.adapted.values() if isinstance(self.predictor, PredictorWithAdapted) else ()
         rows += [
             {
-                "target": d.name,
-                "description": d.description,
+                **_about(d.name, d.description),
                 "source": "adapted",
                 "held_out": dict(d.validation),
                 "batch_sizes": [],
@@ -219,8 +219,28 @@ def known_networks() -> dict[str, Any]:
     return {"networks": [{"source": e.source, "zoo": e.name, "size": e.size or None} for e in zoo.names()]}
 
 
+def _about(device: str, description: str) -> dict[str, Any]:
+    """A target for people, and the groups to which it belongs: its kind, maker, hardware, runtime and precision."""
+    try:
+        target = Target.parse(device)
+    except ConfigError:
+        return {"target": device, "title": device, "description": description, "groups": []}
+    facts = target.facts
+    groups = (facts.kind, facts.group, facts.maker, target.runtime_name, target.variant, target.precision)
+    return {
+        "target": device,
+        "title": facts.title,
+        "description": target.description,
+        "groups": list(dict.fromkeys(group for group in groups if group)),
+    }
+
+
 def _named(network: Network) -> dict[str, Any]:
     return {"model": network.name, "hash": network.hash or None}
+
+
+def _sized(model: bytes | onnx.ModelProto, name: str, sizes: Sizes) -> Graph:
+    return read_onnx(model, name=name, batch_size=sizes.batch_size, input_shapes=sizes.input_shapes, dims=sizes.dims)
 
 
 def _no_sizes(sizes: Sizes, name: str, why: str) -> None:

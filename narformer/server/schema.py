@@ -201,8 +201,10 @@ class Target(BaseModel):
     """What can be predicted."""
 
     target: str
+    title: str = Field(description="The hardware, for people.")
     description: str
-    source: str
+    groups: list[str] = Field(description="Its kind, maker, runtime and precision, where these are known.")
+    source: str = Field(description="predicted or adapted")
     held_out: dict[str, float]
     batch_sizes: list[int] = Field(description="Least and most of those that were measured.")
 

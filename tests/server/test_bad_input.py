@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.testclient import TestClient
 
 from narformer.errors import ConfigError
+from narformer.frontends.onnx import read_onnx
 from narformer.server.failures import Refused
 from narformer.server.question import Network
 from narformer.server.rate import Rate
@@ -225,7 +226,8 @@ def test_sizes_that_are_not_those_of_the_network(client: TestClient, form: Form,
     file = ("m.onnx", resnet18.read_bytes())
     assert "'nobody'" in told(client.post("/v1/predict", **form(file, dims={"nobody": 3})), 422)
     told(client.post("/v1/predict", **form(file, input_shapes={"input": [1]})), 422)
-    told(client.post("/v1/predict", json={"model": {"zoo": "resnet50", "size": 224}, "batch_size": 4}), 422)
+    graph = read_onnx(resnet18).to_json().encode()
+    assert "has its sizes" in told(client.post("/v1/predict", **form(("g.json", graph), batch_size=4)), 422)
 
 
 def test_a_hash_that_nobody_knows(client: TestClient) -> None:

@@ -55,6 +55,12 @@ def test_sizes_are_bound(client: TestClient, form: Form, resnet18: Path) -> None
     assert sum(row["count"] for row in answer["operators"].values()) == len(graph)
 
 
+def test_a_network_of_the_zoo_is_resized(client: TestClient) -> None:
+    asked = {"model": {"zoo": "resnet50", "size": 224}, "batch_size": 8, "input_shapes": {"": [-1, -1, 96, 96]}}
+    (shape,) = (given["shape"] for given in client.post("/v1/inspect", json=asked).json()["inputs"].values())
+    assert shape == [8, 3, 96, 96]
+
+
 def test_sizes_that_are_open_come_with_some_that_bind_them(client: TestClient, form: Form, resnet18: Path) -> None:
     model = onnx.load(resnet18)
     for axis in (2, 3):
