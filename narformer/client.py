@@ -25,7 +25,8 @@ from narformer.frontends.sizes import sizes_of
 from narformer.frontends.sources import Source, graph_of, names_of, several, traced
 from narformer.frontends.structure import structure_of
 from narformer.graph import Graph
-from narformer.prediction.estimate import Estimate
+from narformer.prediction.choice import Choice, Choices, with_network
+from narformer.prediction.estimate import Estimate, Estimates
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +73,7 @@ class Client:
         input_shapes: Mapping[str, Sequence[int | str]] | None = None,
         dims: Mapping[str, int] | None = None,
         measured: bool = True,
-    ) -> list[Estimate]:
+    ) -> Estimates:
         """What `narformer.predict` answers there: by the service's predictor, and from its store.
 
         Raises what `narformer.predict` raises, and ServiceError where the service cannot be reached.
@@ -88,7 +89,26 @@ class Client:
             graph = graph_of(network, sizes)
             answer = self.ask("predict", [graph], {"targets": wanted, "measured": measured})
             estimates += [_estimate(graph, told) for told in answer["estimates"]]
-        return estimates
+        return Estimates(estimates)
+
+    def choose(
+        self,
+        target: str,
+        *,
+        max_ms: float | None = None,
+        top1: float | None = None,
+        batch_size: int = 1,
+        every: bool = False,
+        model: Source | None = None,
+    ) -> Choices:
+        """What `narformer.choose` answers there, by the service's predictor."""
+        graphs: list[Graph] = []
+        if model is not None:
+            graphs = [model if isinstance(model, Graph) else graph_of(model, sizes_of(batch_size))]
+        options = {"target": target, "max_ms": max_ms, "top1": top1, "batch_size": batch_size, "every": every}
+        answer = self.ask("choose", graphs, options)
+        found = Choices(_choice(told) for told in answer["choices"])
+        return found if answer["mine"] is None else with_network(found, _estimate(graphs[0], answer["mine"]))
 
     def targets(self) -> list[dict[str, Any]]:
         """What the service can predict, as /v1/targets lists it."""
@@ -156,6 +176,12 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 def _estimate(graph: Graph, told: Mapping[str, Any]) -> Estimate:
     """An Estimate from its JSON; a newer service may say more than this version knows."""
     return replace(Estimate.from_dict(told), model=graph.name, hash=network_hash(graph))
+
+
+def _choice(told: Mapping[str, Any]) -> Choice:
+    """A Choice from its JSON."""
+    estimate = Estimate.from_dict({**told, "model": told["network"]})
+    return Choice(estimate, told["img_size"], told["top1"], told["top5"], told["parameters_millions"], told["rank"])
 
 
 def _form(graphs: Sequence[Graph], options: Mapping[str, Any]) -> tuple[bytes, str]:

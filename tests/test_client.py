@@ -199,7 +199,7 @@ def test_structure_keeps_the_shape_of_trees_and_nothing_that_they_learnt() -> No
 
 
 def test_errors_of_the_service_are_those_of_the_package(server: Any, resnet18: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnknownDeviceError, match="unknown target 'nobody'"):
+    with pytest.raises(UnknownDeviceError, match="unknown target nobody"):
         Client(server.url).predict(resnet18, devices="nobody")
     with pytest.raises(ModelError, match="no such file"):
         Client(server.url).predict(tmp_path / "none.onnx")

@@ -11,24 +11,26 @@ from typing import Any
 import onnx
 
 from narformer.adaptation.predictor import PredictorWithAdapted, default_predictor
-from narformer.cost import graph_cost, node_costs, peak_bytes, without_cost_rule
+from narformer.cost import node_costs
 from narformer.datasets import zoo
 from narformer.errors import ConfigError, ModelError, ModelWarning, UnknownDeviceError
-from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
 from narformer.frontends.onnx.weightless import weightless_onnx
 from narformer.frontends.sizes import Sizes
 from narformer.graph import Graph
+from narformer.inspection import inspection_of
 from narformer.measurement.answers import answer, existing_store
-from narformer.operators import operator_of
+from narformer.operators import kernel_kind
+from narformer.prediction import choice
 from narformer.prediction.estimate import Estimate
-from narformer.prediction.target import Target
+from narformer.prediction.headline import one_target
+from narformer.prediction.target import Target, select
 from narformer.server.failures import Refused
 from narformer.server.graphs import graph_from_json
 from narformer.server.question import Network, Question, Setup
 
 REMEMBERED_NODES = 50_000  # of networks that were read lately, so that another batch size is not all read anew
-SHOWN_NAMES = 5  # of many that are unknown
+REMEMBERED_SURVEYS = 8  # of pretrained networks, each on a target at a batch size
 
 
 class Answers:
@@ -38,6 +40,7 @@ class Answers:
         self.setup = setup
         self.predictor = default_predictor(setup.predictor)
         self.store = existing_store(setup.store) if setup.measured else None
+        self._surveys: OrderedDict[tuple[str, int], choice.Survey] = OrderedDict()
         self._read: OrderedDict[tuple[Network, str], tuple[Graph, tuple[str, ...]]] = OrderedDict()
 
     def answer(self, question: Question) -> dict[str, Any]:
@@ -46,13 +49,15 @@ class Answers:
             return self.targets()
         if question.operation == "zoo":
             return known_networks()
-        read = [self.read(network, question.sizes) for network in question.networks]
+        # A batch to choose at binds that of a file; a Graph has its own, which has to be the same.
+        fixed = question.operation == "choose"
+        read = [self.read(n, Sizes() if fixed and n.is_graph else question.sizes) for n in question.networks]
         if question.operation == "inspect":
             return self.inspect(question, *read[0])
         if question.operation == "explain":
             return self.explain(question, *read[0])
         if question.operation == "choose":
-            raise Refused(501, "this version of narformer does not choose networks yet; ask predict for each of yours")
+            return self.choose(question, [graph for graph, _ in read])
         told = [
             {**_named(network), "estimates": [e.to_dict() for e in estimates], "notes": list(notes)}
             for network, (_, notes), estimates in zip(
@@ -93,29 +98,27 @@ class Answers:
                 # One after the other: where both change at once, nobody knows which of the numbers within it are which.
                 known = _sized(weightless_onnx(known), network.name, part) if part else known
             return known
-        if network.data[:1] == b"{":
-            _no_sizes(sizes, network.name, "a Graph has its sizes; give them where it is read")
+        if network.is_graph:
+            if sizes:
+                raise ModelError(f"{network.name}: a Graph has its sizes; give them where it is read")
             return graph_from_json(network.data, network.name)
         return _sized(network.data, network.name, sizes)
 
     def estimates(self, graphs: Sequence[Graph], question: Question) -> list[list[Estimate]]:
         """For each Graph an Estimate on each target asked for. Raises UnknownDeviceError where one has none."""
-        wanted = None if question.targets is None else list(dict.fromkeys(question.targets))
-        if self.store is None and wanted is not None:
-            self._know(wanted)
-        found = answer(graphs, self.predictor, wanted, self.store if question.measured else None)
-        for estimates in found:
-            if wanted is not None and len(estimates) < len(wanted):
-                self._know([target for target in wanted if target not in {e.device for e in estimates}])
+        store = self.store if question.measured else None
+        wanted = None
+        if question.targets is not None:
+            measured = [device.id for device in store.devices()] if store is not None else []
+            wanted = select(question.targets, [*self.predictor.targets, *measured])
+        found = answer(graphs, self.predictor, wanted, store)
+        for graph, estimates in zip(graphs, found, strict=True):
+            missing = sorted({*(wanted or ())} - {estimate.target for estimate in estimates})
+            if missing:
+                raise UnknownDeviceError(
+                    f"{graph.name}: not measured on {missing[0]}, which the predictor does not know"
+                )
         return found
-
-    def _know(self, targets: Sequence[str]) -> None:
-        unknown = [target for target in targets if target not in self.predictor.devices]
-        if unknown:
-            more = f" and {len(unknown) - SHOWN_NAMES} more" if len(unknown) > SHOWN_NAMES else ""
-            raise UnknownDeviceError(
-                f"unknown target {', '.join(map(repr, unknown[:SHOWN_NAMES]))}{more}; /v1/targets lists those known"
-            )
 
     def targets(self) -> dict[str, Any]:
         """What can be predicted, and how well it was on held-out networks."""
@@ -139,55 +142,68 @@ class Answers:
             }
             for d in adapted
         ]
-        return {"predictor": card.name, "targets": rows}
+        return {"predictor": card.name, "targets": rows, "choosable": choice.targets(self.predictor)}
 
     def inspect(self, question: Question, graph: Graph, notes: Sequence[str]) -> dict[str, Any]:
         """What a network costs, as a whole and by operator."""
-        total, costs, unknown = graph_cost(graph), node_costs(graph), without_cost_rule(graph)
-        operators: dict[str, dict[str, int]] = {}
-        for node, cost in zip(graph.nodes, costs, strict=True):
-            row = operators.setdefault(
-                node.op if not node.domain else f"{node.domain}.{node.op}",
-                {"count": 0, "macs": 0, "parameters": 0, "activation_bytes": 0},
-            )
-            row["count"] += 1
-            row["macs"] += cost.macs
-            row["parameters"] += cost.parameters
-            row["activation_bytes"] += cost.activation_bytes
+        told = inspection_of(graph, question.networks[0].name)
         names = graph.input_names or tuple(str(k) for k in range(len(graph.inputs)))
+        types = {name: tensor.dtype for name, tensor in zip(names, graph.inputs, strict=True)}
+        return {**told.to_dict(), **_named(question.networks[0]), "dtypes": types, "notes": list(notes)}
+
+    def choose(self, question: Question, graphs: Sequence[Graph]) -> dict[str, Any]:
+        """The pretrained networks worth taking on a target, and the one asked about among them.
+
+        Raises UnknownDeviceError, ConfigError for a network of another batch size.
+        """
+        wanted = question.choice
+        (text,) = question.targets or ("",)
+        target, _ = one_target(text, choice.targets(self.predictor))
+        batch = question.sizes.batch_size or 1
+        surveyed = self._surveyed(target, batch)
+        best = {(c.network, c.size) for c in surveyed.chosen(wanted.max_ms, wanted.top1)}
+        chosen = surveyed.chosen(wanted.max_ms, wanted.top1, wanted.every)
+        mine: Estimate | None = None
+        if graphs:
+            (mine,) = self.predictor.predict(graphs, target)
+            if mine.batch_size != batch:
+                raise ConfigError(
+                    f"{mine.model} has batch size {mine.batch_size}; choose at batch size {mine.batch_size}"
+                )
         return {
-            **_named(question.networks[0]),
-            "network_hash": network_hash(graph),
-            "nodes": len(graph),
-            "batch_size": graph.batch_size,
-            "inputs": {n: {"shape": list(t.shape), "dtype": t.dtype} for n, t in zip(names, graph.inputs, strict=True)},
-            "macs": total.macs,
-            "flops": total.flops,
-            "parameters": total.parameters,
-            "weight_bytes": total.weight_bytes,
-            "activation_bytes": total.activation_bytes,
-            "peak_bytes": peak_bytes(graph),
-            "without_cost_rule": unknown,
-            "operators": operators,
-            "notes": list(notes),
+            "target": target,
+            "batch_size": batch,
+            "choices": [{**c.to_dict(), "frontier": (c.network, c.size) in best} for c in chosen],
+            "left_out": surveyed.left_out,
+            "mine": None if mine is None else mine.to_dict(),
         }
+
+    def _surveyed(self, target: str, batch: int) -> choice.Survey:
+        """All pretrained networks on a target, which takes a second; those asked for lately are remembered."""
+        key = (target, batch)
+        if key not in self._surveys:
+            self._surveys[key] = choice.survey(target, batch, self.predictor)
+            while len(self._surveys) > REMEMBERED_SURVEYS:
+                self._surveys.popitem(last=False)
+        self._surveys.move_to_end(key)
+        return self._surveys[key]
 
     def explain(self, question: Question, graph: Graph, notes: Sequence[str]) -> dict[str, Any]:
         """Milliseconds of each node on one target, with what it costs and reads, so that it can be drawn."""
-        (target,) = question.targets or self.predictor.devices[:1]
+        (text,) = question.targets or self.predictor.targets[:1]
+        target, _ = one_target(text, self.predictor.targets)
         adapted = self.predictor.adapted if isinstance(self.predictor, PredictorWithAdapted) else {}
         if target in adapted:
             raise Refused(
                 422, f"{target} is adapted: it is known by whole networks, not by nodes", "UnknownDeviceError"
             )
-        self._know([target])
         read, parts = self.predictor.explain(graph)
-        milliseconds = parts[:, self.predictor.devices.index(target)].tolist()
+        milliseconds = parts[:, self.predictor.targets.index(target)].tolist()
         nodes = [
             {
                 "name": node.name,
                 "operator": node.op,
-                "kind": operator_of(node).kind,
+                "kind": kernel_kind(node),
                 "ms": round(ms, 6),
                 "shape": list(node.output_shape),
                 "dtype": node.outputs[0].dtype,
@@ -236,13 +252,8 @@ def _about(device: str, description: str) -> dict[str, Any]:
 
 
 def _named(network: Network) -> dict[str, Any]:
-    return {"model": network.name, "hash": network.hash or None}
+    return {"model": network.name, "upload": network.upload or None}
 
 
 def _sized(model: bytes | onnx.ModelProto, name: str, sizes: Sizes) -> Graph:
     return read_onnx(model, name=name, batch_size=sizes.batch_size, input_shapes=sizes.input_shapes, dims=sizes.dims)
-
-
-def _no_sizes(sizes: Sizes, name: str, why: str) -> None:
-    if sizes:
-        raise ModelError(f"{name}: {why}")

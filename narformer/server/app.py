@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from narformer import __version__
@@ -21,9 +24,10 @@ from narformer.server.failures import Refused, body_of, status_of
 from narformer.server.gate import Gate
 from narformer.server.metrics import Metrics
 from narformer.server.pool import Pool, Reply
-from narformer.server.question import Network, Operation, Question
+from narformer.server.question import Choice, Network, Question
 from narformer.server.rate import Rate
 from narformer.server.schema import (
+    Choices,
     Choosing,
     Compared,
     Comparing,
@@ -44,6 +48,8 @@ from narformer.server.structures import Structures
 from narformer.server.uploads import Received, options_of, received
 
 JSON = "application/json"
+REMEMBERED_ANSWERS = 64
+COMPRESSED_FROM = 32_000  # bytes of an answer
 PAGE = Path(__file__).parent / "page"
 
 
@@ -54,7 +60,7 @@ class Service:
         self.settings, self.pool = settings, pool
         self.structures = Structures(settings.limits.kept_bytes)
         self.metrics = Metrics(pool, self.structures)
-        self._fixed: dict[Operation, bytes] = {}
+        self._remembered: OrderedDict[str, bytes] = OrderedDict()
 
     async def asked(self, request: Request, question: Question) -> Response:
         """The worker's answer; a question whose client goes away before it is begun is dropped."""
@@ -71,14 +77,18 @@ class Service:
             leaving.cancel()
         return Response(reply.body, reply.status, media_type=JSON)
 
-    async def fixed(self, request: Request, operation: Operation) -> Response:
-        """An answer that is the same as long as the service runs."""
-        if operation not in self._fixed:
-            answer = await self.asked(request, Question(operation))
+    async def remembered(self, request: Request, question: Question) -> Response:
+        """An answer about no network of the client's: the same as long as the service runs."""
+        key = repr(question)
+        if key not in self._remembered:
+            answer = await self.asked(request, question)
             if answer.status_code != 200:
                 return answer
-            self._fixed[operation] = bytes(answer.body)
-        return Response(self._fixed[operation], media_type=JSON)
+            self._remembered[key] = bytes(answer.body)
+            while len(self._remembered) > REMEMBERED_ANSWERS:
+                self._remembered.popitem(last=False)
+        self._remembered.move_to_end(key)
+        return Response(self._remembered[key], media_type=JSON)
 
     def networks(self, sent: Received, named: Sequence[Known | None]) -> tuple[Network, ...]:
         """The networks that a request names and those that it sends, which are remembered from now on."""
@@ -166,19 +176,25 @@ def application(settings: Settings, pool: Pool) -> FastAPI:
             raise Refused(422, "no networks: send files as `model`, or name some in the options as `models`")
         return await service.asked(request, Question("compare", networks, targets, _sizes(asked), asked.measured))
 
-    @app.post("/v1/choose", **described(Choosing, None, "Which known network to take for a budget."))
+    @app.post("/v1/choose", **described(Choosing, Choices, "Which pretrained network to take on a target."))
     async def choose(request: Request) -> Response:
         sent = await received(request, settings.limits)
         asked = options_of(Choosing, sent.options)
-        return await service.asked(request, Question("choose", (), (asked.target,)))
+        networks = service.networks(sent, [asked.model])
+        if len(networks) > 1:
+            raise Refused(422, f"{len(networks)} networks: choose shows one among the pretrained ones")
+        choice = Choice(asked.max_ms, asked.top1, asked.every)
+        sizes = replace(_sizes(asked), batch_size=asked.batch_size or 1)
+        question = Question("choose", networks, (asked.target,), sizes, choice=choice)
+        return await (service.asked if networks else service.remembered)(request, question)
 
     @app.get("/v1/targets", **described(None, Targets, "What can be predicted, and how well."))
     async def targets(request: Request) -> Response:
-        return await service.fixed(request, "targets")
+        return await service.remembered(request, Question("targets"))
 
     @app.get("/v1/zoo", **described(None, Zoo, "Networks that are known already and need no upload."))
     async def zoo(request: Request) -> Response:
-        return await service.fixed(request, "zoo")
+        return await service.remembered(request, Question("zoo"))
 
     @app.get("/healthz", **described(None, Health, "Whether the service can answer."))
     async def healthz() -> Response:
@@ -209,6 +225,7 @@ def application(settings: Settings, pool: Pool) -> FastAPI:
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type", "content-encoding"],
         )
+    app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM)
     app.add_middleware(Gate, settings=settings, metrics=service.metrics, rate=Rate(settings.limits.rate), routes=routes)
     return app
 

@@ -14,16 +14,31 @@ Operation: TypeAlias = Literal["predict", "explain", "inspect", "compare", "choo
 class Network:
     """A network as a request names it: bytes of a file or of a Graph in JSON, or one of the zoo.
 
-    name: for messages and answers. hash: of the bytes, by which they can be asked for again; "" for one of the zoo.
+    name: for messages and answers. upload: hash of the bytes, by which they can be asked for again; "" for one of the
+    zoo.
     zoo: its name in the zoo, "" for bytes; size, source: which one, where the zoo has several of that name.
     """
 
     name: str
-    hash: str = ""
+    upload: str = ""
     data: bytes = b""
     zoo: str = ""
     size: int | None = None
     source: str | None = None
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether the bytes are a Graph in JSON; no ONNX file begins like one."""
+        return self.data[:1] == b"{"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Limits on pretrained networks, and whether also those are wanted that another surpasses."""
+
+    max_ms: float | None = None
+    top1: float | None = None
+    every: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,7 @@ class Question:
     targets: tuple[str, ...] | None = None
     sizes: Sizes = field(default_factory=Sizes)
     measured: bool = True
+    choice: Choice = field(default_factory=Choice)
 
 
 @dataclass(frozen=True)

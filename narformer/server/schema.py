@@ -21,7 +21,7 @@ class Known(Strict):
     """A network that needs no upload: one sent before, by its hash, or one of the zoo, by its name."""
 
     hash: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = Field(
-        None, description="As an answer about an earlier upload told it: SHA-256 of what was sent."
+        None, description="SHA-256 of what was sent, as answers about it told it (`upload`)."
     )
     zoo: Name | None = Field(None, description="Name of a network that /v1/zoo lists.")
     size: Annotated[int, Field(ge=1, le=1 << 20)] | None = Field(
@@ -86,17 +86,22 @@ class Comparing(Sized):
     measured: bool = Field(True, description="False to predict also what the store of measurements has.")
 
 
-class Choosing(Strict):
-    """Asks which known network to take for a budget."""
+class Choosing(Inspecting):
+    """Asks which pretrained networks to take on a target, and where another one stands among them."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"target": "cortexA76cpu", "max_ms": 20.0}]})
-    target: Name
-    max_ms: Annotated[float, Field(gt=0)] | None = None
+    target: Name = Field(description="As /v1/targets lists them under `choosable`.")
+    max_ms: Annotated[float, Field(ge=0)] | None = Field(None, description="Only networks that take no longer.")
+    top1: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        None, description="Only networks of at least this ImageNet accuracy, in percent."
+    )
+    every: bool = Field(False, description="True for those too that another surpasses in both.")
 
 
 class Estimate(BaseModel):
     """Latency of one network on one target."""
 
+    hash: str = Field(description="Of the network, equal for the same one under other names.")
     model: str
     target: str
     batch_size: int | None
@@ -115,7 +120,7 @@ class Predicted(BaseModel):
     """Answer of /v1/predict."""
 
     model: str
-    hash: str | None = Field(description="By which this upload can be asked about again; none for one of the zoo.")
+    upload: str | None = Field(description="By which this upload can be asked about again; none for one of the zoo.")
     estimates: list[Estimate]
     notes: list[str] = Field(description="What is worth knowing of the file.")
 
@@ -126,46 +131,57 @@ class Compared(BaseModel):
     models: list[Predicted]
 
 
-class Input(BaseModel):
-    """One input of a network."""
-
-    shape: list[int]
-    dtype: str
-
-
 class OperatorCost(BaseModel):
     """What all nodes of one operator cost together."""
 
     count: int
     macs: int
+    operations: int
     parameters: int
     activation_bytes: int
+    weight_bytes: int
+
+
+class Heavy(BaseModel):
+    """One of the nodes with most MACs."""
+
+    node: str
+    operator: str
+    kind: str
+    shape: list[int]
+    macs: int
+    parameters: int
 
 
 class Inspected(BaseModel):
     """Answer of /v1/inspect."""
 
     model: str
-    hash: str | None
-    network_hash: str = Field(description="Equal for the same network under other names; the store's key.")
+    upload: str | None
+    hash: str = Field(description="Of the network, equal for the same one under other names.")
     nodes: int
     batch_size: int
-    inputs: dict[str, Input]
+    inputs: dict[str, list[int]]
+    dtypes: dict[str, str] = Field(description="Of the inputs.")
     macs: int
     flops: int
+    operations: int
     parameters: int
     weight_bytes: int
     activation_bytes: int
     peak_bytes: int
     without_cost_rule: dict[str, int]
     operators: dict[str, OperatorCost]
+    heaviest: list[Heavy]
     notes: list[str]
 
 
-class NamedInput(Input):
-    """One input of a network, and its name."""
+class NamedInput(BaseModel):
+    """One input of a network."""
 
     name: str
+    shape: list[int]
+    dtype: str
 
 
 class ExplainedNode(BaseModel):
@@ -188,7 +204,7 @@ class Explained(BaseModel):
     """Answer of /v1/explain: the parts sum to the whole."""
 
     model: str
-    hash: str | None
+    upload: str | None
     target: str
     latency_ms: float
     batch_size: int
@@ -214,6 +230,7 @@ class Targets(BaseModel):
 
     predictor: str
     targets: list[Target]
+    choosable: list[str] = Field(description="On which /v1/choose knows pretrained networks.")
 
 
 class ZooNetwork(BaseModel):
@@ -228,6 +245,36 @@ class Zoo(BaseModel):
     """Answer of /v1/zoo."""
 
     networks: list[ZooNetwork]
+
+
+class Chosen(BaseModel):
+    """A pretrained network and its latency on a target."""
+
+    rank: int
+    network: str = Field(description="As timm.create_model takes it.")
+    img_size: int | None
+    top1: float | None = Field(description="ImageNet accuracy in percent.")
+    top5: float | None
+    parameters_millions: float | None
+    target: str
+    batch_size: int
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    throughput: float | None
+    source: str
+    warnings: list[str]
+    frontier: bool = Field(description="Whether no other within the limits is faster and as accurate.")
+
+
+class Choices(BaseModel):
+    """Answer of /v1/choose, the most accurate first."""
+
+    target: str
+    batch_size: int
+    choices: list[Chosen]
+    left_out: int = Field(description="Weights whose networks the zoo lacks.")
+    mine: Estimate | None = Field(description="The network that was asked about.")
 
 
 class Health(BaseModel):

@@ -21,13 +21,13 @@ class Structures:
 
     def add(self, network: Network) -> None:
         """Remember it, as the latest; one that is larger than all that is kept is not."""
-        if network.hash in self._known:  # perhaps under another name
-            self._known[network.hash] = network
-            self._known.move_to_end(network.hash)
+        if network.upload in self._known:  # perhaps under another name
+            self._known[network.upload] = network
+            self._known.move_to_end(network.upload)
             return
         if len(network.data) > self.most_bytes:
             return
-        self._known[network.hash] = network
+        self._known[network.upload] = network
         self.bytes += len(network.data)
         while self.bytes > self.most_bytes:
             self.bytes -= len(self._known.popitem(last=False)[1].data)

@@ -57,7 +57,7 @@ def answered(answers: Answers, question: Question) -> bytes:
     except Exception as unexpected:
         log.exception("unexpected while answering %s", question.operation)
         why = type(unexpected).__name__
-        if all(network.data[:1] == b"{" for network in question.networks):
+        if question.networks and all(network.is_graph for network in question.networks):
             error = Refused(422, f"{_names(question)}: a Graph that cannot be one of a network ({why})", "ModelError")
         else:
             error = Refused(

@@ -240,10 +240,11 @@ def test_a_network_that_the_zoo_does_not_have(client: TestClient) -> None:
 
 def test_unknown_targets(client: TestClient) -> None:
     known = {"model": {"zoo": "resnet50", "size": 224}}
-    assert "'nobody'" in told(client.post("/v1/predict", json={**known, "targets": ["nobody"]}), 422)
-    assert "'nobody'" in told(client.post("/v1/explain", json={**known, "target": "nobody"}), 422)
+    for route, asked in (("predict", {"targets": ["nobody"]}), ("explain", {"target": "nobody"})):
+        assert "nobody" in told(client.post(f"/v1/{route}", json={**known, **asked}), 422)
+    assert "nobody" in told(client.post("/v1/choose", json={"target": "nobody"}), 422)
     some = told(client.post("/v1/predict", json={**known, "targets": [f"t{k}" for k in range(900)]}), 422)
-    assert "and 895 more" in some
+    assert len(some) < 3000
     many = told(client.post("/v1/predict", json={**known, "targets": [f"target-{k}" for k in range(10_000)]}), 422)
     assert many.startswith("10000 targets in one request, more than 1000")
     huge = {**known, "targets": ["t" * 400 for _ in range(10_000)]}

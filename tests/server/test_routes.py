@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,15 @@ import narformer
 from narformer.adaptation.predictor import default_predictor
 from narformer.cost import graph_cost
 from narformer.datasets import zoo
+from narformer.errors import ConfigError
 from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
+from narformer.frontends.sizes import Sizes
+from narformer.prediction.choice import Choice, Choices, Survey
+from narformer.prediction.estimate import Estimate
+from narformer.server.answers import Answers
+from narformer.server.question import Choice as Limited
+from narformer.server.question import Network, Question, Setup
 
 Form = Callable[..., Any]
 DEVICE = "cortexA76cpu"
@@ -40,8 +48,8 @@ def test_a_graph_in_json_is_predicted_like_its_file(client: TestClient, form: Fo
 def test_what_was_sent_is_known_by_its_hash(client: TestClient, form: Form, resnet18: Path) -> None:
     data = resnet18.read_bytes()
     sent = client.post("/v1/predict", **form(("resnet18.onnx", data), batch_size=4)).json()
-    assert sent["hash"] == hashlib.sha256(data).hexdigest()
-    again = client.post("/v1/predict", json={"model": {"hash": sent["hash"]}, "batch_size": 4}).json()
+    assert sent["upload"] == hashlib.sha256(data).hexdigest()
+    again = client.post("/v1/predict", json={"model": {"hash": sent["upload"]}, "batch_size": 4}).json()
     assert again == sent
 
 
@@ -49,15 +57,16 @@ def test_sizes_are_bound(client: TestClient, form: Form, resnet18: Path) -> None
     sizes: dict[str, Any] = {"batch_size": 8, "input_shapes": {"input": [-1, 3, 96, 96]}}
     answer = client.post("/v1/inspect", **form(("m.onnx", resnet18.read_bytes()), **sizes)).json()
     graph = read_onnx(resnet18, **sizes)
-    assert answer["inputs"] == {"input": {"shape": [8, 3, 96, 96], "dtype": "float32"}}
-    assert answer["network_hash"] == network_hash(graph)
+    assert answer["inputs"] == {"input": [8, 3, 96, 96]}
+    assert answer["dtypes"] == {"input": "float32"}
+    assert answer["hash"] == network_hash(graph)
     assert answer["macs"] == graph_cost(graph).macs
     assert sum(row["count"] for row in answer["operators"].values()) == len(graph)
 
 
 def test_a_network_of_the_zoo_is_resized(client: TestClient) -> None:
     asked = {"model": {"zoo": "resnet50", "size": 224}, "batch_size": 8, "input_shapes": {"": [-1, -1, 96, 96]}}
-    (shape,) = (given["shape"] for given in client.post("/v1/inspect", json=asked).json()["inputs"].values())
+    (shape,) = client.post("/v1/inspect", json=asked).json()["inputs"].values()
     assert shape == [8, 3, 96, 96]
 
 
@@ -98,10 +107,26 @@ def test_targets_and_zoo_are_those_of_the_package(client: TestClient) -> None:
     assert [(n["source"], n["zoo"], n["size"] or 0) for n in networks] == [tuple(e) for e in zoo.names()]
 
 
-def test_what_is_not_there_yet_says_so(client: TestClient) -> None:
-    answer = client.post("/v1/choose", json={"target": DEVICE, "max_ms": 10})
-    assert answer.status_code == 501
-    assert "does not choose" in answer.json()["error"]["message"]
+def test_pretrained_networks_are_chosen_within_limits(resnet18: Path) -> None:
+    answers = Answers(Setup(measured=False))
+    rows = (("a", 80.0, 5.0), ("b", 70.0, 6.0), ("c", 75.0, 3.0), ("d", 60.0, 1.0), ("e", 85.0, 50.0))
+    networks = Choices(Choice(Estimate(name, DEVICE, ms, ms, ms, batch_size=1), 224, top1) for name, top1, ms in rows)
+    answers._surveys[DEVICE, 1] = Survey(DEVICE, 1, networks, 7)
+    asked = Question("choose", (Network("m.onnx", "h", resnet18.read_bytes()),), (DEVICE,))
+
+    def chosen(**limits: Any) -> list[tuple[str, bool]]:
+        answer = answers.answer(replace(asked, choice=Limited(**limits)))
+        assert answer["mine"]["model"] == "m.onnx"
+        assert answer["left_out"] == 7
+        return [(row["network"], row["frontier"]) for row in answer["choices"]]
+
+    assert chosen() == [("e", True), ("a", True), ("c", True), ("d", True)]
+    assert chosen(max_ms=10, top1=70) == [("a", True), ("c", True)]
+    assert chosen(max_ms=10, top1=70, every=True) == [("a", True), ("c", True), ("b", False)]
+    graph = read_onnx(resnet18).to_json().encode()
+    answers._surveys[DEVICE, 2] = answers._surveys[DEVICE, 1]
+    with pytest.raises(ConfigError, match="choose at batch size 1"):
+        answers.answer(replace(asked, networks=(Network("g", "h", graph),), sizes=Sizes(2)))
 
 
 def test_health_and_metrics(client: TestClient, form: Form, resnet18: Path) -> None:

@@ -5,13 +5,13 @@ export interface Target {
   held_out: Record<string, number>; batch_sizes: number[];
 }
 export interface Estimate {
-  model: string; device: string; latency_ms: number; low_ms: number; high_ms: number; source: string; level: number;
+  model: string; target: string; batch_size: number; latency_ms: number; low_ms: number; high_ms: number; source: string; level: number;
   held_out_mape: number | null; warnings: string[];
 }
-export interface Predicted { model: string; hash: string | null; estimates: Estimate[]; notes: string[] }
+export interface Predicted { model: string; upload: string | null; estimates: Estimate[]; notes: string[] }
 export interface Inspected {
-  model: string; hash: string | null; network_hash: string; nodes: number; batch_size: number;
-  inputs: Record<string, { shape: number[]; dtype: string }>;
+  model: string; upload: string | null; hash: string; nodes: number; batch_size: number;
+  inputs: Record<string, number[]>; dtypes: Record<string, string>;
   macs: number; parameters: number; weight_bytes: number; activation_bytes: number; peak_bytes: number;
   operators: Record<string, { count: number; macs: number }>; notes: string[];
 }
@@ -23,6 +23,11 @@ export interface Explained {
   model: string; target: string; latency_ms: number; batch_size: number;
   inputs: { name: string; shape: number[]; dtype: string }[]; nodes: Kernel[]; notes: string[];
 }
+export interface Chosen {
+  rank: number; network: string; img_size: number | null; top1: number; latency_ms: number; low_ms: number; high_ms: number;
+  parameters_millions: number | null; source: string; frontier: boolean;
+}
+export interface Choices { target: string; batch_size: number; choices: Chosen[]; left_out: number }
 export interface ZooNetwork { source: string; zoo: string; size: number | null }
 export interface Sizes { batch_size?: number; input_shapes?: Record<string, (number | string)[]>; dims?: Record<string, number> }
 
@@ -62,7 +67,7 @@ async function ask<Answer>(path: string, init: RequestInit = {}): Promise<Answer
   return answer;
 }
 
-export const targets = () => ask<{ predictor: string; targets: Target[] }>("/v1/targets");
+export const targets = () => ask<{ predictor: string; targets: Target[]; choosable: string[] }>("/v1/targets");
 export const zoo = () => ask<{ networks: ZooNetwork[] }>("/v1/zoo");
 
 function post<Answer>(operation: string, options: object, signal?: AbortSignal): Promise<Answer> {
@@ -76,6 +81,9 @@ export const inspect = (model: Known, sizes: Sizes, signal?: AbortSignal) =>
   post<Inspected>("inspect", { model, ...sizes }, signal);
 export const explain = (model: Known, target: string, sizes: Sizes, signal?: AbortSignal) =>
   post<Explained>("explain", { model, target, ...sizes }, signal);
+
+export const choose = (target: string, batch: number, signal?: AbortSignal) =>
+  post<Choices>("choose", { target, batch_size: batch, every: true }, signal);
 
 /* Send the structure of a network, compressed; the service knows it by its hash from then on. */
 export async function send(name: string, structure: Uint8Array, sizes: Sizes): Promise<{ answer: Inspected; sent: number }> {

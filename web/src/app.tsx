@@ -6,16 +6,18 @@ import * as api from "./api";
 import { Bars } from "./bars";
 import { Card } from "./card";
 import type { Theme } from "./drawing";
+import { Frontier } from "./frontier";
 import { Kernels } from "./kernels";
 import { read, written } from "./link";
 import { useNetwork, type Network } from "./network";
-import { Open } from "./open";
+import { linked, Open } from "./open";
 import { Targets } from "./targets";
 
 const TICKED = 12; // targets at first
 
 function App() {
   const [targets, setTargets] = useState<api.Target[]>([]);
+  const [choosable, setChoosable] = useState<string[]>([]);
   const [zoo, setZoo] = useState<api.ZooNetwork[]>([]);
   const [predictor, setPredictor] = useState("");
   const [ticked, tick] = useState<string[]>([]);
@@ -31,14 +33,15 @@ function App() {
   const start = useCallback(async () => {
     try {
       const [known, found] = await Promise.all([api.targets(), api.zoo()]);
-      const linked = read(location.hash);
+      const view = read(location.hash);
       const ids = known.targets.map((t) => t.target);
       setTargets(known.targets);
+      setChoosable(known.choosable);
       setPredictor(known.predictor);
       setZoo(found.networks);
-      tick(linked?.targets?.filter((t) => ids.includes(t)) ?? spread(known.targets));
-      setExplained(linked?.explained ?? null);
-      linked?.networks.forEach((one, k) => one && slots[k].take(one));
+      tick(view?.targets?.filter((t) => ids.includes(t)) ?? spread(known.targets));
+      setExplained(view?.explained ?? null);
+      view?.networks.forEach((one, k) => one && slots[k].take(one));
       setBroken(null);
     } catch (error) {
       if (error instanceof api.Problem && error.status === 401) askToken(true);
@@ -92,6 +95,10 @@ function App() {
           <div class="main">
             <Bars networks={networks} targets={targets} ticked={ticked} limit={limit} setLimit={setLimit} />
             <Kernels networks={networks} targets={targets} ticked={ticked} target={explained} setTarget={setExplained} theme={theme} />
+            <Frontier networks={networks} targets={targets} choosable={choosable} ticked={ticked} limit={limit} compare={(name, size) => {
+              const found = zoo.find((n) => n.zoo === name && n.source === "timm" && (n.size ?? size) === size);
+              if (found) next().take(linked(found));
+            }} />
           </div>
         </main>
       )}

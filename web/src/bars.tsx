@@ -18,7 +18,7 @@ export function Bars({ networks, targets, ticked, limit, setLimit }: {
     const known = targets.find((t) => t.target === target);
     return {
       target, title: known?.title ?? target, detail: known ? detailOf(known) : "",
-      estimates: networks.map((n) => n.estimates?.find((e) => e.device === target)),
+      estimates: networks.map((n) => n.estimates?.find((e) => e.target === target)),
     };
   });
   if (order === "latency") rows.sort((a, b) => first(a) - first(b));
@@ -90,7 +90,7 @@ function compared(a: Estimate, b: Estimate): string {
 
 function describe(e: Estimate, batch: number): string {
   const error = e.held_out_mape === null ? "" : `\nerror on held-out networks of this target: ${e.held_out_mape.toFixed(1)} %`;
-  return `${e.model} on ${e.device}: ${milliseconds(e.latency_ms)}, from ${milliseconds(e.low_ms)} to ${milliseconds(e.high_ms)} (${e.source})\n` +
+  return `${e.model} on ${e.target}: ${milliseconds(e.latency_ms)}, from ${milliseconds(e.low_ms)} to ${milliseconds(e.high_ms)} (${e.source})\n` +
     `${digits((1000 * batch) / e.latency_ms)} samples a second at batch ${batch}${error}`;
 }
 
@@ -107,7 +107,7 @@ function ticks(from: number, to: number, log: boolean): number[] {
 
 function Warnings({ told }: { told: Estimate[] }) {
   const warnings = new Map<string, Set<string>>();
-  for (const e of told) for (const warning of e.warnings) warnings.set(warning, (warnings.get(warning) ?? new Set()).add(e.device));
+  for (const e of told) for (const warning of e.warnings) warnings.set(warning, (warnings.get(warning) ?? new Set()).add(e.target));
   if (!warnings.size) return null;
   return (
     <details class="warnings">

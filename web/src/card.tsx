@@ -2,7 +2,7 @@
 
 import { bytes, count, shape } from "./format";
 import type { Slot } from "./network";
-import { image, sequence } from "./sizes";
+import { image, inputsOf, sequence } from "./sizes";
 
 const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const SIDES = [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512, 640, 768, 1024];
@@ -28,7 +28,7 @@ export function Card({ slot, mark }: { slot: Slot; mark: string }) {
           <p class="facts">
             <b>{count(inspected.macs)}</b> MACs · <b>{count(inspected.parameters)}</b> parameters · <b>{count(inspected.nodes)}</b> nodes
           </p>
-          {Object.entries(inspected.inputs).slice(0, 4).map(([name, input]) => <p key={name} class="dim small clip">{name}: {shape(input.shape)} {input.dtype}</p>)}
+          {Object.entries(inputsOf(inspected)).slice(0, 4).map(([name, input]) => <p key={name} class="dim small clip">{name}: {shape(input.shape)} {input.dtype}</p>)}
           {Object.keys(inspected.inputs).length > 4 && <p class="dim small">and {Object.keys(inspected.inputs).length - 4} inputs more</p>}
           <Slider label="batch" values={BATCHES} inFile={batch} value={chosen.batch} change={(batch) => slot.choose({ batch })} />
           {square && <Slider label="image" values={SIDES} inFile={square.side} value={chosen.side} change={(side) => slot.choose({ side })} />}

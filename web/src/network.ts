@@ -3,7 +3,7 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import * as api from "./api";
 import type { Linked } from "./link";
-import { AS_IN_FILE, asked, type Chosen } from "./sizes";
+import { AS_IN_FILE, asked, inputsOf, type Chosen, type Inputs } from "./sizes";
 import { sourceOf, strip } from "./strip";
 
 export interface Network {
@@ -11,7 +11,7 @@ export interface Network {
   known: api.Known | null;
   chosen: Chosen;
   file: { size: number; structure: Uint8Array; sent: number } | null;
-  inputs: api.Inspected["inputs"] | null; // as the file has them, with what it leaves open bound
+  inputs: Inputs | null; // as the file has them, with what it leaves open bound
   inspected: api.Inspected | null;
   estimates: api.Estimate[] | null;
   notes: string[];
@@ -55,7 +55,7 @@ export function useNetwork(targets: string[], ready: boolean, onToken: () => voi
       change(mine, { progress: null });
       const { answer, sent, chosen } = await sendBound(file.name, stripped.bytes);
       change(mine, {
-        known: { hash: answer.hash! }, chosen, inputs: answer.inputs, inspected: answer,
+        known: { hash: answer.upload! }, chosen, inputs: inputsOf(answer), inspected: answer,
         file: { size: file.size, structure: stripped.bytes, sent },
       });
     } catch (error) {
@@ -69,7 +69,7 @@ export function useNetwork(targets: string[], ready: boolean, onToken: () => voi
     try {
       const { dims, shapes } = linked.chosen;
       const inspected = await api.inspect(linked.model, asked({ ...AS_IN_FILE, dims, shapes }, null));
-      change(mine, { known: linked.model, inputs: inspected.inputs, inspected });
+      change(mine, { known: linked.model, inputs: inputsOf(inspected), inspected });
     } catch (error) {
       const gone = error instanceof api.Problem && error.status === 404;
       fail(mine, gone ? new Error("The service does not remember this network any more: drop its file here again.") : error);

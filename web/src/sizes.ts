@@ -10,7 +10,11 @@ export interface Chosen {
 }
 export const AS_IN_FILE: Chosen = { batch: null, side: null, length: null, dims: {}, shapes: {} };
 
-type Inputs = Inspected["inputs"];
+/* Of each input, its shape and type. */
+export type Inputs = Record<string, { shape: number[]; dtype: string }>;
+
+export const inputsOf = ({ inputs, dtypes }: Inspected): Inputs =>
+  Object.fromEntries(Object.entries(inputs).map(([name, shape]) => [name, { shape, dtype: dtypes[name] }]));
 
 /* The input that is a square image: its name, its axes of height and width, and their size. */
 export function image(inputs: Inputs): { name: string; axes: number[]; side: number; rank: number } | null {
