@@ -72,9 +72,9 @@ export function Frontier({ networks, targets, choosable, ticked, limit, compare 
                 <text x={chart.x(e.latency_ms) + 6} y={HEIGHT - BOTTOM - 8 - 16 * k}>{networks[k].name}</text>
               </g>
             ))}
-            <g class="others">{choices.choices.map((c, k) => !c.frontier && <circle key={k} cx={chart.x(c.latency_ms)} cy={chart.y(c.top1)} r="2.4" />)}</g>
+            <g class="others">{choices.choices.map((c, k) => !c.frontier && c.top1 >= chart.least && <circle key={k} cx={chart.x(c.latency_ms)} cy={chart.y(c.top1)} r="2.4" />)}</g>
             <polyline class="best" points={best.map((c, k) => `${k ? `${chart.x(c.latency_ms)},${chart.y(best[k - 1].top1)} ` : ""}${chart.x(c.latency_ms)},${chart.y(c.top1)}`).join(" ")} />
-            <g class="bests">{best.map((c) => <circle key={c.network + c.img_size} cx={chart.x(c.latency_ms)} cy={chart.y(c.top1)} r="4" />)}</g>
+            <g class="bests">{best.filter((c) => c.top1 >= chart.least).map((c) => <circle key={c.network + c.img_size} cx={chart.x(c.latency_ms)} cy={chart.y(c.top1)} r="4" />)}</g>
             {shown && <circle class="shown" cx={chart.x(shown.latency_ms)} cy={chart.y(shown.top1)} r="7" />}
           </svg>
           <p class="told">
@@ -114,7 +114,7 @@ function scales(choices: api.Chosen[]) {
   const steps = high - low < 1.6 ? [1, 2, 5] : [1];
   const xs = decades.flatMap((ten) => steps.map((s) => s * ten)).filter((ms) => Math.log10(ms) >= low && Math.log10(ms) <= high);
   const ys = Array.from({ length: Math.floor((most - least) / 5) + 1 }, (_, k) => least + 5 * k);
-  return { x, y, xs, ys };
+  return { x, y, xs, ys, least };
 }
 
 function useSeen(element: { current: HTMLElement | null }): boolean {
