@@ -17,9 +17,10 @@ import onnxruntime
 from table import Row, compare, main
 
 import narformer
-from narformer.cli.many import Question, answers, cores
+from narformer.cli.many import Question, answers
 from narformer.families.registry import FAMILIES, sample
 from narformer.measurement.weights import runnable
+from narformer.processes import cores
 
 FILE = Path(__file__).resolve().parents[1] / "examples" / "resnet18.onnx"
 FILES = 1000

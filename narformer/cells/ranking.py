@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from narformer.evaluation.plots import pyplot, save_plot
 from narformer.figures import milliseconds
 from narformer.frontends.onnx import read_onnx
 from narformer.prediction.predictor import Predictor
+from narformer.processes import in_order_with
 from narformer.tables import Column, Table
 
 Array = npt.NDArray[np.float64]
@@ -120,21 +120,13 @@ def _latencies(table: CellTable, rows: npt.NDArray[np.int64], device: str, show:
     parts = np.array_split(rows, max(1, len(rows) // 100))
     jobs = [(device, [table.cell(int(r)) for r in part]) for part in parts]
     found: list[list[float]] = []
-    with ProcessPoolExecutor(initializer=_load) as pool:
-        for answers in pool.map(_predicted, jobs):
-            found.append(answers)
-            show(len(found), len(jobs))
+    for answers in in_order_with(default_predictor, _predicted, jobs):
+        found.append(answers)
+        show(len(found), len(jobs))
     return np.concatenate(found)
 
 
-_LOADED: list[Predictor] = []
-
-
-def _load() -> None:
-    _LOADED.append(default_predictor())
-
-
-def _predicted(job: tuple[str, list[Cell]]) -> list[float]:
+def _predicted(predictor: Predictor, job: tuple[str, list[Cell]]) -> list[float]:
     device, cells = job
     graphs = [read_onnx(to_onnx(cell)) for cell in cells]
-    return [e.latency_ms for e in _LOADED[0].predict(graphs, [device])]
+    return [e.latency_ms for e in predictor.predict(graphs, [device])]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
 from narformer.cli.progress import track
+from narformer.processes import in_order
 
 app = typer.Typer(no_args_is_help=True, help="Network families: list, sample new variants, check rebuilt ones.")
 
@@ -60,14 +62,12 @@ def check(table: Path = typer.Argument(..., help="CSV with id, family, version, 
     rows = read_table(table, ("id", "family", "version", "config", "macs"))
     jobs = [(r["id"], r["family"], r["version"], r["config"], int(r["macs"])) for r in rows]
     total, wrong = Counter[str](), []
-    from concurrent.futures import ProcessPoolExecutor  # slow to import, and every command imports this file
-
-    with ProcessPoolExecutor() as pool:
-        results = track(pool.map(_rebuilt_macs, jobs, chunksize=64), "rebuilding", len(jobs))
-        for (name, family, _, _, macs), got in zip(jobs, results, strict=True):
-            total[family] += 1
-            if got != macs:
-                wrong.append((name, family, macs, got))
+    chunks = [jobs[start : start + 64] for start in range(0, len(jobs), 64)]
+    results = itertools.chain.from_iterable(in_order(_rebuilt_macs, chunks))
+    for (name, family, _, _, macs), got in zip(jobs, track(results, "rebuilding", len(jobs)), strict=True):
+        total[family] += 1
+        if got != macs:
+            wrong.append((name, family, macs, got))
     failed = Counter(family for _, family, _, _ in wrong)
     for family, count in sorted(total.items()):
         print(f"{family:15s} {count:6d} networks, {count - failed[family]:6d} with the table's MACs")
@@ -78,10 +78,9 @@ def check(table: Path = typer.Argument(..., help="CSV with id, family, version, 
         raise typer.Exit(1)
 
 
-def _rebuilt_macs(job: tuple[str, str, str, str, int]) -> int:
+def _rebuilt_macs(jobs: Sequence[tuple[str, str, str, str, int]]) -> list[int]:
     from narformer.cost import graph_cost
     from narformer.families.registry import build
     from narformer.frontends.onnx import read_onnx
 
-    _, family, version, config, _ = job
-    return graph_cost(read_onnx(build(family, config, version))).macs
+    return [graph_cost(read_onnx(build(family, config, version))).macs for _, family, version, config, _ in jobs]

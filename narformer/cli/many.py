@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narformer.cli.inputs import noted, read_each
 from narformer.errors import NarformerError, UserError
+from narformer.processes import ProcessDiedError, in_order_with
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from narformer.frontends.sizes import Sizes
     from narformer.prediction.estimate import Estimate
     from narformer.prediction.predictor import Predictor
 
 CHUNK = 16  # files: enough for one run of the model, few enough that results come in steadily
 FEW = 48  # files, below which starting processes takes longer than it saves
-IN_FLIGHT = 4  # chunks a process: bounds the memory of results that wait for an earlier file
 
 
 @dataclass(frozen=True)
@@ -47,11 +42,6 @@ class Answer:
     notes: tuple[str, ...] = ()
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def answers(paths: Sequence[Path], question: Question, jobs: int) -> Generator[Answer, None, None]:
     """One Answer a file, in the order of `paths`, as they come; by this process alone where the files are few.
 
@@ -67,35 +57,16 @@ def answers(paths: Sequence[Path], question: Question, jobs: int) -> Generator[A
         return
     # What cannot be opened has been told by now; a connection is not made to be forked.
     reader.close()
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    pool = ProcessPoolExecutor(min(jobs, len(chunks)), initializer=_start, initargs=(question, paths))
     answered = 0
     try:
-        waiting: deque[Future[list[Answer]]] = deque()
-        for chunk in chunks:
-            with _deaf():  # here the pool starts its processes
-                waiting.append(pool.submit(_answers, chunk))
-            if len(waiting) == IN_FLIGHT * jobs:
-                yield from (done := waiting.popleft().result())
-                answered += len(done)
-        while waiting:
-            yield from (done := waiting.popleft().result())
-            answered += len(done)
-    except BaseException as error:
-        # Also Ctrl-C, and a reader of the results that has gone: what is under way is of no use any more.
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.kill()
-        if isinstance(error, BrokenProcessPool):
-            raise UserError(
-                f"{paths[answered]} or a file soon after it: the process that read it was killed, perhaps for want of "
-                "memory; --jobs 1 reads one file after another"
-            ) from error
-        raise
-    pool.shutdown()
+        for found in in_order_with(partial(_loaded, question, paths), _answers, chunks, jobs):
+            yield from found
+            answered += len(found)
+    except ProcessDiedError as error:
+        raise UserError(
+            f"{paths[answered]} or a file soon after it: the process that read it was killed, perhaps for want of "
+            "memory; --jobs 1 reads one file after another"
+        ) from error
 
 
 class Reader:
@@ -141,30 +112,13 @@ class Reader:
         return answered
 
 
-_reader: list[Reader] = []  # of a process of the pool
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Ctrl-C waits, and processes started meanwhile never hear it: the first one hears it, and ends the others."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start(question: Question, among: Sequence[Path]) -> None:
+def _loaded(question: Question, among: Sequence[Path]) -> Reader:
+    """What a process of the pool answers with, loaded anew: a session of ONNX Runtime is not made to be forked."""
     from narformer.adaptation.predictor import with_adapted
     from narformer.prediction.predictor import Predictor
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where they cannot be started deaf
-    # Loaded anew: a session of ONNX Runtime is not made to be forked.
-    _reader[:] = [Reader(question, with_adapted(Predictor.load(question.predictor)), among)]
+    return Reader(question, with_adapted(Predictor.load(question.predictor)), among)
 
 
-def _answers(paths: Sequence[Path]) -> list[Answer]:
-    return _reader[0].answers(paths)
+def _answers(reader: Reader, paths: Sequence[Path]) -> list[Answer]:
+    return reader.answers(paths)

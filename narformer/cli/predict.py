@@ -51,11 +51,12 @@ def predict(
     Exit codes: 0, 2 for a file that cannot be read, 3 where an estimate exceeds --max-ms.
     """
     from narformer.adaptation.predictor import default_predictor
-    from narformer.cli.many import Question, answers, cores
+    from narformer.cli.many import Question, answers
     from narformer.cli.progress import track
     from narformer.cli.remote import remote_answers
     from narformer.client import Client
     from narformer.measurement.answers import existing_store
+    from narformer.processes import cores
 
     form = chosen(form, as_json)
     if store and no_store:

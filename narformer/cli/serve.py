@@ -43,7 +43,8 @@ def serve(
         raise MissingExtraError(
             f"serving needs {error.name}, which is not installed: pip install 'narformer[serve]'"
         ) from error
-    from narformer.server.settings import MIB, OPEN_RATE, Limits, Settings, cores
+    from narformer.processes import cores
+    from narformer.server.settings import MIB, OPEN_RATE, Limits, Settings
 
     if store and no_store:
         raise ConfigError("--store and --no-store exclude each other")

@@ -14,7 +14,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import numpy.typing as npt
 
 from narformer.datasets.dataset import FileSource, Source
 from narformer.errors import DataError, NarformerError
+from narformer.processes import cores, in_order
 from narformer.tokens import kernels, narformer_v2, nnlp, physical
 from narformer.tokens.packing import FloatArray, PackedTokens, Tokens, joined_edges, ranges
 from narformer.tokens.raw import RawNodes, raw_nodes
@@ -149,7 +149,7 @@ def build_cache(
     if not home.is_dir():
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            _fill(sources, ids, home, workers or os.cpu_count() or 1)
+            _fill(sources, ids, home, workers or cores())
         except OSError as error:
             raise DataError(
                 f"{home}: the token cache cannot be written ({error.strerror or error}); "
@@ -182,9 +182,8 @@ def _fill(sources: Sequence[Source], ids: Sequence[str], home: Path, workers: in
     ]
     missing = [job for job in jobs if not job[0].exists()]
     failures: list[str] = []
-    with ProcessPoolExecutor(min(workers, max(1, len(missing)))) as pool:
-        for failed in _progress(pool.map(_write_chunk, missing), len(missing)):
-            failures += failed
+    for failed in _progress(in_order(_write_chunk, missing, workers), len(missing)):
+        failures += failed
     if failures:
         listed = "\n  ".join(failures[:LISTED])
         more = f"\n  and {len(failures) - LISTED} more" if len(failures) > LISTED else ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from narformer.datasets.cache import LISTED, TokenCache, build_cache, source_dig
 from narformer.datasets.dataset import Dataset, Source
 from narformer.errors import DataError, NarformerError
 from narformer.frontends.canonical import canonical
+from narformer.processes import in_order
 from narformer.tokens import runtime_kernels
 from narformer.tokens.packing import PackedTokens, joined_edges, ranges
 from narformer.tokens.statistics import statistics, with_batch
@@ -97,10 +97,8 @@ def build_kernel_cache(dataset: Dataset, directory: Path, workers: int | None = 
     try:
         directory.mkdir(parents=True, exist_ok=True)
         failures: list[str] = []
-        if missing:
-            with ProcessPoolExecutor(min(workers or os.cpu_count() or 1, len(missing))) as pool:
-                for failed in pool.map(_write, missing):
-                    failures += failed
+        for failed in in_order(_write, missing, workers):
+            failures += failed
     except OSError as error:
         raise DataError(
             f"{directory}: the token cache cannot be written ({error.strerror or error}); "

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from narformer.datasets.dataset import Dataset, Source
 from narformer.errors import DataError
 from narformer.prediction.predictor import Predictor
+from narformer.processes import in_order_with
 
 Vectors = npt.NDArray[np.float32]
 
@@ -38,17 +38,16 @@ def embeddings(
     if path.exists():
         return np.asarray(np.load(path))
     parts = [dataset.sources[start : start + 64] for start in range(0, len(dataset), 64)]
-    with ProcessPoolExecutor(os.cpu_count(), initializer=_load, initargs=(predictor,)) as pool:
-        found = []
-        for vectors_of_part in pool.map(_embed, parts):
-            found.append(vectors_of_part)
-            show(len(found), len(parts))
+    found = []
+    for vectors_of_part in in_order_with(partial(Predictor.load, predictor), _embed, parts):
+        found.append(vectors_of_part)
+        show(len(found), len(parts))
     vectors = np.concatenate(found).astype(np.float32)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, vectors)
-        partial.replace(path)
+        unfinished = path.with_suffix(".partial.npy")
+        np.save(unfinished, vectors)
+        unfinished.replace(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
     return vectors
@@ -67,12 +66,5 @@ def _measured(dataset: Dataset, row: int) -> dict[str, float]:
     return {device: float(value) for device, value in values if np.isfinite(value)}
 
 
-_LOADED: list[Predictor] = []
-
-
-def _load(name: str | None) -> None:
-    _LOADED.append(Predictor.load(name))
-
-
-def _embed(sources: tuple[Source, ...]) -> npt.NDArray[np.float64]:
-    return _LOADED[0].embed([source.graph() for source in sources])
+def _embed(predictor: Predictor, sources: tuple[Source, ...]) -> npt.NDArray[np.float64]:
+    return predictor.embed([source.graph() for source in sources])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from narformer.evaluation.report import file_stem
 from narformer.evaluation.scores import score_table
 from narformer.evaluation.yardsticks import YARDSTICKS, fit_predict
 from narformer.prediction.predictor import Predictor
+from narformer.processes import in_order_with
 
 if TYPE_CHECKING:
     from narformer.models.interface import LatencyModel
@@ -202,28 +203,13 @@ def predict_sources(
     factors: at how many times its batch each is asked; () for once.
     """
     parts = np.array_split(np.arange(len(sources)), max(1, len(sources) // 64))
-    with ProcessPoolExecutor(initializer=_load, initargs=(name,)) as pool:
-        return np.concatenate(
-            list(
-                pool.map(
-                    _estimates,
-                    [[sources[k] for k in part] for part in parts],
-                    [[factors[k] for k in part] if factors else [] for part in parts],
-                )
-            )
-        )
+    asked = [([sources[k] for k in part], [factors[k] for k in part] if factors else []) for part in parts]
+    return np.concatenate(list(in_order_with(partial(Predictor.load, name), _estimates, asked)))
 
 
-_LOADED: list[Predictor] = []
-
-
-def _load(name: str | None) -> None:
-    _LOADED.append(Predictor.load(name))
-
-
-def _estimates(sources: list[Source], factors: list[int]) -> npt.NDArray[np.float64]:
+def _estimates(predictor: Predictor, asked: tuple[list[Source], list[int]]) -> npt.NDArray[np.float64]:
     """Value, low and high of each source on each device: (rows, devices, 3)."""
-    predictor = _LOADED[0]
+    sources, factors = asked
     graphs = [source.graph() for source in sources]
     estimates = predictor.predict_batches(graphs, factors) if factors else predictor.predict(graphs)
     numbers = [[e.latency_ms, e.low_ms, e.high_ms] for e in estimates]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from dataclasses import dataclass, field
 
 from narformer.errors import ConfigError
+from narformer.processes import cores
 
 MIB = 1 << 20
 OPEN_RATE = 600.0  # requests a minute from one address, where others than this machine can ask
@@ -89,8 +89,3 @@ class Settings:
                 "everybody ask; the default, 127.0.0.1, can be reached from this machine alone"
             )
         return self
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -62,7 +62,7 @@ def test_a_process_that_is_killed_is_told(files: list[Path], monkeypatch: pytest
         list(many.answers(files, QUESTION, jobs=2))
 
 
-def _kill_itself(paths: list[Path]) -> list[many.Answer]:
+def _kill_itself(reader: many.Reader, paths: list[Path]) -> list[many.Answer]:
     os.kill(os.getpid(), signal.SIGKILL)
     return []
 
