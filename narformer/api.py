@@ -59,7 +59,11 @@ def predict(
     are not meant so, StoreError.
 
     >>> import narformer
-    >>> narformer.predict("resnet18.onnx", devices="cortexA76cpu")  # doctest: +SKIP
+    >>> (estimate,) = narformer.predict("examples/resnet18.onnx", devices="adreno640")
+    >>> round(estimate.latency_ms, -1), estimate.low < estimate.value < estimate.high, estimate.warnings
+    (40.0, True, ())
+    >>> narformer.predict("examples/resnet18.onnx", devices="rtx4090:pytorch-2.9:fp16", batch_size=64)[0].batch_size
+    64
     """
     sizes = sizes_of(batch_size, input_shapes, dims)
     if example_inputs is not None:

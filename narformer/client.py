@@ -43,7 +43,8 @@ class Client:
     """A service to ask. Raises ConfigError for what is no URL.
 
     >>> from narformer.client import Client
-    >>> Client("http://127.0.0.1:8000").predict("resnet18.onnx")  # doctest: +SKIP
+    >>> Client("http://127.0.0.1:8000/").url
+    'http://127.0.0.1:8000'
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from narformer.errors import ModelError
+from narformer.figures import count
 from narformer.graph import DTYPE_BYTES, Graph, Node, Operand, Tensor
 from narformer.operators import Operator, operator_of
 from narformer.parameters import graph_parameters, node_parameters
@@ -22,6 +23,10 @@ class Cost(NamedTuple):
 
     macs; parameters (numbers that training adjusts); bytes read of activations, written as outputs, and stored as
     weights; scalar operations other than MACs; bytes read of weights: of a table the rows that are looked up.
+
+    >>> import narformer
+    >>> narformer.inspect("examples/resnet18.onnx").cost
+    Cost(1.81 GMACs, 11.7 Mparameters, 46.8 MB of weights, 70.2 MB of activations read and written)
     """
 
     macs: int = 0
@@ -31,6 +36,12 @@ class Cost(NamedTuple):
     weight_bytes: int = 0
     operations: int = 0
     weight_read_bytes: int = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"Cost({count(self.macs)}MACs, {count(self.parameters)}parameters, {count(self.weight_bytes)}B of weights, "
+            f"{count(self.activation_bytes)}B of activations read and written)"
+        )
 
     @property
     def flops(self) -> int:

@@ -60,7 +60,12 @@ DTYPE_BYTES: Mapping[str, float] = MappingProxyType(
 
 
 class Tensor(NamedTuple):
-    """Shape and element type of one value. Shapes are concrete: no symbols, no unknowns."""
+    """Shape and element type of one value. Shapes are concrete: no symbols, no unknowns.
+
+    >>> image = Tensor((1, 3, 224, 224), "float16")
+    >>> image.elements, image.bytes
+    (150528, 301056)
+    """
 
     shape: Shape
     dtype: str = "float32"
@@ -87,6 +92,9 @@ class Operand(NamedTuple):
         another than that of the output it reads, with as many elements.
     trained: for a weight, whether training adjusts it: True for a parameter, False for a buffer (a mask, a cache, a
         table of positions); None where the front end cannot tell, as in ONNX files, and operators decide.
+
+    >>> Operand(Tensor((64, 3, 7, 7)), name="conv1.weight").is_weight
+    True
     """
 
     tensor: Tensor
@@ -107,6 +115,10 @@ class Node(NamedTuple):
     origin: in a canonical Graph, the names of the file's other nodes that run within this one.
     left_out: positions of optional operands that are left out in front of others that are there; `operands` skips
         them, and `operand` does not.
+
+    >>> x = Tensor((1, 64, 56, 56))
+    >>> Node("relu", "Relu", (Operand(x, source=0),), (x,))
+    Node('relu', Relu: 1x64x56x56 -> 1x64x56x56)
     """
 
     name: str
@@ -117,6 +129,11 @@ class Node(NamedTuple):
     domain: str = ""
     origin: tuple[str, ...] = ()
     left_out: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        read = ", ".join(_told(o.tensor) for o in self.operands if o.source is not None)
+        written = ", ".join(map(_told, self.outputs))
+        return f"Node({self.name!r}, {self.domain}{'.' if self.domain else ''}{self.op}: {read} -> {written})"
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -190,6 +207,11 @@ class Graph:
     modules: the path of the module that calls a node, by the node's name, where the file says so in its metadata.
 
     Raises ModelError where a node reads from a later node or an input that does not exist.
+
+    >>> x = Tensor((1, 8))
+    >>> graph = Graph((Node("relu", "Relu", (Operand(x, source=~0),), (x,)),), inputs=(x,), name="tiny")
+    >>> graph, graph.batch_size, Graph.from_json(graph.to_json()) == graph
+    (Graph('tiny', 1 nodes, inputs 1x8), 1, True)
     """
 
     nodes: tuple[Node, ...]
@@ -210,6 +232,9 @@ class Graph:
 
     def __len__(self) -> int:
         return len(self.nodes)
+
+    def __repr__(self) -> str:
+        return f"Graph({self.name!r}, {len(self)} nodes, inputs {', '.join(map(_told, self.inputs)) or 'none'})"
 
     @cached_property
     def reads(self) -> tuple[tuple[int, int], ...]:
@@ -293,6 +318,12 @@ class Graph:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"not a Graph in JSON form: {error}; write one with Graph.to_json") from error
+
+
+def _told(tensor: Tensor) -> str:
+    """A tensor in short: 1x3x224x224, with its dtype where that is not float32."""
+    shape = "x".join(map(str, tensor.shape)) or "scalar"
+    return shape if tensor.dtype == "float32" else f"{shape} {tensor.dtype}"
 
 
 def _row(operand: Operand) -> list[object]:

@@ -34,6 +34,11 @@ class Inspection:
 
     model: its file, or name. costs: a Cost for each node of `graph`. peak_bytes: memory at most, weights and the
     activations alive at once. without_cost_rule: operators of which nobody knows what they compute, and their nodes.
+
+    >>> import narformer
+    >>> inspection = narformer.inspect("examples/mobilenet_v2.onnx")
+    >>> inspection.cost.macs, inspection.without_cost_rule
+    (300774272, {})
     """
 
     model: str

@@ -41,6 +41,12 @@ class AdaptedDevice:
     predictor, fingerprint: name of the one that made the profiles, and which training of it. measured_on: id of the
     device, or where the latencies are from. networks, hashes, latencies (ms): what was measured, one entry each.
     validation: errors on other networks, if any were measured since: `networks`, `mape` and `covers` in percent.
+
+    >>> import narformer
+    >>> networks = [narformer.read_onnx("examples/resnet18.onnx", batch_size=batch) for batch in (1, 2, 4)]
+    >>> device = narformer.adapt("my-phone", zip(networks, (30.0, 58.0, 115.0)))
+    >>> device.latencies, device.measured_on
+    ((30.0, 58.0, 115.0), 'elsewhere')
     """
 
     name: str
@@ -52,6 +58,9 @@ class AdaptedDevice:
     latencies: tuple[float, ...]
     profiles: Profiles
     validation: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"AdaptedDevice({self.name!r}, {self.description})"
 
     @cached_property
     def process(self) -> Adaptation:

@@ -115,7 +115,12 @@ def _squared_distances(a: Array, b: Array) -> Array:
 class Adaptation:
     """The process, given the measured latencies (ms) of some networks.
 
-    >>> Adaptation(profiles, [3.1, 12.0]).predict(others)  # doctest: +SKIP
+    >>> parts = np.random.default_rng(0).random((5, KINDS, 2))
+    >>> profiles = Profiles(parts, parts.sum(axis=2), parts[:, :3, 0])
+    >>> known = Adaptation(profiles.rows([0, 1, 2]), [3.1, 2.9, 3.4])
+    >>> latency, deviation = known.predict(profiles.rows([3, 4]))
+    >>> latency.shape, deviation.shape
+    ((2,), (2,))
     """
 
     def __init__(self, measured: Profiles, latencies: Sequence[float] | Array) -> None:

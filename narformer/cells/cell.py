@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from narformer.errors import DataError
+from narformer.errors import ConfigError, DataError
 from narformer.families import nasbench201
 
 # Operation codes of each space, by position (NAR-Former V2, released code).
@@ -96,6 +96,13 @@ class Cell:
             after = ["".join(sorted([hashes[c] for c in nodes])) for nodes in consumers]
             hashes = [_md5("|".join(parts)) for parts in zip(before, after, hashes, strict=True)]
         return _md5(str(sorted(hashes)))
+
+
+def known_space(space: str) -> str:
+    """The name itself. Raises ConfigError, naming those there are, for a space that is not known."""
+    if space not in OPERATIONS:
+        raise ConfigError(f"unknown space {space!r}; known are {', '.join(OPERATIONS)}")
+    return space
 
 
 def parse_cell(space: str, text: str) -> Cell:

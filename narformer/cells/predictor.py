@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.cells.cell import EDGES_201, Cell, pruned
+from narformer.cells.cell import EDGES_201, Cell, known_space, parse_cell, pruned
 from narformer.cells.networks import distinct_networks
 from narformer.cells.statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS, cell_statistics
 from narformer.cells.table import CellTable, cell_table
@@ -34,6 +34,23 @@ NOISES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 START_WEIGHTS = (1.0, 0.5, 1.0, 1 / 32)
 GRID = 49  # points of the map from score to accuracy
 _CHUNK = 4096
+
+
+def predict_cell(space: str, cells: str | Sequence[str], predictor: str | Path | None = None) -> Estimates:
+    """Accuracy in percent of cells, without training them: an Estimate a cell, in order.
+
+    space: nasbench101 or nasbench201. cells: one or several, as text: the arch string of NAS-Bench-201, or
+    UPPER_TRIANGLE,op;op;... for NAS-Bench-101. predictor: path of one of your own (.npz).
+    Raises ConfigError for an unknown space, DataError for a text that is no cell of it.
+
+    >>> import narformer
+    >>> (cell,) = narformer.predict_cell("nasbench101", "101,input;conv3x3-bn-relu;output")
+    >>> cell.quantity, cell.unit, 85 < cell.low < cell.accuracy < cell.high
+    ('accuracy', '%', True)
+    """
+    texts = [cells] if isinstance(cells, str) else cells
+    loaded = CellPredictor.load(predictor or known_space(space))
+    return loaded.predict([parse_cell(space, text) for text in texts])
 
 
 class GaussianProcess:
@@ -173,6 +190,10 @@ class CellPredictor:
 
     `fit` learns from a table and accuracies, `load` takes a shipped one; `predict` gives Estimates, `score` numbers
     for ranking whole spaces.
+
+    >>> import narformer
+    >>> narformer.CellPredictor.load("nasbench201").space
+    'nasbench201'
     """
 
     def __init__(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.adaptation.predictor import default_predictor
-from narformer.cells.cell import Cell
+from narformer.cells.cell import Cell, known_space
 from narformer.cells.predictor import CellPredictor
 from narformer.cells.skeleton import to_onnx
 from narformer.cells.table import CellTable, enumerate_space
@@ -31,6 +31,14 @@ class Ranking:
     """A scored space: scores (n,), accuracy in percent with its interval (n, 3), latency in ms (n,) or NaN.
 
     target: what the latencies are of; empty where none were asked for.
+
+    >>> from narformer.cells.cell import parse_cell
+    >>> from narformer.cells.table import cell_table
+    >>> cells = [parse_cell("nasbench101", f"101,input;{op};output") for op in ("conv1x1-bn-relu", "conv3x3-bn-relu")]
+    >>> accuracy = np.array([[90.0, 89.0, 91.0], [93.0, 92.0, 94.0]])
+    >>> ranking = Ranking(cell_table(cells), np.array([0.1, 0.9]), accuracy, np.array([5.0, 7.0]), "my-board")
+    >>> ranking.best(1), ranking.best(1, max_ms=6.0), ranking.pareto()
+    ([1], [0], [0, 1])
     """
 
     table: CellTable
@@ -93,6 +101,24 @@ class Ranking:
         axis.set_ylim(low - 1, self.accuracy[known, 0].max() + 0.5)
         axis.legend(frameon=False)
         save_plot(figure, path)
+
+
+def rank(space: str, target: str | None = None, candidates: int = 2000) -> Ranking:
+    """Every cell of a space, scored without training: `best(top)`, `pareto()` and `entries(rows)` tell of them.
+
+    space: nasbench101 or nasbench201. target: where the latency of each cell's network is predicted as well; for spaces
+    larger than `candidates` for the half of so many with the highest accuracy, and as many others at random.
+    Raises ConfigError for an unknown space, UnknownDeviceError for an unknown target.
+
+    >>> import narformer
+    >>> ranking = narformer.rank("nasbench201")
+    >>> ranking
+    Ranking(nasbench201, 15,625 cells)
+    >>> best = ranking.entries(ranking.best(1))[0]
+    >>> best["low"] < best["accuracy"] < best["high"]
+    True
+    """
+    return rank_space(known_space(space), target, candidates)
 
 
 def rank_space(space: str, device: str | None, candidates: int, show: Show = lambda _done, _all: None) -> Ranking:

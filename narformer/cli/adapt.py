@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 SHIFTED = 8.0  # median error in percent, beyond which it is said
-MOST = 400  # measurements from files: beyond, those that tell most
 
 NAME = typer.Option(..., "--device", "-d", help="A name for the device, as `narformer predict --device` will take it.")
 RUNTIME = typer.Option("onnxruntime", "--runtime", "-r", help="Runtime, see `narformer devices --here`.")
@@ -66,6 +65,7 @@ def adapt(
     """
     from narformer.adaptation.device import check_name
     from narformer.errors import ConfigError
+    from narformer.own_hardware import MOST, from_measurements
     from narformer.prediction.predictor import Predictor
 
     loaded = Predictor.load(predictor)
@@ -77,7 +77,7 @@ def adapt(
         raise ConfigError("--target-error is for measuring; leave it out to learn from what was measured")
     if sources:
         pairs, origin = _measurements(from_store, directory, table, measured_on)
-        adapted = _from_pairs(device, pairs, origin, samples or MOST, loaded)
+        adapted = from_measurements(device, pairs, origin, samples or MOST, loaded, _track("reading"))
     else:
         settings = _settings(runtime, processor, threads, budget, timeout)
         adapted = _by_measuring(device, samples or 20, target_error, settings, store, loaded)
@@ -186,25 +186,6 @@ def _by_measuring(
         print(f"{summary(outcomes)}; store {opened.name}", file=sys.stderr)
         print(f"expected error on networks of the families: {expected:.1f} %", file=sys.stderr)
     return adapted
-
-
-def _from_pairs(
-    name: str, pairs: list[tuple[Graph, float]], origin: str, most: int, predictor: Predictor
-) -> AdaptedDevice:
-    import numpy as np
-
-    from narformer.adaptation.device import FEWEST, adapt, profile
-    from narformer.adaptation.gaussian_process import NOISE, choose, covariance
-    from narformer.errors import ConfigError
-    from narformer.frontends.canonical import network_hash
-
-    if not pairs:
-        raise ConfigError(f"{name}: nothing was measured on {origin} yet; at least {FEWEST} latencies are needed")
-    unique = list({network_hash(graph): (graph, ms) for graph, ms in pairs}.values())
-    profiles = profile([graph for graph, _ in _track("reading")(unique)], predictor)
-    within = covariance(profiles, profiles)
-    rows = choose(within, within, NOISE, most) if len(unique) > most else np.arange(len(unique))
-    return adapt(name, [unique[row] for row in rows], origin, predictor, profiles.rows(rows))
 
 
 def _measurements(

@@ -60,11 +60,9 @@ def predict_cell(
 
 
 def _space(space: str) -> str:
-    from narformer.cells.cell import OPERATIONS
+    from narformer.cells.cell import known_space
 
-    if space not in OPERATIONS:
-        raise ConfigError(f"unknown space {space!r}; known are {', '.join(OPERATIONS)}")
-    return space
+    return known_space(space)
 
 
 def _cells_of(file: Path, space: str) -> list[str]:

@@ -55,7 +55,7 @@ def answer(
     predicted = iter(predictor.predict(open_graphs, known))
     answers = []
     for graph, hash in zip(graphs, hashes, strict=True):
-        here = {device: _estimate(graph, measurement) for device, measurement in measured[hash].items()}
+        here = {device: measured_estimate(graph.name, measurement) for device, measurement in measured[hash].items()}
         if not here.keys() >= set(known):
             here = {estimate.device: estimate for estimate in (next(predicted) for _ in known)} | here
         order = [*known, *(d for d in here if d not in known)] if devices is None else devices
@@ -63,17 +63,20 @@ def answer(
     return answers
 
 
-def _estimate(graph: Graph, measurement: Measurement) -> Estimate:
-    """A measurement as an Estimate; the interval holds 90 % of single runs, and is a point where no spread is known."""
+def measured_estimate(model: str, measurement: Measurement) -> Estimate:
+    """A measurement as an Estimate; the interval holds 90 % of single runs, and is a point where no spread is known.
+
+    model: what to call the network.
+    """
     assert measurement.latency_ms is not None
     margin = SPREADS * (measurement.spread_ms or 0.0)
     return Estimate(
-        model=graph.name,
+        model=model,
         target=measurement.device,
         value=measurement.latency_ms,
         low=max(measurement.latency_ms - margin, 0.0),
         high=measurement.latency_ms + margin,
-        batch_size=graph.batch_size,
+        batch_size=measurement.batch_size,
         source="measured",
         level=LEVEL,
         hash=measurement.graph,

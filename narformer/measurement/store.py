@@ -60,8 +60,14 @@ class StoredDevice:
 class Store:
     """A store that is open. Many processes may have the same one open and write at once.
 
-    >>> with Store.open("measurements.db") as store:  # doctest: +SKIP
-    ...     store.add(Measurement(network_hash(graph), "resnet18.onnx", "cpu-ort-fp32", 12.5), graph)
+    >>> import narformer
+    >>> from narformer.frontends.canonical import network_hash
+    >>> from narformer.measurement.measurement import Measurement
+    >>> graph = narformer.read_onnx("examples/resnet18.onnx")
+    >>> with narformer.Store.open() as store:
+    ...     store.add(Measurement(network_hash(graph), "resnet18.onnx", "my-board", 12.5), graph)
+    ...     store.latest(network_hash(graph), "my-board").latency_ms
+    12.5
     """
 
     def __init__(self, database: Database) -> None:

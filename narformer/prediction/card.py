@@ -55,7 +55,13 @@ class Output:
 
 @dataclass(frozen=True)
 class Card:
-    """What stands beside the weights: everything a user needs to know, and everything the predictor needs to run."""
+    """What stands beside the weights: everything a user needs to know, and everything the predictor needs to run.
+
+    >>> import narformer
+    >>> card = narformer.load().card
+    >>> card.name, card.level, "mape" in card.outputs[0].held_out
+    ('tally2', 0.9, True)
+    """
 
     name: str
     model: str
@@ -66,6 +72,9 @@ class Card:
     training: Mapping[str, Any] = field(default_factory=dict)
     # Whether every network trained on had its BatchNormalizations folded into convolutions; then inputs are, too.
     folds_batch_norm: bool = False
+
+    def __repr__(self) -> str:
+        return f"Card({self.name!r}, {self.model} on {self.tokenizer}, {len(self.outputs)} targets)"
 
     def to_json(self) -> str:
         novelty = {

@@ -23,6 +23,10 @@ class Choice:
     estimate: its latency, measured or predicted; `estimate.model` is `network.tag`, as `timm.create_model` takes it.
     size: of its square images. top1, top5: ImageNet accuracy in percent. parameters: in millions.
     rank: 1 for the most accurate of those that were chosen.
+
+    >>> choice = Choice(Estimate("resnet18.a1_in1k", "my-board", 20.0, 18.0, 22.0), size=224, top1=71.5, rank=1)
+    >>> choice.network, choice.latency_ms
+    ('resnet18.a1_in1k', 20.0)
     """
 
     estimate: Estimate
@@ -58,7 +62,12 @@ class Choice:
 
 
 class Choices(Answers[Choice]):
-    """Choices in order: a sequence that is also a table, CSV, Markdown, JSON or a DataFrame."""
+    """Choices in order: a sequence that is also a table, CSV, Markdown, JSON or a DataFrame.
+
+    >>> mine = Choice(Estimate("mine.onnx", "my-board", 20.0, 18.0, 22.0))
+    >>> Choices([mine]).records()[0]["latency_ms"]
+    20.0
+    """
 
     def table(self) -> Table:
         """Rank, network and image size, accuracy, latency with interval and source, and images a second."""

@@ -53,6 +53,11 @@ class Comparison:
     """Two networks on one target.
 
     parts: where the milliseconds of both go; None where the predictor does not know, as for a target that was adapted.
+
+    >>> fast, slow = (Estimate(name, "gpu", ms, ms / 1.1, ms * 1.1) for name, ms in (("a", 10.0), ("b", 20.0)))
+    >>> comparison = Comparison(fast, slow)
+    >>> comparison, comparison.faster
+    (Comparison('b' / 'a' on gpu: 2.00 (1.75 – 2.29)), 'first')
     """
 
     first: Estimate
@@ -144,7 +149,13 @@ class Comparison:
 
 
 class Comparisons(Answers[Comparison]):
-    """Comparisons in order, network by network and target by target."""
+    """Comparisons in order, network by network and target by target.
+
+    >>> import narformer
+    >>> files = ("examples/resnet18.onnx", "examples/mobilenet_v2.onnx")
+    >>> [comparison.faster for comparison in narformer.compare(*files, devices=["adreno640", "myriadvpu"])]
+    ['second', 'first']
+    """
 
     def records(self) -> list[dict[str, Any]]:
         """A row a comparison, without its kernels."""

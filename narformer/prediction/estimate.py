@@ -23,6 +23,12 @@ class Estimate:
     held_out_error: measured on networks, or cells, never trained on: for latencies the mean absolute error in percent,
         for accuracies the median absolute error in percentage points.
     warnings: what not to trust, and why. hash: of the network's canonical form, whatever its file is called.
+
+    >>> estimate = Estimate("net", "gpu", value=20.0, low=16.0, high=25.0, batch_size=8)
+    >>> estimate
+    Estimate('net' on gpu, batch 8: 20.0 ms, 16.0 – 25.0 ms, predicted)
+    >>> estimate.throughput
+    400.0
     """
 
     model: str
@@ -164,7 +170,15 @@ class Estimate:
 
 
 class Estimates(Answers[Estimate]):
-    """Estimates in order, network by network: a sequence that is also a table, CSV, Markdown, JSON or a DataFrame."""
+    """Estimates in order, network by network: a sequence that is also a table, CSV, Markdown, JSON or a DataFrame.
+
+    >>> import narformer
+    >>> estimates = narformer.predict("examples/resnet18.onnx", devices=["adreno640", "myriadvpu"], measured=False)
+    >>> len(estimates), min(estimate.latency_ms for estimate in estimates) < 30
+    (2, True)
+    >>> estimates.to_csv().splitlines()[0]
+    'hash,model,target,batch_size,latency_ms,low_ms,high_ms,throughput,source,level,held_out_mape,warnings,device'
+    """
 
     def table(self) -> Table:
         """Model and batch are columns where there are several; so are throughputs, where the batch is not 1."""

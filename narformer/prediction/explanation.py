@@ -33,6 +33,11 @@ class Explanation:
 
     graph: the network as the predictor reads it, its canonical form. milliseconds: of each of its nodes; what the run
     itself costs is in the first one's, and a node that runs within another's kernel has none. hash: as an Estimate's.
+
+    >>> import narformer
+    >>> (explained,) = narformer.explain("examples/resnet18.onnx", devices="adreno640")
+    >>> explained.kinds[0].name, explained.kinds[0].nodes
+    ('convolution', 17)
     """
 
     model: str
@@ -148,7 +153,12 @@ class Explanation:
 
 
 class Explanations(Answers[Explanation]):
-    """Explanations in order, network by network."""
+    """Explanations in order, network by network.
+
+    >>> import narformer
+    >>> narformer.explain("examples/resnet18.onnx", devices="rtx5090").records()[0]["operator"]
+    'Conv'
+    """
 
     def records(self) -> list[dict[str, Any]]:
         """A row a node of each."""

@@ -54,6 +54,10 @@ def read_onnx(
 
     Raises ModelError for what is not a readable network, ShapeError where sizes stay unknown, ConfigError for arguments
     that are not meant so. Warns (ModelWarning) of a file that states other shapes than its nodes give.
+
+    >>> import narformer
+    >>> narformer.read_onnx("examples/resnet18.onnx", batch_size=8)
+    Graph('examples/resnet18.onnx', 69 nodes, inputs 8x3x224x224)
     """
     sizes = sizes_of(batch_size, input_shapes, dims)
     if isinstance(source, bytearray | memoryview):

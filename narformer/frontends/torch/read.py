@@ -39,6 +39,11 @@ def read_torch(
 
     Raises ModelError for what is no module, cannot be traced (control flow that depends on data), or calls an operator
     which narformer does not read.
+
+    >>> import torch
+    >>> import narformer
+    >>> narformer.read_torch(torch.nn.Linear(16, 4), torch.zeros(1, 16))
+    Graph('Linear', 1 nodes, inputs 1x16)
     """
     label = name or type(module).__name__
     # Who has a module has imported PyTorch: nothing here imports it, so that reading files never does.
