@@ -8,6 +8,7 @@ wrong with the table; what is left out for it is counted by `select`.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from collections import Counter
@@ -72,6 +73,9 @@ _FAMILIES = (
 )
 
 
+FOLDS = 10
+
+
 class Selected(NamedTuple):
     """Rows of the table that can be learned from, and how many were left out for what reason."""
 
@@ -104,6 +108,13 @@ def one_graph(name: str) -> str:
 
 def family(name: str) -> str:
     return next((each for each, parts in _FAMILIES if any(part in name for part in parts)), name)
+
+
+def fold(name: str) -> int:
+    """Which of the folds of left-out families a network is in: by its family's place in _FAMILIES, else by SHA-1."""
+    mine = family(name)
+    listed = [each for each, _ in _FAMILIES]
+    return (listed.index(mine) if mine in listed else int(hashlib.sha1(mine.encode()).hexdigest(), 16)) % FOLDS
 
 
 def select(table: Sequence[Row], names: frozenset[str], least: int = LEAST_NETWORKS) -> Selected:
@@ -203,6 +214,7 @@ def load_qai_hub(root: str | Path | None = None, least: int = LEAST_NETWORKS) ->
         split=tuple(split[name] for name in ids),
         targets=targets,
         devices=devices,
+        fold=tuple(fold(name) for name in ids),
         network=tuple(one_graph(name) for name in ids),
     )
 

@@ -159,6 +159,9 @@ _ALL = (
         "qai_hub",
         left_out_models,
     ),
+    Protocol(
+        "qai_hub/leave-families-out", "Qualcomm's NPUs: ten folds of left-out families", "qai_hub", left_out_folds
+    ),
     Protocol("nnlqp/in-domain", "NNLQP's own stages, one platform", None, in_domain, one_device=True),
     Protocol("nnlqp/leave-one-family-out", "all families but one, one platform", None, leave_one_family_out, True),
     Protocol("nnlqp/multi-platform", "NNLQP's own stages, one model for all platforms", None, in_domain),

@@ -10,7 +10,7 @@ import pytest
 from narformer.datasets import zoo
 from narformer.datasets.dataset import data_root
 from narformer.datasets.kernel_cache import build_kernel_cache
-from narformer.datasets.qai_hub import family, hardware, load_qai_hub, one_graph
+from narformer.datasets.qai_hub import family, fold, hardware, load_qai_hub, one_graph
 from narformer.datasets.registry import load_dataset
 from narformer.datasets.table import read_table
 from narformer.datasets.timm import load_timm
@@ -187,6 +187,8 @@ def test_families_are_kinds_of_networks() -> None:
     assert family("whisper_base:encoder") == family("distil_whisper:decoder")
     assert family("bert_base_uncased_hf") == family("minilm_v2") != family("resnet50")
     assert family("yamnet") == "yamnet"
+    assert fold("opus_mt_de_en:encoder") == fold("opus_mt_en_ja:decoder")
+    assert {fold(entry.name) for entry in zoo.names("qai_hub")} == set(range(10))
 
 
 @pytest.mark.filterwarnings("ignore:.*left out")
