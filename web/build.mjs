@@ -1,6 +1,7 @@
 // Builds the page into narformer/server/page. `npm ci && npm run build`; the output is committed.
 import { build } from "esbuild";
-import { copyFile, mkdir, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { copyFile, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 
 const out = "../narformer/server/page";
 await rm(out, { recursive: true, force: true });
@@ -18,4 +19,9 @@ await build({
   jsx: "automatic",
   jsxImportSource: "preact",
 });
+// What it was built from, so that a test can tell output that is older than its sources.
+const sources = ["package.json", "build.mjs", ...(await readdir("src")).sort().map((name) => `src/${name}`)];
+const digest = createHash("sha256");
+for (const source of sources) digest.update(await readFile(source));
+await writeFile(`${out}/sources.sha256`, `${digest.digest("hex")}\n`);
 for (const file of ["index.html", "icon.svg"]) await copyFile(`src/${file}`, `${out}/${file}`);

@@ -93,7 +93,7 @@ class Answers:
 
     def _graph(self, network: Network, sizes: Sizes) -> Graph:
         if network.zoo:
-            known = zoo.load(network.zoo, network.size, source=network.source)
+            known = _known(network)
             for part in (replace(sizes, batch_size=None), Sizes(sizes.batch_size)):
                 # One after the other: where both change at once, nobody knows which of the numbers within it are which.
                 known = _sized(weightless_onnx(known), network.name, part) if part else known
@@ -253,6 +253,14 @@ def _about(device: str, description: str) -> dict[str, Any]:
 
 def _named(network: Network) -> dict[str, Any]:
     return {"model": network.name, "upload": network.upload or None}
+
+
+def _known(network: Network) -> Graph:
+    """A network of the zoo. Raises Refused (404), with names that are near, where there is none such."""
+    try:
+        return zoo.load(network.zoo, network.size, source=network.source)
+    except ConfigError as error:
+        raise Refused(404, str(error), "ConfigError") from error
 
 
 def _sized(model: bytes | onnx.ModelProto, name: str, sizes: Sizes) -> Graph:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.staticfiles import StaticFiles
+from starlette.responses import FileResponse
+from starlette.routing import Route
 
 from narformer import __version__
 from narformer.errors import NarformerError
@@ -144,7 +146,7 @@ def application(settings: Settings, pool: Pool) -> FastAPI:
     )
     app.state.service = service
 
-    @app.post("/v1/predict", **described(Predicting, Predicted, "Latency of one network, with intervals."))
+    @app.post("/v1/predict", **described(Predicting, Predicted, "Latency of one network, with intervals.", "model"))
     async def predict(request: Request) -> Response:
         sent = await received(request, settings.limits)
         asked = options_of(Predicting, sent.options)
@@ -152,7 +154,7 @@ def application(settings: Settings, pool: Pool) -> FastAPI:
         networks = service.one(sent, asked.model)
         return await service.asked(request, Question("predict", networks, targets, _sizes(asked), asked.measured))
 
-    @app.post("/v1/explain", **described(Explaining, Explained, "Where the time goes on one target, node by node."))
+    @app.post("/v1/explain", **described(Explaining, Explained, "Where the time goes, node by node.", "model"))
     async def explain(request: Request) -> Response:
         sent = await received(request, settings.limits)
         asked = options_of(Explaining, sent.options)
@@ -160,13 +162,16 @@ def application(settings: Settings, pool: Pool) -> FastAPI:
         networks = service.one(sent, asked.model)
         return await service.asked(request, Question("explain", networks, target, _sizes(asked)))
 
-    @app.post("/v1/inspect", **described(Inspecting, Inspected, "What a network costs: operations, parameters, bytes."))
+    @app.post(
+        "/v1/inspect",
+        **described(Inspecting, Inspected, "What a network costs.", "model"),
+    )
     async def inspect(request: Request) -> Response:
         sent = await received(request, settings.limits)
         asked = options_of(Inspecting, sent.options)
         return await service.asked(request, Question("inspect", service.one(sent, asked.model), None, _sizes(asked)))
 
-    @app.post("/v1/compare", **described(Comparing, Compared, "Latency of several networks beside each other."))
+    @app.post("/v1/compare", **described(Comparing, Compared, "Latency of several networks.", "models"))
     async def compare(request: Request) -> Response:
         sent = await received(request, settings.limits)
         asked = options_of(Comparing, sent.options)
@@ -214,9 +219,10 @@ def application(settings: Settings, pool: Pool) -> FastAPI:
     async def missing(_: Request, error: HTTPException) -> Response:
         return Response(body_of(Refused(error.status_code, str(error.detail))), error.status_code, error.headers, JSON)
 
-    if PAGE.is_dir():
-        app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
-    routes = frozenset(path for route in app.routes if (path := getattr(route, "path", "")) not in ("", "/"))
+    for file in sorted(PAGE.iterdir()):  # each by its name, so that no other file can be asked for
+        for path in (f"/{file.name}", *(["/"] if file.name == "index.html" else [])):
+            app.router.routes.append(Route(path, _shown(file), methods=["GET"], include_in_schema=False))
+    routes = frozenset(route.path for route in app.routes if isinstance(route, APIRoute))
     app.openapi = OpenApi(app, (Predicting, Explaining, Inspecting, Comparing, Choosing))  # type: ignore[method-assign]
     if settings.origins:
         app.add_middleware(
@@ -228,6 +234,15 @@ def application(settings: Settings, pool: Pool) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM)
     app.add_middleware(Gate, settings=settings, metrics=service.metrics, rate=Rate(settings.limits.rate), routes=routes)
     return app
+
+
+def _shown(file: Path) -> Callable[[Request], Awaitable[Response]]:
+    """Serves one file of the page; a browser asks whether it has changed before it takes its own copy."""
+
+    async def show(_: Request) -> Response:
+        return FileResponse(file, headers={"Cache-Control": "no-cache"})
+
+    return show
 
 
 async def _left(request: Request) -> None:

@@ -16,7 +16,7 @@ TEMPLATE = "#/components/schemas/{model}"
 REFUSALS = {
     400: "The body is not what it says it is.",
     401: "The service wants its token.",
-    404: "No network of this hash is known.",
+    404: "No network of this hash, no network of the zoo or no target of this name is known.",
     408: "The request did not arrive in time.",
     413: "The network is larger than the service takes.",
     415: "The body is of a type that is not read.",
@@ -30,21 +30,28 @@ REFUSALS = {
 _FOR_ALL = (401, 421, 429, 503)
 
 
-def described(asked: type[BaseModel] | None, answer: type[BaseModel] | None, summary: str) -> dict[str, Any]:
-    """Arguments of a route: its summary, body and answers. asked: None for a route without a body."""
+def described(
+    asked: type[BaseModel] | None, answer: type[BaseModel] | None, summary: str, needs: str | None = None
+) -> dict[str, Any]:
+    """Arguments of a route: its summary, body and answers. asked: None for a route without a body.
+
+    needs: the field that names networks, where a request without a file has to have it.
+    """
     failures = {
         status: {"model": Failure, "description": why}
         for status, why in REFUSALS.items()
         if asked is not None or status in _FOR_ALL
     }
-    extra = {} if asked is None else {"openapi_extra": {"requestBody": _body(asked)}}
+    extra = {} if asked is None else {"openapi_extra": {"requestBody": _body(asked, needs)}}
     success: dict[int, dict[str, Any]] = {} if answer is None else {200: {"model": answer}}
     return {"summary": summary, "responses": {**success, **failures}, **extra, "response_model": None}
 
 
-def _body(asked: type[BaseModel]) -> dict[str, Any]:
-    """JSON alone, or a form of files and the same JSON as its part `options`."""
-    schema = {"$ref": TEMPLATE.format(model=asked.__name__)}
+def _body(asked: type[BaseModel], needs: str | None) -> dict[str, Any]:
+    """JSON alone, or a form of files and the same JSON as its part `options`; without a file, `needs` is needed."""
+    schema: dict[str, Any] = {"$ref": TEMPLATE.format(model=asked.__name__)}
+    there = {"model": {"type": "object"}, "models": {"type": "array", "minItems": 1}}
+    alone = {"allOf": [schema, {"required": [needs], "properties": {needs: there[needs]}}]} if needs else schema
     form = {
         "type": "object",
         "properties": {
@@ -57,7 +64,7 @@ def _body(asked: type[BaseModel]) -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            "application/json": {"schema": schema},
+            "application/json": {"schema": alone},
             "multipart/form-data": {"schema": form, "encoding": encoding},
         },
     }

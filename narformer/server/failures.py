@@ -6,7 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from narformer.errors import BindingError, ConfigError, DataError, ModelError, NarformerError, StoreError, UserError
+from narformer.errors import (
+    BindingError,
+    ConfigError,
+    DataError,
+    ModelError,
+    NarformerError,
+    StoreError,
+    UnknownDeviceError,
+    UserError,
+)
 from narformer.frontends.onnx.unbound import UnboundError
 
 LONGEST = 2000  # letters of a message
@@ -30,6 +39,8 @@ def status_of(error: NarformerError) -> int:
         return error.status
     if isinstance(error, StoreError):
         return 503
+    if isinstance(error, UnknownDeviceError):
+        return 404
     if isinstance(error, DataError) or not isinstance(error, UserError):
         return 500
     return 422

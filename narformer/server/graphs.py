@@ -71,7 +71,7 @@ def _wrong_node(graph: Graph, node: Node) -> str:
 
 
 def _is_tensor(tensor: Tensor) -> bool:
-    return tensor.dtype in DTYPE_BYTES and all(map(_is_size, tensor.shape))
+    return isinstance(tensor.dtype, str) and tensor.dtype in DTYPE_BYTES and all(map(_is_size, tensor.shape))
 
 
 def _is_size(size: object) -> bool:

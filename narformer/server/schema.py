@@ -20,6 +20,21 @@ class Strict(BaseModel):
 class Known(Strict):
     """A network that needs no upload: one sent before, by its hash, or one of the zoo, by its name."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": ["hash"],
+                    "properties": {
+                        "hash": {"type": "string"},
+                        "zoo": {"type": "null"},
+                    },
+                },
+                {"required": ["zoo"], "properties": {"zoo": {"type": "string"}, "hash": {"type": "null"}}},
+            ]
+        }
+    )
+
     hash: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = Field(
         None, description="SHA-256 of what was sent, as answers about it told it (`upload`)."
     )

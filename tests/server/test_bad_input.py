@@ -235,15 +235,15 @@ def test_a_hash_that_nobody_knows(client: TestClient) -> None:
 
 
 def test_a_network_that_the_zoo_does_not_have(client: TestClient) -> None:
-    assert "did you mean resnet50" in told(client.post("/v1/predict", json={"model": {"zoo": "resnet_50"}}), 422)
+    assert "did you mean resnet50" in told(client.post("/v1/predict", json={"model": {"zoo": "resnet_50"}}), 404)
 
 
 def test_unknown_targets(client: TestClient) -> None:
     known = {"model": {"zoo": "resnet50", "size": 224}}
     for route, asked in (("predict", {"targets": ["nobody"]}), ("explain", {"target": "nobody"})):
-        assert "nobody" in told(client.post(f"/v1/{route}", json={**known, **asked}), 422)
-    assert "nobody" in told(client.post("/v1/choose", json={"target": "nobody"}), 422)
-    some = told(client.post("/v1/predict", json={**known, "targets": [f"t{k}" for k in range(900)]}), 422)
+        assert "nobody" in told(client.post(f"/v1/{route}", json={**known, **asked}), 404)
+    assert "nobody" in told(client.post("/v1/choose", json={"target": "nobody"}), 404)
+    some = told(client.post("/v1/predict", json={**known, "targets": [f"t{k}" for k in range(900)]}), 404)
     assert len(some) < 3000
     many = told(client.post("/v1/predict", json={**known, "targets": [f"target-{k}" for k in range(10_000)]}), 422)
     assert many.startswith("10000 targets in one request, more than 1000")
@@ -277,6 +277,13 @@ def test_external_data_is_never_opened(client: TestClient, form: Form, resnet18:
 )
 def test_no_file_of_the_machine_is_served(client: TestClient, path: str) -> None:
     told(client.get(path), 404)
+
+
+def test_other_methods_are_told_which_there_are(client: TestClient) -> None:
+    for method, path, allowed in (("GET", "/v1/predict", "POST"), ("POST", "/v1/targets", "GET"), ("PUT", "/", "GET")):
+        answer = client.request(method, path)
+        told(answer, 405)
+        assert allowed in answer.headers["allow"]
 
 
 def test_names_of_files_are_told_without_their_path(client: TestClient, form: Form) -> None:
