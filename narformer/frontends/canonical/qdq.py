@@ -176,4 +176,4 @@ RULES: Mapping[str, Sequence[Rule]] = {
     **dict.fromkeys(("MatMul", "Gemm"), (few_bits,)),
     "Mul": (scaled_back,),
 }
-CONSTANTS: Mapping[str, Sequence[Rule]] = {"DequantizeLinear": (constant,), "QuantizeLinear": (_alone,)}
+CONSTANTS: Mapping[str, Sequence[Rule]] = {"DequantizeLinear": (constant, dequantise), "QuantizeLinear": (_alone,)}

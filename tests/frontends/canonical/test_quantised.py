@@ -106,7 +106,7 @@ def test_a_recurrent_layer_keeps_integer_weights(canon: Read) -> None:
 
 
 def test_a_scale_that_is_itself_stored_as_integers_is_no_data(canon: Read) -> None:
-    nodes = "k = DequantizeLinear(i, s) q = QuantizeLinear(x, k, z) y = DequantizeLinear(q, s, z)"
+    nodes = "k = DequantizeLinear(i, s) q = QuantizeLinear(x, k, z) y = DequantizeLinear(q, k, z)"
     found = canon(f"g (float[1,3,8,8] x) => (float[1,3,8,8] y) {WEIGHTS} {{ {nodes} }}")
     assert [(node.op, len(node.operands)) for node in found.nodes] == [("QuantizeLinear", 1), ("DequantizeLinear", 1)]
 
