@@ -34,16 +34,21 @@ from narformer.graph import Graph
 
 # Transposes meet once what stands between them has gone by, and Slices once they are the same.
 MEETING = merged(pooling.SHAPED, transposes.RULES)
+# What depends on dequantised constants alone is constant too.
+DEQUANTISED = merged(constants.RULES, qdq.CONSTANTS)
+# Tables that ask about every node, and without which operator there is nothing for them to do.
+_NEEDED = ((MEETING, "Transpose"), (DEQUANTISED, "DequantizeLinear"))
 # Tables that are swept again while they change something and such a node occurs; and how often at most.
 _REPEATED = ((MEETING, "Transpose"), (parts.RULES, "Split"))
 _SWEEPS = 4
+_ROUNDS = 3  # of all stages
 # Passes in the order in which they run: tables of rules by operator, from the file of their name in this folder.
 STAGES: tuple[Rules, ...] = (
     blocks.RULES,
     merged(fused.RULES, fused_attention.RULES, quantised.RULES),
     merged(constants.RULES, views.RULES, identities.RULES),
     qdq.RULES,
-    qdq.CONSTANTS,
+    DEQUANTISED,
     linear.RULES,
     convolution.RULES,
     merged(normalisation.RULES, activation.RULES, softmax.RULES),
@@ -52,8 +57,9 @@ STAGES: tuple[Rules, ...] = (
     MEETING,
     merged(convolution.TAKEN_IN, scales.RULES, linear.BIASES),
     merged(transposes.WRITTEN, pooling.RULES),
-    merged(parts.RULES, attributes.RULES),
+    merged(parts.RULES, attributes.RULES, pooling.SHAPED),
 )
+_PATTERNS = STAGES.index(qdq.RULES)  # the first stage that asks how often a value is read
 
 
 def canonical(graph: Graph) -> Graph:
@@ -80,13 +86,28 @@ def network_hash(graph: Graph) -> str:
 
 
 def _canonical(graph: Graph) -> Graph:
-    draft = Draft(graph)
-    for rules in STAGES:
-        again = next((op for repeated, op in _REPEATED if repeated is rules), "")
-        if rules is MEETING and "Transpose" not in draft.ops:
-            continue
-        for _ in range(_SWEEPS):
-            if not sweep(draft, rules) or again not in draft.ops:
-                break
-    finished = draft.finished()
-    return finished if finished.nodes else graph  # a network of views and constants alone stays what it is
+    for _ in range(_ROUNDS):
+        draft = Draft(graph)
+        shared: list[int] = []
+        for stage, rules in enumerate(STAGES):
+            if stage == _PATTERNS:
+                shared = [index for index, count in enumerate(draft.uses) if count > 1]
+            _run(draft, rules)
+        finished = draft.finished()
+        if not finished.nodes:  # a network of views and constants alone stays what it is
+            return graph
+        # Patterns take in what nothing else reads. A value that lost a reader meanwhile may be in one now.
+        if not any(draft.uses[index] == 1 and draft.nodes[index] is not None for index in shared):
+            return finished
+        graph = finished
+    return graph
+
+
+def _run(draft: Draft, rules: Rules) -> None:
+    """A stage: one sweep, or several where its rules make room for each other."""
+    again = next((op for repeated, op in _REPEATED if repeated is rules), "")
+    if any(rules is needing and op not in draft.ops for needing, op in _NEEDED):
+        return
+    for _ in range(_SWEEPS):
+        if not sweep(draft, rules) or again not in draft.ops:
+            return

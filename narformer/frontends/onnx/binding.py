@@ -81,6 +81,23 @@ def bind_shapes(inputs: Sequence[onnx.ValueInfoProto], given: Sizes, label: str)
     return bound, rebound
 
 
+def assumed_batches(inputs: Sequence[onnx.ValueInfoProto], given: Sizes, label: str) -> list[Open]:
+    """Inputs of which an open size was taken for a batch of 1, though the file does not call it one."""
+    if given.batch_size is not None:
+        return []
+    declared = [_declared(info, label) for info in inputs]
+    found: list[Open] = []
+    for d in declared:
+        axis = _batch_axis(d.sizes, declared)
+        if not d.sizes or axis is None or d.name in given.input_shapes:
+            continue
+        name = d.sizes[axis]
+        if isinstance(name, str) and "batch" not in name.lower() and name not in given.dims:
+            wanted = [_valued(size, given.dims) if isinstance(size, str) else size for size in d.sizes]
+            found.append(Open(d.name, d.sizes, tuple(wanted)))
+    return found
+
+
 def _declared(info: onnx.ValueInfoProto, label: str) -> Declared:
     tensor = held_type(info.type, info.name, label)
     dtype = DTYPES.get(tensor.elem_type, "float32")

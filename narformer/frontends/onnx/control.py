@@ -20,6 +20,8 @@ from narformer.frontends.onnx.scope import Item, Scope
 from narformer.frontends.tensors import DTYPES
 from narformer.graph import Node, Operand, Tensor
 
+ENDLESS = 2**31 - 1  # rounds: no network runs as many
+
 if TYPE_CHECKING:
     from narformer.frontends.onnx.walk import Walk
 
@@ -68,6 +70,8 @@ def loop(walk: Walk, node: onnx.NodeProto, scope: Scope, prefix: str) -> None:
     limit, going = walk.contents(items[0]), _truth(walk, items[1], default=True)
     rounds = int(limit.reshape(-1)[0]) if limit is not None and limit.size == 1 else None
     countable = items[0] is None or rounds is not None
+    if rounds is not None and rounds >= ENDLESS:
+        rounds = None  # how exporters say that the condition alone ends it
     carried: list[Item] = list(items[2:])
     stacks: list[list[Item]] = [[] for _ in range(max(len(node.output) - len(carried), 0))]
     done = 0

@@ -6,6 +6,7 @@ The road: file → message without weights → names resolved, dead nodes droppe
 from __future__ import annotations
 
 import contextlib
+import shlex
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -15,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from narformer.errors import ConfigError, ModelError, ModelWarning
-from narformer.frontends.onnx.binding import bind_shapes
+from narformer.errors import BindingError, ConfigError, ModelError, ModelWarning, ShapeError
+from narformer.frontends.onnx.binding import assumed_batches, bind_shapes
 from narformer.frontends.onnx.call import Value
 from narformer.frontends.onnx.constants import constant_operand
 from narformer.frontends.onnx.inlining import inlined
@@ -27,7 +28,7 @@ from narformer.frontends.onnx.rebinding import Rebatched
 from narformer.frontends.onnx.scope import Item, Listed, Scope, Step, steps_of
 from narformer.frontends.onnx.shapes import is_sequence, stated_shapes
 from narformer.frontends.onnx.stated import Stated
-from narformer.frontends.onnx.unbound import UnboundError, printable
+from narformer.frontends.onnx.unbound import UnboundError, as_options, in_python, printable
 from narformer.frontends.onnx.walk import Walk
 from narformer.frontends.sizes import Size, Sizes, sizes_of
 from narformer.frontends.tensors import DTYPES
@@ -91,25 +92,52 @@ def _read(
     values = {key: np.asarray(value) for key, value in input_values.items()}
     shapes = {**{key: value.shape for key, value in values.items()}, **sizes.input_shapes}
     sizes = replace(sizes, input_shapes=shapes)
+    reader = _Reader(model, label, values, shapes)
     try:
-        reader = _Reader(model, label, values, shapes)
         graph = reader.graph(sizes)
     except UnboundError as error:
         file = str(source) if isinstance(source, str | Path) else ""
-        raise error.with_example(_that_works(model, error, sizes, values), file) from None
+        raise error.with_example(_that_works(model, error, sizes, values) or error.example, file) from None
+    except BindingError:
+        raise
+    except ShapeError as error:
+        raise _with_batches_open(error, model, reader, sizes, values, source) from None
     if reader.walk.stated.wrong:
         warnings.warn(printable(reader.walk.stated.note(label)), ModelWarning, stacklevel=3)
     return graph
 
 
-def _that_works(model: onnx.ModelProto, error: UnboundError, sizes: Sizes, values: Mapping[str, Value]) -> Sizes:
-    """An example of what binds the sizes left open, with which the network can be read."""
+def _with_batches_open(
+    error: ShapeError,
+    model: onnx.ModelProto,
+    reader: _Reader,
+    sizes: Sizes,
+    values: Mapping[str, Value],
+    source: object,
+) -> ShapeError:
+    """The same error with a command that works, where an open size that was taken for a batch of 1 is none."""
+    inputs = assumed_batches(reader.inputs, sizes, reader.label)
+    if not inputs:
+        return error
+    unbound = UnboundError(reader.label, inputs, sizes.dims)
+    example = _that_works(model, unbound, sizes, values)
+    if example is None:
+        return error
+    command = in_python(example)
+    if isinstance(source, str | Path):
+        command = f"narformer inspect {shlex.quote(str(source))} {as_options(example)} (in Python: {command})"
+    names = ", ".join(repr(one.name) for one in inputs)
+    return ShapeError(f"{error} (an open size of {names} was taken for a batch of 1), for example: {command}")
+
+
+def _that_works(model: onnx.ModelProto, error: UnboundError, sizes: Sizes, values: Mapping[str, Value]) -> Sizes | None:
+    """An example of what binds the sizes left open, with which the network can be read; None if none of those tried."""
     for example in error.examples():
         shapes, dims = {**sizes.input_shapes, **example.input_shapes}, {**sizes.dims, **example.dims}
         with contextlib.suppress(ModelError):
             _Reader(model, "", values, shapes).graph(replace(sizes, input_shapes=shapes, dims=dims))
             return example
-    return error.example
+    return None
 
 
 class _Reader:

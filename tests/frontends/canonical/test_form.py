@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from narformer.frontends.canonical import canonical, rule
 from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph, Node
+
+Read = Callable[[str], Graph]
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
@@ -72,3 +74,13 @@ def test_every_node_of_the_file_that_runs_is_told(resnet18: Path) -> None:
     told = {name for node in canonical(graph).nodes for name in (node.name, *node.origin)}
     views = {node.name for node in graph.nodes if node.op == "Flatten"}
     assert {node.name for node in graph.nodes} == told | views
+
+
+def test_what_was_computed_twice_is_part_of_a_pattern_once_it_is_not(canon: Read) -> None:
+    """Of two GELUs in five nodes each, whose error function is read by both, one is left, and found."""
+    numbers = " ".join(f"{k} = Constant<value_float = {v}>()" for k, v in (("r", 1.4142135), ("o", 1.0), ("h", 0.5)))
+    twice = " ".join(f"a{k} = Add(e, o) m{k} = Mul(x, a{k}) g{k} = Mul(m{k}, h)" for k in (1, 2))
+    found = canon(
+        f"g (float[2,8] x) => (float[2,8] y) {{ {numbers} d = Div(x, r) e = Erf(d) {twice} y = Sub(g1, g2) }}"
+    )
+    assert [node.op for node in found.nodes] == ["Gelu", "Sub"]

@@ -124,3 +124,9 @@ def test_floats_that_are_dequantised_all_the_same_stay_where_they_are(canon: Rea
     nodes = "a = Relu(x) d = DequantizeLinear(a, s, z) y = Transpose<perm = [0, 2, 3, 1]>(d)"
     found = canon(f"g (float[1,3,8,8] x) => (float[1,8,8,3] y) {WEIGHTS} {{ {nodes} }}")
     assert [node.op for node in found.nodes] == ["Relu", "DequantizeLinear", "Transpose"]
+
+
+def test_what_is_computed_from_dequantised_constants_is_a_constant(canon: Read) -> None:
+    nodes = "a = DequantizeLinear(m, s) b = DequantizeLinear(c, s) k = Mul(a, b) y = MatMul(x, k)"
+    found = canon(f"g (float[2,8] x) => (float[2,4] y) {WEIGHTS} {{ {nodes} }}")
+    assert [node.op for node in found.nodes] == ["Gemm"]

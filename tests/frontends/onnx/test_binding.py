@@ -212,3 +212,18 @@ def test_what_is_no_file_is_refused_with_a_remedy() -> None:
     for wrong in (None, 5, ["a.onnx"], read_onnx(data)):
         with pytest.raises(ConfigError, match="read_onnx takes the path"):
             read_onnx(wrong)  # type: ignore[arg-type]
+
+
+def test_an_open_size_that_cannot_be_a_batch_of_one_is_asked_for() -> None:
+    """A recording of 10 numbers a step over which a window of 3 steps slides, as tract's tests have one."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0]),
+        helper.make_node("Unsqueeze", ["t", "first"], ["u"]),
+        helper.make_node("Conv", ["u", "w"], ["y"]),
+    ]
+    model = _model(nodes, {"x": [None, 10]})
+    for name, values in {"first": np.array([0]), "w": np.zeros((4, 10, 3), np.float32)}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    with pytest.raises(ShapeError, match=r"open size of 'x' was taken for a batch of 1.*'x': \(128, 10\)"):
+        read_onnx(model)
+    assert shape(model, input_shapes={"x": (128, 10)}) == (1, 4, 126)

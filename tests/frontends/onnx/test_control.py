@@ -131,3 +131,18 @@ def test_optional_values_are_passed_on() -> None:
     ]
     graph = read_onnx(model(nodes, {"w": SQUARE}))
     assert [n.op for n in graph.nodes][-1] == "Relu"
+
+
+def test_a_loop_that_only_its_condition_ends_is_read_as_one_round() -> None:
+    """torch writes `while` with as many rounds as an integer holds; whether it goes on depends on data."""
+    nodes = [
+        NODE("MatMul", ["h", "w"], ["h2"]),
+        NODE("ReduceSum", ["h2"], ["r"], keepdims=0),
+        NODE("Cast", ["r"], ["keep_on"], to=TensorProto.BOOL),
+    ]
+    node = NODE(
+        "Loop", ["most", "", "x"], ["y"], name="loop", body=body("b", nodes, ["i", "keep", "h"], ["keep_on", "h2"])
+    )
+    graph = read_onnx(model([node], {"most": np.array(2**63 - 1), "w": SQUARE}))
+    assert [n.op for n in graph.nodes] == ["MatMul", "ReduceSum", "Cast", "Loop"]
+    assert graph_cost(graph).macs == 2 * 6 * 6
