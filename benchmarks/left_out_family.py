@@ -1,6 +1,6 @@
 """Why a left-out family is predicted badly: one model, one family, with and without what may be at fault.
 
-    python benchmarks/left_out_family.py --family vgg --model narformer_v2 --device cortexA76cpu [--static zero]
+    python benchmarks/left_out_family.py --family vgg --model narformer_v2 [--static zero]
 
 `--static zero` blanks the static features (batch size, FLOPs, parameters, memory access) for training and test. Prints
 one JSON line: the error, the mean of ln(prediction / truth), and how much of the family lies outside the central 99 %
@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", required=True)
     parser.add_argument("--model", default="narformer_v2")
-    parser.add_argument("--device", default="cortexA76cpu")
+    parser.add_argument("--device", default="cortex-a76:tflite-2.1:fp32")
     parser.add_argument("--static", choices=("paper", "zero"), default="paper")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)

@@ -15,14 +15,13 @@ from narformer.frontends.sizes import Sizes, sizes_of
 from narformer.frontends.sources import Source, graph_of, names_of, several, traced
 from narformer.graph import Graph
 from narformer.inspection import Inspection, inspection_of
-from narformer.measurement.answers import answer, existing_store
+from narformer.measurement.answers import answer, existing_store, wanted_targets
 from narformer.prediction.choice import Choices, survey, targets, with_network
 from narformer.prediction.compare import Comparison, Comparisons
 from narformer.prediction.estimate import Estimate, Estimates
 from narformer.prediction.explanation import Explanations, explanations
 from narformer.prediction.headline import one_target
 from narformer.prediction.predictor import Predictor
-from narformer.prediction.target import select
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +48,8 @@ def predict(
 
     models: paths of ONNX files, their bytes, models in memory, or Graphs; or one PyTorch module, with example_inputs
         for it.
-    devices: ids, see `narformer devices`; all by default.
+    devices: targets, see `narformer devices`: ids, hardware (which stands for all its targets), unique beginnings; all
+        by default.
     batch_size, input_shapes, dims: bind or override the sizes of the networks' inputs: the batch, whole shapes by
         input, sizes by name (`dims={"sequence": 128}`). A Graph and a module have theirs.
     predictor: name of a shipped predictor or path of one of your own.
@@ -59,7 +59,7 @@ def predict(
     are not meant so, StoreError.
 
     >>> import narformer
-    >>> (estimate,) = narformer.predict("examples/resnet18.onnx", devices="adreno640")
+    >>> (estimate,) = narformer.predict("examples/resnet18.onnx", devices="adreno-640")
     >>> round(estimate.latency_ms, -1), estimate.low < estimate.value < estimate.high, estimate.warnings
     (40.0, True, ())
     >>> narformer.predict("examples/resnet18.onnx", devices="rtx4090:pytorch-2.9:fp16", batch_size=64)[0].batch_size
@@ -75,8 +75,7 @@ def predict(
     loaded = default_predictor(predictor)
     estimates: list[Estimate] = []
     with (existing_store(store) if measured else None) or nullcontext() as opened:
-        if opened is None:
-            loaded.predict([], wanted)  # an unknown device is told before anything is read
+        wanted = wanted_targets(wanted, loaded, opened)  # an unknown one is told before anything is read
         for start in range(0, len(networks), NETWORKS_AT_ONCE):
             graphs = [graph_of(network, sizes) for network in networks[start : start + NETWORKS_AT_ONCE]]
             for graph, found in zip(graphs, answer(graphs, loaded, wanted, opened), strict=True):
@@ -143,7 +142,7 @@ def explain(
     by default. Raises ConfigError for an adapted device, which is known by whole networks, and what `predict` raises.
 
     >>> import narformer
-    >>> (explained,) = narformer.explain("examples/resnet18.onnx", devices="adreno640")
+    >>> (explained,) = narformer.explain("examples/resnet18.onnx", devices="adreno-640")
     >>> explained.kinds[0].name
     'convolution'
     >>> explained.latency_ms == sum(explained.milliseconds)
@@ -153,7 +152,7 @@ def explain(
     loaded = default_predictor(predictor)
     own = [output.device for output in loaded.card.outputs]
     wanted = names_of(devices)
-    return explanations(loaded, graph, own if wanted is None else select(wanted, loaded.devices))
+    return explanations(loaded, graph, own if wanted is None else loaded.select(wanted))
 
 
 def inspect(
@@ -197,7 +196,7 @@ def compare(
 
     >>> import narformer
     >>> files = ("examples/resnet18.onnx", "examples/mobilenet_v2.onnx")
-    >>> (comparison,) = narformer.compare(*files, devices="adreno640")
+    >>> (comparison,) = narformer.compare(*files, devices="adreno-640")
     >>> comparison.faster
     'second'
     >>> comparison.kinds[0].name
@@ -224,8 +223,7 @@ def compared(
     """As `compare`, of Graphs, by a predictor that is loaded. names: what to call them."""
     own = [output.device for output in predictor.card.outputs] if predictor.explains else []
     with (existing_store(store) if measured else None) or nullcontext() as opened:
-        known = [*predictor.devices, *(d.id for d in opened.devices())] if opened else predictor.devices
-        targets = None if wanted is None else select(wanted, list(dict.fromkeys(known)))
+        targets = wanted_targets(wanted, predictor, opened)
         answers = answer(graphs, predictor, targets, opened)
     estimates = [
         {estimate.target: replace(estimate, model=name, hash=network_hash(graph)) for estimate in found}

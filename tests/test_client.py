@@ -29,7 +29,7 @@ from narformer.server.question import Network, Question, Setup
 from narformer.server.schema import Predicting
 from narformer.server.uploads import options_of
 
-DEVICE = "cortexA76cpu"
+DEVICE = "cortex-a76:tflite-2.1:fp32"
 Reply = tuple[int, dict[str, str], bytes]
 
 

@@ -138,8 +138,9 @@ def check_name(name: str, predictor: Predictor) -> None:
     """Raises ConfigError for a name that cannot be a file's, or that the predictor itself has."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigError(f"{name!r}: a device's name is of letters, digits, and . _ - between them")
-    if name in (output.device for output in predictor.card.outputs):
-        raise ConfigError(f"{name}: predictor {predictor.card.name} knows this device already; choose another name")
+    known = [output.device for output in predictor.card.outputs]
+    if canonical_id(name) in known or name in {device.partition(":")[0] for device in known}:
+        raise ConfigError(f"{name}: predictor {predictor.card.name} knows this target already; choose another name")
 
 
 def profile(graphs: Sequence[Graph], predictor: Predictor) -> Profiles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -64,11 +64,13 @@ class PredictorWithAdapted(Predictor):
     def devices(self) -> tuple[str, ...]:
         return (*super().devices, *self.adapted)
 
-    def _columns(self, devices: Sequence[str] | None) -> list[int]:
-        for device in devices or ():
+    def select(self, targets: str | Iterable[str]) -> list[str]:
+        """As Predictor's, of adapted devices too. Raises DataError for one that cannot be used."""
+        wanted = [targets] if isinstance(targets, str) else list(targets)
+        for device in wanted:
             if device in self.unusable:
                 raise DataError(self.unusable[device])
-        return super()._columns(devices)
+        return super().select(wanted)
 
     def _estimates(
         self, graphs: Sequence[Graph], devices: Sequence[str] | None, factors: Sequence[int] = ()

@@ -18,6 +18,7 @@ from narformer.cells.table import CellTable, enumerate_space
 from narformer.evaluation.plots import pyplot, save_plot
 from narformer.figures import milliseconds
 from narformer.frontends.onnx import read_onnx
+from narformer.prediction.headline import one_target
 from narformer.prediction.predictor import Predictor
 from narformer.processes import in_order_with
 from narformer.tables import Column, Table
@@ -122,12 +123,13 @@ def rank(space: str, target: str | None = None, candidates: int = 2000) -> Ranki
 
 
 def rank_space(space: str, device: str | None, candidates: int, show: Show = lambda _done, _all: None) -> Ranking:
-    """Score all cells of a space; predict latency on `device` of at most `candidates`: half the best, half at random.
+    """Score all cells of a space; predict latency on a target of at most `candidates`: half the best, half at random.
 
+    device: a target, or a piece of hardware, of whose targets the newest is taken.
     Raises UnknownDeviceError, before anything is computed, for a device that the default predictor does not know.
     """
     if device is not None:
-        default_predictor().predict([], [device])
+        device, _ = one_target(device, default_predictor().targets)
     table = enumerate_space(space)
     predictor = CellPredictor.load(space)
     scores = predictor.score(table, show)

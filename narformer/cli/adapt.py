@@ -246,13 +246,15 @@ def _of_nnlqp(directory: Path, measured_on: str | None) -> tuple[list[tuple[Grap
 
 def _one_of(devices: Sequence[str], wanted: str | None, where: str) -> str:
     from narformer.errors import ConfigError
+    from narformer.prediction.target import select
 
     if wanted is None and len(devices) == 1:
         return devices[0]
-    if wanted not in devices:
+    found = [] if wanted is None else select([wanted], devices)
+    if len(found) != 1:
         listed = ", ".join(devices) or "none"
-        raise ConfigError(f"{where}: choose one of its devices with --measured-on; it has {listed}")
-    return str(wanted)
+        raise ConfigError(f"{where}: choose one of its targets with --measured-on; it has {listed}")
+    return found[0]
 
 
 def _track(what: str) -> Callable[[Sequence[Item]], Iterable[Item]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from narformer.prediction.explanation import Explanation
     from narformer.prediction.predictor import Predictor
 
-DEFAULT = "cortexA76cpu"  # what is explained where nobody says
+DEFAULT = "cortex-a76"  # what is explained where nobody says
 
 
 def explain(
@@ -87,10 +87,9 @@ def explain(
 def _targets(predictor: Predictor, wanted: Sequence[str]) -> list[str]:
     """The targets asked for; without any, the usual one, or the first of a predictor that does not know it."""
     from narformer.errors import UnknownDeviceError
-    from narformer.prediction.target import select
 
     try:
-        return select(wanted or [DEFAULT], predictor.devices)
+        return predictor.select(wanted or [DEFAULT])
     except UnknownDeviceError:
         if wanted:
             raise

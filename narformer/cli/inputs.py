@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 
 BATCH_SIZE = typer.Option(None, "--batch-size", "-b", min=1, help="Override the first input dimension.")
+DEVICES = typer.Option(
+    [], "--device", "-d", help="Target, or hardware for all its targets; repeat for several. Default: all."
+)
 INPUT_SHAPE = typer.Option([], "--input-shape", help="NAME=1,3,224,224; bind or override an input's shape.")
 DIM = typer.Option([], "--dim", help="NAME=128; bind a named size of the inputs, wherever it stands; repeatable.")
 

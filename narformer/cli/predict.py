@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from narformer.cli.format import FORMAT, JSON, Format, Records, chosen, print_table, print_text
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_of, sizes_from, tell_unusable
+from narformer.cli.inputs import BATCH_SIZE, DEVICES, DIM, INPUT_SHAPE, files_of, sizes_from, tell_unusable
 from narformer.errors import ConfigError
 from narformer.prediction.estimate import Estimates
 from narformer.tables import Column, Table
@@ -27,7 +28,7 @@ MANY = 20  # files, from which on there is a progress bar
 
 def predict(
     models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
-    device: list[str] = typer.Option([], "--device", "-d", help="Device to predict; repeat for several. Default: all."),
+    device: list[str] = DEVICES,
     batch_size: int | None = BATCH_SIZE,
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
@@ -55,7 +56,7 @@ def predict(
     from narformer.cli.progress import track
     from narformer.cli.remote import remote_answers
     from narformer.client import Client
-    from narformer.measurement.answers import existing_store
+    from narformer.measurement.answers import existing_store, wanted_targets
     from narformer.processes import cores
 
     form = chosen(form, as_json)
@@ -69,10 +70,10 @@ def predict(
             raise ConfigError("--server asks a service, which has its own --predictor, --store and processes")
         each_answer = remote_answers(paths, question, Client(server))
     elif device:
-        # An unknown device is told before a thousand files are read.
+        # An unknown target is told before a thousand files are read.
         with nullcontext() if no_store else (existing_store(store) or nullcontext()) as opened:
-            measured = {d.id for d in opened.devices()} if opened else set()
-        default_predictor(predictor).predict([], [d for d in device if d not in measured])
+            targets = wanted_targets(device, default_predictor(predictor), opened)
+        question = replace(question, devices=tuple(targets or ()))
     else:
         tell_unusable(default_predictor(predictor))
     if not server:

@@ -18,11 +18,12 @@ from narformer.tables import Column, Table
 
 if TYPE_CHECKING:
     from narformer.measurement.measurement import Measurement
+    from narformer.measurement.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The store of measurements: list, show, devices, import, export.")
 
 LOCATION = typer.Option(None, "--store", help="Path or URL. Default: $NARFORMER_STORE, else a file of the user's.")
-DEVICE = typer.Option(None, "--device", "-d", help="Only this device.")
+DEVICE = typer.Option(None, "--device", "-d", help="Only this target, or all of this hardware.")
 MODEL = typer.Option(None, "--model", "-m", help="Only models with this in their name.")
 # More lines of reasons than this are a number of lines that nobody reads.
 REASONS = 10
@@ -43,7 +44,7 @@ def list_measurements(
 
     form = chosen(form, as_json)
     with Store.open(location, create=False) as store:
-        rows = store.find(device=device, failed=failed, model=model)
+        rows = store.find(device=_selected(store, device), failed=failed, model=model)
     if form is not Format.TABLE:
         print_records(form, [_record(row) for row in rows])
         return
@@ -162,7 +163,7 @@ def export_from(
     from narformer.measurement.store import Store
 
     with Store.open(location, create=False) as store:
-        rows = store.find(device=device, model=model)
+        rows = store.find(device=_selected(store, device), model=model)
         if not rows:
             raise DataError(f"{store.name}: no such measurements; see `narformer store list`")
         if out.suffix.lower() == ".csv":
@@ -186,6 +187,13 @@ def _record(measurement: Measurement) -> dict[str, Any]:
     own = measurement.to_dict()
     source = "failed" if measurement.failure else "measured"
     return {"hash": own["graph"], "model": own["model"], "target": own["device"], **own, "source": source}
+
+
+def _selected(store: Store, device: str | None) -> list[str] | None:
+    """The targets of a store that a text stands for. Raises UnknownDeviceError where it stands for none."""
+    from narformer.prediction.target import select
+
+    return None if device is None else select([device], [known.id for known in store.devices()])
 
 
 def _print_measurements(rows: list[Measurement]) -> None:

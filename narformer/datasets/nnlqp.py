@@ -15,7 +15,7 @@ from narformer.datasets.dataset import Dataset, FamilySource, FileSource, data_r
 from narformer.datasets.table import milliseconds, positive, read_table
 from narformer.errors import DataError
 
-NASBENCH201_DEVICE = "gpu-gtx1660-trt7.1-fp32"
+NASBENCH201_DEVICE = "gtx1660:tensorrt-7.1:fp32"  # NNLQP calls it gpu-gtx1660-trt7.1-fp32
 _FILES = ("gt_stage.txt", "gt.txt")
 
 

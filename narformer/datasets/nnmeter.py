@@ -10,8 +10,13 @@ from pathlib import Path
 from narformer.datasets.dataset import Dataset, FamilySource, concat, data_root
 from narformer.datasets.table import milliseconds, read_table
 
-DEVICES = ("cortexA76cpu", "adreno640", "adreno630", "myriadvpu")
-_COLUMNS = tuple(f"{device}_ms" for device in DEVICES)
+DEVICES = (
+    "cortex-a76:tflite-2.1:fp32",
+    "adreno-640:tflite-2.1:fp32",
+    "adreno-630:tflite-2.1:fp32",
+    "myriad-x:openvino-2019r2:fp16",
+)
+_COLUMNS = ("cortexA76cpu_ms", "adreno640_ms", "adreno630_ms", "myriadvpu_ms")  # as the tables call them
 
 
 def load_nnmeter(root: str | Path | None = None) -> Dataset:

@@ -21,7 +21,7 @@ from narformer.families import named
 from narformer.families.registry import FAMILIES, sample
 
 TABLE = Path(__file__).parent / "onnxruntime-cpu.csv"
-DEVICE = "amd-epyc-milan-onnxruntime1.32-cpu-fp32-t1-b1"
+DEVICE = "epyc-milan:onnxruntime-1.32:fp32:1t"
 PER_FAMILY = 110
 SEED = 7
 # Every other variant of a family has its own input size; the others take turns.

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from narformer.datasets.dataset import Dataset, quick, sha1_order
 from narformer.datasets.registry import load_dataset
 from narformer.errors import ConfigError, DataError
+from narformer.prediction.headline import one_target
 
 Indices = npt.NDArray[np.int64]
 FEW_SAMPLES = (50, 100, 200, 500, 1000)
@@ -59,6 +60,7 @@ class Protocol:
             raise ConfigError(f"{self.name} needs --nnlqp DIRECTORY, a dataset in NNLQP's layout")
         dataset = load_dataset(self.dataset or str(directory), root)
         if device is not None:
+            device = one_target(device, dataset.devices)[0]
             others = [d for d in dataset.devices if d != device] if self.transfer else []
             dataset = dataset.with_devices([device, *others])
         elif self.one_device and len(dataset.devices) > 1:

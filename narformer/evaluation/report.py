@@ -13,6 +13,7 @@ import numpy as np
 from narformer.errors import DataError
 from narformer.evaluation.hardware_tables import HARDWARE_PROTOCOLS, hardware_tables
 from narformer.evaluation.interval_tables import HEADER, REAL_FILES, interval_rows
+from narformer.prediction.target import canonical_id
 
 Result = dict[str, Any]
 _INNERMOST = re.compile(r"\{[^{}]*\}")  # objects that hold none: written on one line
@@ -99,8 +100,20 @@ def load_results(directory: Path) -> list[Result]:
             result["protocol"], result["form"], result["model"], result["runs"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: not a result of narformer evaluate") from error
-        results.append(result)
+        results.append(_present(result))
     return results
+
+
+def _present(result: Result) -> Result:
+    """A result by the ids that its targets have now, whatever they were called when it was written."""
+    runs = []
+    for run in result["runs"]:
+        tasks = {
+            name: {**task, "devices": {canonical_id(device): scores for device, scores in task["devices"].items()}}
+            for name, task in run["tasks"].items()
+        }
+        runs.append({**run, "tasks": tasks})
+    return {**result, "runs": runs}
 
 
 def devices_of(result: Result) -> list[str]:

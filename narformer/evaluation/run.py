@@ -21,6 +21,7 @@ from narformer.evaluation.report import file_stem
 from narformer.evaluation.scores import score_table
 from narformer.evaluation.yardsticks import YARDSTICKS, fit_predict
 from narformer.prediction.predictor import Predictor
+from narformer.prediction.target import canonical_id
 from narformer.processes import in_order_with
 
 if TYPE_CHECKING:
@@ -167,9 +168,10 @@ def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, o
     mean width relative to the estimate (`width`, percent). A plot of predicted against measured goes to `out`.
     """
     predictor = Predictor.load(name)
-    columns = [predictor.devices.index(d) for d in dataset.devices if d in predictor.devices]
-    devices = [predictor.devices[c] for c in columns]
-    dataset = dataset.with_devices(devices)
+    measured = [device for device in dataset.devices if canonical_id(device) in predictor.devices]
+    dataset = dataset.with_devices(measured)
+    devices = [canonical_id(device) for device in measured]
+    columns = [predictor.devices.index(device) for device in devices]
     rows = protocol.test_rows(dataset)
     factors = [dataset.batch[r] for r in rows] if dataset.batch else ()
     estimates = predict_sources(name, [dataset.sources[r] for r in rows], factors)[:, columns]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from narformer.errors import MissingExtraError, StoreError
+from narformer.errors import MissingExtraError, StoreError, UnknownDeviceError
 from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.store import Store, default_store
 from narformer.prediction.estimate import Estimate
 from narformer.prediction.predictor import Predictor
+from narformer.prediction.target import canonical_id, select
 
 LEVEL = 0.9
 # Of a normal distribution, 90 % lie within this many half interquartile ranges of the median: 1.645 / 0.6745.
@@ -36,13 +37,34 @@ def existing_store(location: str | Path | None = None) -> Store | None:
         raise StoreError(f"{error}; --no-store (in Python measured=False) predicts without it") from error
 
 
+def wanted_targets(wanted: Sequence[str] | None, predictor: Predictor, store: Store | None = None) -> list[str] | None:
+    """The targets that some texts stand for, among the predictor's and those of the store; None for all.
+
+    What stands for a target of the predictor means the predictor's: the store's others have to be named themselves.
+    Raises UnknownDeviceError, which names the nearest, for what stands for none.
+    """
+    if wanted is None or store is None:
+        return None if wanted is None else predictor.select(wanted)
+    stored = [device.id for device in store.devices()]
+    found: list[str] = []
+    for text in wanted:
+        if canonical_id(text) in stored:
+            found.append(canonical_id(text))
+            continue
+        try:
+            found += predictor.select(text)
+        except UnknownDeviceError:
+            found += select([text], list(dict.fromkeys([*predictor.targets, *stored])))
+    return list(dict.fromkeys(found))
+
+
 def answer(
     graphs: Sequence[Graph], predictor: Predictor, devices: Sequence[str] | None = None, store: Store | None = None
 ) -> list[list[Estimate]]:
     """For each Graph an Estimate on each device, in the order asked for: measured where `store` knows it.
 
-    devices: by default the predictor's, and after them those on which the store has the Graph. A device that the
-    predictor does not know, and on which the Graph was not measured, is left out.
+    devices: ids, as `wanted_targets` finds them; by default the predictor's, and after them those on which the store
+    has the Graph. One that the predictor does not know, and on which the Graph was not measured, is left out.
     """
     # A hash takes as long as half a prediction: only a store asks for it.
     hashes = ["" if store is None else network_hash(graph) for graph in graphs]

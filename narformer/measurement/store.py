@@ -163,14 +163,14 @@ class Store:
     def find(
         self,
         graph: str | None = None,
-        device: str | None = None,
+        device: str | Sequence[str] | None = None,
         failed: bool | None = None,
         model: str | None = None,
     ) -> list[Measurement]:
         """Measurements in the order of writing.
 
-        graph: hash. device: id. failed: only those that failed, or only the others; None: both. model: a part of its
-        name, in any case of letters.
+        graph: hash. device: an id or several. failed: only those that failed, or only the others; None: both. model: a
+        part of its name, in any case of letters.
         """
         from narformer.measurement.schema import measurements as table
 
@@ -178,7 +178,8 @@ class Store:
         if graph is not None:
             query = query.where(table.c.graph == graph)
         if device is not None:
-            query = query.where(table.c.device == canonical_id(device))
+            ids = [device] if isinstance(device, str) else device
+            query = query.where(table.c.device.in_([canonical_id(id) for id in ids]))
         if failed is not None:
             query = query.where(table.c.latency_ms.is_(None) if failed else table.c.latency_ms.is_not(None))
         if model is not None:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from narformer.errors import DataError
 from narformer.prediction.novelty import Novelty
+from narformer.prediction.target import canonical_id
+from narformer.prediction.target_groups import description
 
 CARD_FORMAT = 3
 READ_FORMATS = (2, CARD_FORMAT)  # cards before precisions and floors were told
@@ -103,7 +105,7 @@ class Card:
             lists: list[dict[str, Any]] = [
                 {k: tuple(v) if isinstance(v, list) else v for k, v in output.items()} for output in told
             ]
-            outputs = tuple(Output(**output) for output in lists)
+            outputs = tuple(_present(Output(**output)) for output in lists)
             center, scale, *references = (
                 np.array(line.split(), dtype=np.float64)
                 for line in (novelty["center"], novelty["scale"], *novelty["references"])
@@ -117,6 +119,12 @@ class Card:
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: not the card of a predictor ({error})") from error
+
+
+def _present(output: Output) -> Output:
+    """An output by the id that its target has now, whatever it was called when the card was written."""
+    device = canonical_id(output.device)
+    return replace(output, device=device, description=description(device) or output.description)
 
 
 def _line(numbers: npt.NDArray[np.float64], decimals: int) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.errors import ConfigError, DataError, UnknownDeviceError
+from narformer.errors import ConfigError, DataError
 from narformer.frontends.canonical import canonical, network_hash
 from narformer.frontends.folding import fold_batch_norm
 from narformer.frontends.sizes import sizes_of
@@ -20,6 +20,7 @@ from narformer.graph import Graph
 from narformer.prediction.card import Card, Output
 from narformer.prediction.estimate import Estimate, Estimates
 from narformer.prediction.reading import Reading, read
+from narformer.prediction.target import select
 from narformer.prediction.trust import (
     STRANGE,
     Unfamiliar,
@@ -51,7 +52,7 @@ class Predictor:
     >>> predictor = narformer.load()
     >>> predictor
     Predictor('tally2', 18 targets)
-    >>> predictor.predict("examples/resnet18.onnx", "adreno640")[0].unit
+    >>> predictor.predict("examples/resnet18.onnx", "adreno-640")[0].unit
     'ms'
     """
 
@@ -273,15 +274,17 @@ class Predictor:
         }
         return [np.asarray(array, dtype=np.float64) for array in self._session.run(list(outputs), feed)]
 
+    def select(self, targets: str | Iterable[str]) -> list[str]:
+        """Those of its targets that some texts stand for: ids, hardware, beginnings (target.py tells).
+
+        Raises UnknownDeviceError, which names the nearest, for what stands for none of them.
+        """
+        return select([targets] if isinstance(targets, str) else targets, self.targets)
+
     def _columns(self, devices: Sequence[str] | None) -> list[int]:
         if devices is None:
             return list(range(len(self.devices)))
-        unknown = [d for d in devices if d not in self.devices]
-        if unknown:
-            raise UnknownDeviceError(
-                f"unknown device {', '.join(unknown)}; this predictor knows {', '.join(self.devices)}"
-            )
-        return [self.devices.index(d) for d in devices]
+        return [self.devices.index(device) for device in self.select(devices)]
 
     def trust(self, networks: Sequence[Reading]) -> list[list[tuple[int, tuple[str, ...]]]]:
         """For each network and output: which interval it has (0 known, 1 novel, 2 doubted), and what not to trust."""

@@ -19,12 +19,12 @@ from narformer.frontends.onnx.weightless import weightless_onnx
 from narformer.frontends.sizes import Sizes
 from narformer.graph import Graph
 from narformer.inspection import inspection_of
-from narformer.measurement.answers import answer, existing_store
+from narformer.measurement.answers import answer, existing_store, wanted_targets
 from narformer.operators import kernel_kind
 from narformer.prediction import choice
 from narformer.prediction.estimate import Estimate
 from narformer.prediction.headline import one_target
-from narformer.prediction.target import Target, select
+from narformer.prediction.target import Target
 from narformer.server.failures import Refused
 from narformer.server.graphs import graph_from_json
 from narformer.server.question import Network, Question, Setup
@@ -107,10 +107,7 @@ class Answers:
     def estimates(self, graphs: Sequence[Graph], question: Question) -> list[list[Estimate]]:
         """For each Graph an Estimate on each target asked for. Raises UnknownDeviceError where one has none."""
         store = self.store if question.measured else None
-        wanted = None
-        if question.targets is not None:
-            measured = [device.id for device in store.devices()] if store is not None else []
-            wanted = select(question.targets, [*self.predictor.targets, *measured])
+        wanted = wanted_targets(question.targets, self.predictor, store)
         found = answer(graphs, self.predictor, wanted, store)
         for graph, estimates in zip(graphs, found, strict=True):
             missing = sorted({*(wanted or ())} - {estimate.target for estimate in estimates})

@@ -72,7 +72,7 @@ class Predicting(Inspecting):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"model": {"zoo": "resnet50", "size": 224}, "targets": ["cortexA76cpu"]}],
+            "examples": [{"model": {"zoo": "resnet50", "size": 224}, "targets": ["cortex-a76"]}],
         }
     )
     targets: list[Name] | None = Field(None, min_length=1, description="As /v1/targets lists them; all by default.")
@@ -83,7 +83,7 @@ class Explaining(Inspecting):
     """Asks where the time goes on one target."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"model": {"zoo": "resnet50", "size": 224}, "target": "cortexA76cpu"}]}
+        json_schema_extra={"examples": [{"model": {"zoo": "resnet50", "size": 224}, "target": "cortex-a76"}]}
     )
     target: Name | None = Field(None, description="As /v1/targets lists them; the first by default.")
 
@@ -104,7 +104,7 @@ class Comparing(Sized):
 class Choosing(Inspecting):
     """Asks which pretrained networks to take on a target, and where another one stands among them."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"target": "cortexA76cpu", "max_ms": 20.0}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"target": "cortex-a76", "max_ms": 20.0}]})
     target: Name = Field(description="As /v1/targets lists them under `choosable`.")
     max_ms: Annotated[float, Field(ge=0)] | None = Field(None, description="Only networks that take no longer.")
     top1: Annotated[float, Field(ge=0, le=100)] | None = Field(

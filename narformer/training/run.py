@@ -20,6 +20,7 @@ from narformer.models.interface import LatencyModel
 from narformer.models.registry import MODELS, create_model, tokenizer_of
 from narformer.models.tally import TILE_NETWORKS
 from narformer.prediction.card import Card
+from narformer.prediction.target import canonical_id, select
 from narformer.prediction.target_groups import description, groups, least_ms
 from narformer.training.batching import Indices, split_rows
 from narformer.training.config import TrainConfig
@@ -77,7 +78,10 @@ def left_out_errors(paths: Sequence[str]) -> dict[str, float]:
     for path in paths:
         try:
             runs = json.loads(Path(path).read_text())["runs"]
-            errors |= {d: float(np.mean([run["log_error_90"][d] for run in runs])) for d in runs[0]["log_error_90"]}
+            errors |= {
+                canonical_id(device): float(np.mean([run["log_error_90"][device] for run in runs]))
+                for device in runs[0]["log_error_90"]
+            }
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise DataError(f"{path}: not a result of narformer evaluate; left_out names one") from error
     return errors
@@ -94,7 +98,7 @@ def prepare(config: TrainConfig, data: Path | None) -> Dataset:
             )
         dataset = dataset.subset(dataset.rows(families=config.families))
     if config.devices:
-        dataset = dataset.with_devices(config.devices)
+        dataset = dataset.with_devices(select(config.devices, dataset.devices))
     return dataset.subset(np.flatnonzero(np.isfinite(dataset.targets).any(axis=1)))
 
 

@@ -78,7 +78,9 @@ def test_the_default_predictor_knows_adapted_devices_in_the_order_asked_for(
     slow.save()
     known = default_predictor()
     found = known.predict(graphs[:2], ["slow", "adreno640"])
-    assert [(e.model, e.device) for e in found] == [(g.name, d) for g in graphs[:2] for d in ("slow", "adreno640")]
+    assert [(e.model, e.device) for e in found] == [
+        (g.name, d) for g in graphs[:2] for d in ("slow", "adreno-640:tflite-2.1:fp32")
+    ]
     plain = Predictor.load().predict(graphs[:2], ["adreno640"])
     assert found[1::2] == plain
     assert known.predict([], ["slow"]) == []
@@ -99,7 +101,12 @@ def test_what_the_predictor_warns_of_makes_adapted_intervals_wider_too(
 
 def test_names_that_cannot_be_are_refused(predictor: Predictor) -> None:
     check_name("my-phone_2.1", predictor)
-    for name, message in (("../evil", "letters"), ("", "letters"), ("adreno640", "knows this device already")):
+    for name, message in (
+        ("../evil", "letters"),
+        ("", "letters"),
+        ("adreno640", "knows this target already"),
+        ("rtx4090", "knows"),
+    ):
         with pytest.raises(ConfigError, match=message):
             check_name(name, predictor)
 

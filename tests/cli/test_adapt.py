@@ -116,7 +116,7 @@ def test_a_store_makes_a_device(run: Run, models: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["adapt", "--device", "adreno640", "--csv", "times.csv"], "knows this device already"),
+        (["adapt", "--device", "adreno640", "--csv", "times.csv"], "knows this target already"),
         (["adapt", "--device", "a/b", "--csv", "times.csv"], "a device's name is of"),
         (["adapt", "--device", "x", "--csv", "absent.csv"], "absent.csv"),
         (["adapt", "--device", "x", "--csv", "times.csv", "--from", "."], "exclude each other"),

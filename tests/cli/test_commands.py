@@ -42,7 +42,7 @@ def test_predict_prints_a_table(run: Run, dummy: Path, resnet18: Path) -> None:
 
 
 def test_the_held_out_error_is_not_claimed_for_what_was_never_seen(run: Run, resnet18: Path) -> None:
-    output = next(o for o in Predictor.load().card.outputs if o.device == "adreno640")
+    output = next(o for o in Predictor.load().card.outputs if o.device == "adreno-640:tflite-2.1:fp32")
     error = f"{output.held_out['mape']:.1f} %"
     assert error in run("predict", resnet18, "--device", "adreno640").out
     larger = run("predict", resnet18, "--device", "adreno640", "--batch-size", 8).out
@@ -179,7 +179,7 @@ def test_an_empty_past_can_be_given(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--device", "z"], "unknown device z"),
+        (["--device", "z"], "unknown target z"),
         (["--batch-size", "0"], "--batch-size"),
         (["--predictor", "nobody"], "no such predictor"),
     ],

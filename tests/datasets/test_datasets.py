@@ -35,7 +35,12 @@ ALEXNET = "alexnet_0,alexnet,,11_5_3_3_3-64_192_384_256_256_4096_4096,674956032,
 def test_nnmeter_rows_labels_and_gaps(tmp_path: Path) -> None:
     dataset = load_nnmeter(nnmeter_files(tmp_path, [ALEXNET]))
     assert dataset.ids == ("alexnet_0", "nasbench201_5")
-    assert dataset.devices == ("cortexA76cpu", "adreno640", "adreno630", "myriadvpu")
+    assert dataset.devices == (
+        "cortex-a76:tflite-2.1:fp32",
+        "adreno-640:tflite-2.1:fp32",
+        "adreno-630:tflite-2.1:fp32",
+        "myriad-x:openvino-2019r2:fp16",
+    )
     np.testing.assert_array_equal(dataset.targets, [[84.5, np.nan, 16.1, 10.1], [7.5, 2.5, 3.5, 4.5]])
     assert dataset.family == ("alexnet", "nasbench201")
     assert dataset.rows("test").tolist() == [1]

@@ -103,7 +103,7 @@ def test_many_graphs_at_once_keep_their_order(predictor: Predictor) -> None:
 
 
 def test_an_unknown_device_is_told(predictor: Predictor) -> None:
-    with pytest.raises(UnknownDeviceError, match="unknown device z; this predictor knows p, q"):
+    with pytest.raises(UnknownDeviceError, match="unknown target z: there are p, q"):
         predictor.predict([relu_graph()], ["z"])
 
 
@@ -129,7 +129,7 @@ def test_three_lines_of_python(tmp_path: Path, resnet18: Path) -> None:
     assert len(narformer.predict([resnet18, narformer.read_onnx(resnet18)], predictor=dummy)) == 4
     with pytest.raises(ModelError, match="no such file"):
         narformer.predict(tmp_path / "absent.onnx", predictor=dummy)
-    with pytest.raises(UnknownDeviceError, match="unknown device z"):
+    with pytest.raises(UnknownDeviceError, match="unknown target z"):
         narformer.predict([], devices="z", predictor=dummy)
 
 

@@ -27,7 +27,7 @@ from narformer.server.question import Choice as Limited
 from narformer.server.question import Network, Question, Setup
 
 Form = Callable[..., Any]
-DEVICE = "cortexA76cpu"
+DEVICE = "cortex-a76:tflite-2.1:fp32"
 
 
 def test_a_file_is_predicted_as_the_package_predicts_it(client: TestClient, form: Form, resnet18: Path) -> None:
