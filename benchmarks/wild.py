@@ -29,7 +29,7 @@ from narformer.evaluation.report import save_result
 from narformer.frontends.onnx import read_onnx
 from narformer.prediction.predictor import Predictor
 
-DEVICE = "amd-epyc-milan-onnxruntime1.32-cpu-fp32-t1-b1"
+DEVICE = "epyc-milan:onnxruntime-1.32:fp32:1t"
 QUANTISED = "quantised"
 LEAST_MS = 1.0
 WORST = 10

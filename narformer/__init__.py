@@ -1,7 +1,7 @@
 """narformer: how fast will this network run there, and how good will it be?
 
 >>> import narformer
->>> for estimate in narformer.predict("examples/resnet18.onnx", devices=["adreno640", "myriadvpu"]):
+>>> for estimate in narformer.predict("examples/resnet18.onnx", devices=["adreno-640", "myriad-x"]):
 ...     print(round(estimate.latency_ms, -1), estimate.unit, estimate.source)
 40.0 ms predicted
 20.0 ms predicted

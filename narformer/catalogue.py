@@ -18,7 +18,7 @@ def load(predictor: str | Path | None = None) -> Predictor:
 
     >>> import narformer
     >>> predictor = narformer.load()
-    >>> predictor.predict("examples/resnet18.onnx", devices="adreno640")[0].unit
+    >>> predictor.predict("examples/resnet18.onnx", devices="adreno-640")[0].unit
     'ms'
     """
     return default_predictor(None if predictor is None else str(predictor))

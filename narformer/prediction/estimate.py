@@ -173,7 +173,7 @@ class Estimates(Answers[Estimate]):
     """Estimates in order, network by network: a sequence that is also a table, CSV, Markdown, JSON or a DataFrame.
 
     >>> import narformer
-    >>> estimates = narformer.predict("examples/resnet18.onnx", devices=["adreno640", "myriadvpu"], measured=False)
+    >>> estimates = narformer.predict("examples/resnet18.onnx", devices=["adreno-640", "myriad-x"], measured=False)
     >>> len(estimates), min(estimate.latency_ms for estimate in estimates) < 30
     (2, True)
     >>> estimates.to_csv().splitlines()[0]

@@ -35,7 +35,7 @@ class Explanation:
     itself costs is in the first one's, and a node that runs within another's kernel has none. hash: as an Estimate's.
 
     >>> import narformer
-    >>> (explained,) = narformer.explain("examples/resnet18.onnx", devices="adreno640")
+    >>> (explained,) = narformer.explain("examples/resnet18.onnx", devices="adreno-640")
     >>> explained.kinds[0].name, explained.kinds[0].nodes
     ('convolution', 17)
     """

@@ -24,7 +24,7 @@ def test_a_table_says_which_is_faster_where_and_why(run: Run, pair: tuple[Path, 
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
     assert lines[0] == f"first:  {pair[0]}"
-    assert next(line for line in lines if line.startswith("adreno640 ")).split()[-1] == "second"
+    assert next(line for line in lines if line.startswith("adreno-640:")).split()[-1] == "second"
     assert result.out.count("why, on ") == 2
     assert any(line.startswith("depthwise") for line in lines)
     assert any(line.startswith("Conv 3x3 64 → 64, 56x56") for line in lines)

@@ -57,9 +57,9 @@ def test_a_csv_of_many_files_comes_row_by_row(run: Run) -> None:
 def test_explain_takes_several_files_and_targets(run: Run) -> None:
     found = json.loads(run("explain", "examples", "-d", "adreno640", "-d", "rtx4090:pytorch-2.9:fp16", "--json").out)
     assert [(Path(each["model"]).name, each["target"]) for each in found] == [
-        ("mobilenet_v2.onnx", "adreno640"),
+        ("mobilenet_v2.onnx", "adreno-640:tflite-2.1:fp32"),
         ("mobilenet_v2.onnx", "rtx4090:pytorch-2.9:fp16"),
-        ("resnet18.onnx", "adreno640"),
+        ("resnet18.onnx", "adreno-640:tflite-2.1:fp32"),
         ("resnet18.onnx", "rtx4090:pytorch-2.9:fp16"),
     ]
     result = run("explain", "examples", "--plot", "x.svg")

@@ -123,7 +123,7 @@ def test_nnlqps_nasbench201_table(tmp_path: Path) -> None:
     text = f"graph_id,nnlqp_id,nb201_index,arch,gtx1660_ms,stage\n7,1,2,{CELL},0.45,train\n"
     (tmp_path / "nnlqp" / "nasbench201.csv").write_text(text)
     dataset = load_nasbench201(tmp_path)
-    assert (dataset.ids, dataset.devices) == (("nnlqp_7",), ("gpu-gtx1660-trt7.1-fp32",))
+    assert (dataset.ids, dataset.devices) == (("nnlqp_7",), ("gtx1660:tensorrt-7.1:fp32",))
     assert dataset.targets.tolist() == [[0.45]]
 
 

@@ -33,7 +33,7 @@ def test_a_row_of_a_csv_is_a_node_of_one_network_on_one_target(resnet18: Path) -
         *("hash", "model", "target", "batch_size", "latency_ms"),
         *("node", "operator", "kind", "shape", "ms"),
     ]
-    assert {row["target"] for row in rows} == {"adreno640", "myriadvpu"}
+    assert {row["target"] for row in rows} == {"adreno-640:tflite-2.1:fp32", "myriad-x:openvino-2019r2:fp16"}
 
 
 def test_targets_are_selected_by_the_beginning_of_their_names(resnet18: Path) -> None:
