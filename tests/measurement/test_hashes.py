@@ -1,0 +1,73 @@
+"""Hashes that networks have in stores: who changes them has to bring stores along."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import import_module
+from pathlib import Path
+
+import onnx.parser
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy: pip install 'narformer[measure]'")
+
+from narformer.frontends.canonical import network_hash
+from narformer.frontends.onnx import read_onnx
+from narformer.measurement import schema
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+IMAGES = """g (float[1,3,16,16] x) => (float[1,10] y)
+    <float[8,3,3,3] w, float[8] b, float[8,1,3,3] d, float[8,8,1,1] p, float[8,4] down, float[4,8] up, float[8,10] k> {
+    pads = Constant<value_ints = [0, 0, 1, 1, 0, 0, 1, 1]>() flat = Constant<value_ints = [1, 8]>()
+    wide = Constant<value_ints = [1, 8, 1, 1]>() pad = Pad(x, pads) c = Conv<strides = [2, 2]>(pad, w)
+    n = BatchNormalization(c, b, b, b, b) r = Relu(n) e = Conv<group = 8, pads = [1, 1, 1, 1]>(r, d, b) s = HardSwish(e)
+    m = ReduceMean<axes = [2, 3]>(s) v = Reshape(m, flat) a = MatMul(v, down) o = Relu(a) u = MatMul(o, up)
+    i = Sigmoid(u) gate = Reshape(i, wide) q = Mul(s, gate) z = Conv(q, p, b) j = Add(r, z)
+    pool = GlobalAveragePool(j) f = Flatten(pool) y = MatMul(f, k) }"""
+WORDS = """g (int64[2,6] ids, float[2,1,6,6] mask) => (float[2,6,8] y)
+    <float[100,8] table, float[8] s, float[8] t, float[8,24] w, float[24] b, float[8,8] o,
+     float[8,32] up, float[32,8] down> {
+    root = Constant<value_float = 1.4142135>() one = Constant<value_float = 1.0>() half = Constant<value_float = 0.5>()
+    heads = Constant<value_ints = [0, 0, 2, 4]>() whole = Constant<value_ints = [0, 0, 8]>()
+    thirds = Constant<value_ints = [8, 8, 8]>() x = Gather(table, ids) n = LayerNormalization<axis = -1>(x, s, t)
+    p = MatMul(n, w) pb = Add(p, b) q, k, v = Split<axis = 2>(pb, thirds) q1 = Reshape(q, heads)
+    q2 = Transpose<perm = [0, 2, 1, 3]>(q1) k1 = Reshape(k, heads) k2 = Transpose<perm = [0, 2, 3, 1]>(k1)
+    v1 = Reshape(v, heads) v2 = Transpose<perm = [0, 2, 1, 3]>(v1) z = MatMul(q2, k2) zs = Mul(z, half)
+    zm = Add(zs, mask) prob = Softmax<axis = -1>(zm) at = MatMul(prob, v2) a1 = Transpose<perm = [0, 2, 1, 3]>(at)
+    a2 = Reshape(a1, whole) out = MatMul(a2, o) r = Add(x, out) m = LayerNormalization<axis = -1>(r, s, t)
+    u = MatMul(m, up) d = Div(u, root) e = Erf(d) f = Add(e, one) g1 = Mul(u, f) g2 = Mul(g1, half)
+    h = MatMul(g2, down) y = Add(r, h) }"""
+STEPS = """g (float[12,2,8] x) => (float[12,2,32] y) <float[2,64,8] w, float[2,64,16] r, float[2,128] b> {
+    a, h, c = LSTM<hidden_size = 16, direction = "bidirectional">(x, w, r, b)
+    turned = Transpose<perm = [0, 2, 1, 3]>(a) to = Constant<value_ints = [12, 2, 32]>() y = Reshape(turned, to) }"""
+INTEGERS = """g (float[1,3,8,8] x) => (float[1,4,8,8] y)
+    <int8[4,3,3,3] w, float[4] ws, int8[4] wz, int32[4] b, float s, uint8 z> {
+    q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) f = DequantizeLinear<axis = 0>(w, ws, wz)
+    e = DequantizeLinear(b, s) c = Conv<pads = [1, 1, 1, 1]>(d, f, e) r = Relu(c) p = QuantizeLinear(r, s, z)
+    y = DequantizeLinear(p, s, z) }"""
+
+
+def _hash(text: str) -> str:
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {text}')
+    computed = {name for node in model.graph.node for name in node.output}
+    for info in [info for info in model.graph.value_info if info.name not in computed]:
+        kind = info.type.tensor_type
+        held = model.graph.initializer.add(name=info.name, data_type=kind.elem_type)
+        held.dims.extend(d.dim_value for d in kind.shape.dim)
+    return network_hash(read_onnx(model))
+
+
+def test_who_changes_hashes_writes_a_revision_that_brings_stores_along() -> None:
+    names = [f"narformer.measurement.migrations.versions.revision_{revision}" for revision in schema.REVISIONS]
+    told = [module.HASHES for module in map(import_module, names) if hasattr(module, "HASHES")]
+    found = [_hash(text) for text in (IMAGES, WORDS, STEPS, INTEGERS)]
+    found.append(network_hash(read_onnx(REPOSITORY / "examples" / "resnet18.onnx")))
+    digest = hashlib.sha256(" ".join(found).encode()).hexdigest()[:16]
+    following = f"{int(schema.REVISIONS[-1]) + 1:04d}"
+    assert digest == told[-1], (
+        "Networks have other hashes than the last revision of stores says: a rule of the canonical form was changed, "
+        "or narformer/hashing.py. If that is meant, add "
+        f"narformer/measurement/migrations/versions/revision_{following}.py "
+        f'that calls rehash, as revision_0004.py does, with HASHES = "{digest}", and "{following}" to '
+        "narformer.measurement.schema.REVISIONS. A revision that was there before is never changed."
+    )
