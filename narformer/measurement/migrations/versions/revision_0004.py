@@ -1,4 +1,4 @@
-"""Networks have other hashes: channels that fill blocks are gone, sums are in any order, patterns are looked for again."""
+"""Networks have other hashes: without channels that fill blocks, sums in any order, patterns found at a second look."""
 
 from alembic import op
 
