@@ -332,6 +332,14 @@ _add(
     reads=memory.packed_rows,
 )
 _add("gather", "RelativePositionBias", MICROSOFT, settings=(1, 2), weights=(0,), reads=memory.written())
+_add(
+    "multiply",
+    "GatedRelativePositionBias",
+    MICROSOFT,
+    operations=scalar.each(2),
+    weights=(1, 3, 4, 5),
+    settings=(6,),
+)
 _add("gather", "ArrayFeatureExtractor", ML, settings=(1,), reads=memory.written())
 _add("gather", "Compress", settings=(1,), reads=memory.written())
 _add("gather", "Scatter ScatterElements ScatterND", settings=(1,))

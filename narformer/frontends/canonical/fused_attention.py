@@ -202,6 +202,47 @@ def projected(draft: Draft, index: int, node: Node) -> bool:
     return chain.done(result, *[written[0]] * (len(node.outputs) - 1))
 
 
+def unpadded(draft: Draft, index: int, node: Node) -> bool:
+    """Sequences without their padding are read as if none had any: the same elements, and nothing to be moved."""
+    if node.operands[0].tensor.elements != node.outputs[0].elements:
+        return False
+    outputs = {0: node.operands[0]}
+    for k, places in enumerate(node.outputs[1:], 1):
+        outputs[k] = Operand(places, name=f"{node.name}.{k}")
+    draft.drop_all(index, outputs)
+    return True
+
+
+def packed(draft: Draft, index: int, node: Node) -> bool:
+    """Attention over sequences one behind the other, (tokens, ...), as over (N, S, ...) where none has padding."""
+    alone = node.op == "PackedAttention"
+    offsets, bias = node.operand(3 if alone else 4), node.operand(5 if alone else 6)
+    if offsets is None or len(offsets.tensor.shape) != 2:
+        return False
+    tokens, rows = node.operands[0].tensor.shape[0], offsets.tensor.shape
+    if tokens != rows[0] * rows[1]:
+        return False
+
+    def whole(tensor: Tensor) -> Tensor:
+        return tensor._replace(shape=(*rows, *tensor.shape[1:]))
+
+    kept: list[Operand | None] = [node.operand(k) for k in range(3 if alone else 4)]
+    for k in range(1 if alone else 3):
+        operand = kept[k]
+        if operand is not None:
+            kept[k] = operand._replace(tensor=whole(operand.tensor))
+    kept += [None, None, bias] if alone else [None, bias]
+    while kept[-1] is None:
+        kept.pop()
+    made = node._replace(
+        op="Attention" if alone else "MultiHeadAttention",
+        operands=tuple([operand for operand in kept if operand is not None]),
+        outputs=tuple([whole(tensor) for tensor in node.outputs]),
+        left_out=tuple([k for k, operand in enumerate(kept) if operand is None]),
+    )
+    return (projected if alone else multi_head)(draft, index, made)
+
+
 def multi_head(draft: Draft, index: int, node: Node) -> bool:
     """Q (N, S, D) with K and V alike, or given by heads, or all packed as (N, S, heads, 3, head)."""
     chain, heads = Chain(draft, index, node), _number(node, "num_heads")
@@ -280,6 +321,8 @@ RULES: Mapping[str, Sequence[Rule]] = {
     **dict.fromkeys([f"{MICROSOFT}.{op}" for op in ("GroupNorm", "SkipGroupNorm")], (group_norm,)),
     **dict.fromkeys(("RotaryEmbedding", f"{MICROSOFT}.RotaryEmbedding"), (rotary,)),
     f"{MICROSOFT}.Attention": (projected,),
+    **dict.fromkeys([f"{MICROSOFT}.{op}" for op in ("PackedAttention", "PackedMultiHeadAttention")], (packed,)),
+    **dict.fromkeys([f"{MICROSOFT}.{op}" for op in ("RemovePadding", "RestorePadding")], (unpadded,)),
     **dict.fromkeys(
         [f"{MICROSOFT}.{op}" for op in ("MultiHeadAttention", "DecoderMaskedMultiHeadAttention")], (multi_head,)
     ),

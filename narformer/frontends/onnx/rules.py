@@ -15,6 +15,7 @@ from narformer.frontends.onnx import (
     rules_windows,
 )
 from narformer.frontends.onnx.call import Rule
+from narformer.frontends.onnx.rules_contributed import CONTRIBUTED
 from narformer.frontends.onnx.rules_fused import BLOCKED, FUSED
 from narformer.operators.lookup import find
 
@@ -36,7 +37,7 @@ def rule_of(node: onnx.NodeProto) -> Rule | None:
     if node.domain == "com.microsoft.nchwc" and node.op_type in BLOCKED:
         return BLOCKED[node.op_type]
     if node.domain.startswith("com.microsoft"):
-        own = FUSED.get(node.op_type) or RULES.get(node.op_type)
+        own = FUSED.get(node.op_type) or CONTRIBUTED.get(node.op_type) or RULES.get(node.op_type)
         if own is not None:
             return own
     return find(node.op_type, node.domain).shapes
