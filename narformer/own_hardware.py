@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from narformer.adaptation.device import FEWEST, AdaptedDevice, check_name, profile
+from narformer.adaptation.device import FEWEST, AdaptedDevice, Sample, check_name
 from narformer.adaptation.device import adapt as adapted
-from narformer.adaptation.gaussian_process import NOISE, choose, covariance
+from narformer.adaptation.prices import Design
+from narformer.adaptation.profile import profile, relatives
 from narformer.adaptation.session import Pool, measure_and_adapt
 from narformer.errors import ConfigError, ModelError
 from narformer.frontends.canonical import network_hash
@@ -25,6 +26,7 @@ from narformer.prediction.predictor import Predictor
 
 MOST = 400  # measurements to learn from: beyond, those that tell most
 Pair = tuple[Graph, float]
+Read = tuple[str, Pair]  # with the hash of the network
 
 
 def measure(
@@ -121,7 +123,7 @@ def adapt(
         with Store.open(store) as opened:
             device = measure_and_adapt(
                 name,
-                Pool.draw(loaded),
+                Pool.of_zoo(loaded, str(settings.target())),
                 samples,
                 settings=settings,
                 store=opened,
@@ -138,7 +140,7 @@ def from_measurements(
     origin: str,
     most: int,
     predictor: Predictor,
-    track: Callable[[Sequence[Pair]], Iterable[Pair]] = lambda pairs: pairs,
+    track: Callable[[Sequence[Read]], Iterable[Read]] = lambda networks: networks,
 ) -> AdaptedDevice:
     """An adapted device, not saved yet, from the `most` (Graph, ms) pairs that tell most; of one network, the last.
 
@@ -146,10 +148,10 @@ def from_measurements(
     """
     if not pairs:
         raise ConfigError(f"{name}: nothing was measured on {origin} yet; at least {FEWEST} latencies are needed")
-    unique = list({network_hash(graph): (graph, ms) for graph, ms in pairs}.values())
-    profiles = profile([graph for graph, _ in track(unique)], predictor)
-    rows = list(range(len(unique)))
-    if len(unique) > most:
-        within = covariance(profiles, profiles)
-        rows = choose(within, within, NOISE, most).tolist()
-    return adapted(name, [unique[row] for row in rows], origin, predictor, profiles.rows(rows))
+    unique = list({network_hash(graph): (graph, ms) for graph, ms in pairs}.items())
+    samples = [Sample(predictor.read(graph), hash, ms) for hash, (graph, ms) in track(unique)]
+    if len(samples) > most:
+        known = relatives(origin, [output.device for output in predictor.card.outputs])
+        profiles = profile([sample.network for sample in samples], predictor, known.targets)
+        samples = [samples[row] for row in Design(profiles, known.weights).choose(most)]
+    return adapted(name, samples, origin, predictor)

@@ -1,7 +1,7 @@
 """Adapted devices: a small file each in a directory of the user's.
 
-A file holds the measured networks' profiles and latencies; the process (gaussian_process.py) is fitted when it is read,
-which takes milliseconds, and so nothing in it can go stale but the predictor whose profiles they are.
+A file holds the measured networks' profiles and latencies; the prices (prices.py) are fitted when it is read, which
+takes milliseconds, and so nothing in it can go stale but the predictor whose profiles they are.
 """
 
 from __future__ import annotations
@@ -14,24 +14,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from narformer.adaptation.gaussian_process import KINDS, Adaptation, Profiles, kinds
+from narformer.adaptation.prices import KINDS, Adaptation, Profiles
+from narformer.adaptation.profile import profile, relatives
 from narformer.errors import ConfigError, DataError
-from narformer.frontends.canonical import network_hash
-from narformer.graph import Graph
 from narformer.places import user_data
 from narformer.prediction.predictor import Predictor
+from narformer.prediction.reading import Reading
 from narformer.prediction.target import canonical_id
-from narformer.tokens.physical import tokenize
-from narformer.tokens.statistics import statistics
 
-FORMAT = 2
+FORMAT = 3
 FEWEST = 3  # measurements, below which nothing is said of a device
-_CLIP = 4.0
-_FIELDS = ("name", "predictor", "fingerprint", "measured_on", "networks", "hashes", "latencies")
-_ARRAYS = ("parts", "macs", "statistics")
+_LISTS = ("networks", "hashes", "batch_sizes", "latencies")  # an entry a network
+_FIELDS = ("name", "predictor", "fingerprint", "measured_on", *_LISTS, "relatives", "weights")
+_ARRAYS = ("parts", "work", "statistics")
+
+
+class Sample(NamedTuple):
+    """One measured network, as the predictor has read it. hash: of its canonical form."""
+
+    network: Reading
+    hash: str
+    latency_ms: float
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class AdaptedDevice:
     """A device as some measured networks show it.
 
     predictor, fingerprint: name of the one that made the profiles, and which training of it. measured_on: id of the
-    device, or where the latencies are from. networks, hashes, latencies (ms): what was measured, one entry each.
+    target, or where the latencies are from. networks, hashes, batch_sizes, latencies (ms): what was measured, one entry
+    each. relatives, weights: known targets that it is learned from, and what each counts for before any measurement.
     validation: errors on other networks, if any were measured since: `networks`, `mape` and `covers` in percent.
 
     >>> import narformer
@@ -55,7 +63,10 @@ class AdaptedDevice:
     measured_on: str
     networks: tuple[str, ...]
     hashes: tuple[str, ...]
+    batch_sizes: tuple[int, ...]
     latencies: tuple[float, ...]
+    relatives: tuple[str, ...]
+    weights: tuple[float, ...]
     profiles: Profiles
     validation: Mapping[str, float] = field(default_factory=dict)
 
@@ -63,8 +74,8 @@ class AdaptedDevice:
         return f"AdaptedDevice({self.name!r}, {self.description})"
 
     @cached_property
-    def process(self) -> Adaptation:
-        return Adaptation(self.profiles, self.latencies)
+    def prices(self) -> Adaptation:
+        return Adaptation(self.profiles, self.latencies, self.weights)
 
     @property
     def description(self) -> str:
@@ -98,11 +109,11 @@ class AdaptedDevice:
             if data.pop("format") != FORMAT:
                 raise DataError(f"{path}: of another format; adapt again with `narformer adapt`")
             arrays = {name: np.array(rows, dtype=np.float64) for name, rows in data.pop("profiles").items()}
-            arrays["parts"] = arrays["parts"].reshape(len(data["networks"]), KINDS, -1)
+            arrays["parts"] = arrays["parts"].reshape(len(data["networks"]), KINDS, len(data["relatives"]))
             data = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
             data["measured_on"] = canonical_id(data["measured_on"])
             device = cls(profiles=Profiles(**arrays), **data)
-            if len({len(device.networks), len(device.hashes), len(device.latencies), *map(len, arrays.values())}) > 1:
+            if len({*(len(getattr(device, name)) for name in _LISTS), *map(len, arrays.values())}) > 1:
                 raise ValueError("lists of different lengths")
             return device
         except OSError as error:
@@ -143,46 +154,29 @@ def check_name(name: str, predictor: Predictor) -> None:
         raise ConfigError(f"{name}: predictor {predictor.card.name} knows this target already; choose another name")
 
 
-def profile(graphs: Sequence[Graph], predictor: Predictor) -> Profiles:
-    """Profiles of networks by a predictor that knows its nodes' shares; raises ConfigError for one that does not."""
-    novelty = predictor.card.novelty
-    parts = np.zeros((len(graphs), KINDS, len(predictor.card.outputs)))
-    macs = np.zeros((len(graphs), KINDS))
-    numbers = np.zeros((len(graphs), len(novelty.center)))
-    for row, graph in enumerate(graphs):
-        read, nodes = predictor.explain(graph)
-        features = tokenize(read).features[len(read.inputs) :]
-        kind = kinds(features)
-        np.add.at(parts[row], kind, nodes)
-        np.add.at(macs[row], kind, np.expm1(20 * features[:, 0].astype(np.float64)))
-        numbers[row] = (statistics(read) - novelty.center) / novelty.scale
-    return Profiles(np.maximum(parts, 0) + 1e-12, macs, np.clip(numbers, -_CLIP, _CLIP))
+def adapt(name: str, samples: Sequence[Sample], measured_on: str, predictor: Predictor) -> AdaptedDevice:
+    """An adapted device from measured networks, not saved yet. measured_on: its target, or what the latencies are of.
 
-
-def adapt(
-    name: str,
-    measurements: Sequence[tuple[Graph, float]],
-    measured_on: str,
-    predictor: Predictor,
-    profiles: Profiles | None = None,
-) -> AdaptedDevice:
-    """An adapted device from (Graph, ms) pairs, not saved yet. profiles: of these Graphs, where they are at hand.
-
-    Raises ConfigError where there are fewer than FEWEST, or a latency is not a positive number.
+    Raises ConfigError where there are fewer than FEWEST, a latency is not a positive number, or the predictor does not
+    tell kinds of kernels apart.
     """
-    if len(measurements) < FEWEST:
-        raise ConfigError(f"{name}: {len(measurements)} measurements; at least {FEWEST} are needed, 20 are good")
-    wrong = [graph.name for graph, ms in measurements if not 0 < ms < math.inf]
+    if len(samples) < FEWEST:
+        raise ConfigError(f"{name}: {len(samples)} measurements; at least {FEWEST} are needed, 20 are good")
+    wrong = [sample.network.name for sample in samples if not 0 < sample.latency_ms < math.inf]
     if wrong:
         raise ConfigError(f"{name}: the latency of {wrong[0]} is not a positive number of milliseconds")
-    graphs = [graph for graph, _ in measurements]
+    networks = [sample.network for sample in samples]
+    known, weights = relatives(measured_on, [output.device for output in predictor.card.outputs])
     return AdaptedDevice(
         name,
         predictor.card.name,
         predictor.card.fingerprint,
         measured_on,
-        tuple(graph.name for graph in graphs),
-        tuple(network_hash(graph) for graph in graphs),
-        tuple(float(ms) for _, ms in measurements),
-        profile(graphs, predictor) if profiles is None else profiles,
+        tuple(network.name for network in networks),
+        tuple(sample.hash for sample in samples),
+        tuple(network.batch_size for network in networks),
+        tuple(float(sample.latency_ms) for sample in samples),
+        known,
+        weights,
+        profile(networks, predictor, known),
     )

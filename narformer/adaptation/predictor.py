@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from narformer.adaptation.device import AdaptedDevice, devices_directory, profile
-from narformer.adaptation.gaussian_process import LEVEL, half_width
-from narformer.errors import ConfigError, DataError
-from narformer.graph import Graph
+from narformer.adaptation.device import AdaptedDevice, devices_directory
+from narformer.adaptation.prices import LEVEL, half_width
+from narformer.adaptation.profile import profile
+from narformer.errors import DataError
 from narformer.prediction.estimate import Estimate
 from narformer.prediction.predictor import Predictor
+from narformer.prediction.reading import Reading
 
 
 def default_predictor(path: str | None = None) -> Predictor:
@@ -72,40 +74,42 @@ class PredictorWithAdapted(Predictor):
                 raise DataError(self.unusable[device])
         return super().select(wanted)
 
-    def _estimates(
-        self, graphs: Sequence[Graph], devices: Sequence[str] | None, factors: Sequence[int] = ()
-    ) -> list[Estimate]:
+    def estimates(self, networks: Sequence[Reading], devices: Sequence[str] | None = None) -> list[Estimate]:
         wanted = [self.devices[column] for column in self._columns(devices)]
         own = [device for device in wanted if device not in self.adapted]
-        mine = [device for device in wanted if device in self.adapted]
-        if not mine or not graphs:
-            return super()._estimates(graphs, own, factors)
-        if factors:
-            raise ConfigError(f"{mine[0]} is adapted: it is known at the batch of the networks measured there alone")
-        predicted = super()._estimates(graphs, own) if own else []
-        columns = {device: predicted[k :: len(own)] for k, device in enumerate(own)}
-        profiles = profile(graphs, self)
-        # One known device that has seen the like of a network is enough to trust its profile.
-        trust = [min(row) for row in self.trust([self.read(graph) for graph in graphs])]
-        far = [row[0] for row in trust]
-        novel = float(np.mean([output.quantiles["novel"] for output in self.card.outputs]))
-        for device in mine:
-            value, deviation = self.adapted[device].process.predict(profiles)
+        if not networks or len(own) == len(wanted):
+            return super().estimates(networks, own)
+        predicted = super().estimates(networks, own) if own else []
+        columns = {device: predicted[place :: len(own)] for place, device in enumerate(own)}
+        columns |= {name: self._adapted(networks, self.adapted[name]) for name in wanted if name not in own}
+        return [columns[device][row] for row in range(len(networks)) for device in wanted]
+
+    def _adapted(self, networks: Sequence[Reading], device: AdaptedDevice) -> list[Estimate]:
+        value, deviation = device.prices.predict(profile(networks, self, device.relatives))
+        outputs = [
+            replace(output, batch_sizes=device.batch_sizes)
+            for output in self.card.outputs
+            if output.device in device.relatives
+        ]
+        novel = float(np.mean([output.quantiles["novel"] for output in outputs]))
+        estimates = []
+        for row, (network, told) in enumerate(zip(networks, self.trust(networks, outputs), strict=True)):
+            # One relative that has seen the like of a network is enough to trust its profile.
+            far, warnings = min(told, key=lambda each: (each[0], len(each[1])))
             # Far from what the predictor was trained on, its profile is off too: as wide again as its own interval.
-            factor = np.exp(np.hypot(half_width(deviation), novel * np.array(far)))
-            columns[device] = [
+            factor = float(np.exp(np.hypot(half_width(deviation[row]), novel * far)))
+            estimates.append(
                 Estimate(
-                    model=graph.name,
-                    target=device,
+                    model=network.name,
+                    target=device.name,
                     value=float(value[row]),
-                    low=float(value[row] / factor[row]),
-                    high=float(value[row] * factor[row]),
-                    batch_size=graph.batch_size,
+                    low=float(value[row]) / factor,
+                    high=float(value[row]) * factor,
+                    batch_size=network.batch_size,
                     source="adapted",
                     level=LEVEL,
-                    held_out_error=self.adapted[device].validation.get("mape"),
-                    warnings=trust[row][1],
+                    held_out_error=device.validation.get("mape"),
+                    warnings=warnings,
                 )
-                for row, graph in enumerate(graphs)
-            ]
-        return [columns[device][row] for row in range(len(graphs)) for device in wanted]
+            )
+        return estimates

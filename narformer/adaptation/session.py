@@ -1,7 +1,7 @@
 """Adapting to the device at hand: choose a network, measure it, learn, choose the next; and see how good it became.
 
-Networks come from the families. The choice depends on what was chosen before, never on the latencies, so a command
-given again chooses the same ones and finds those measured before in the store.
+Networks come from the zoo: real ones, of at most some size. The choice depends on what was chosen before, never on the
+latencies, so a command given again chooses the same ones and finds those measured before in the store.
 """
 
 from __future__ import annotations
@@ -10,38 +10,79 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 
-from narformer.adaptation.device import AdaptedDevice, adapt, profile
-from narformer.adaptation.gaussian_process import Adaptation, Profiles, next_to_measure
-from narformer.families.registry import FAMILIES, Variant, sample
+from narformer.adaptation.device import AdaptedDevice, Sample, adapt
+from narformer.adaptation.prices import Adaptation, Design, Profiles
+from narformer.adaptation.profile import Relatives, profile, relatives
+from narformer.datasets import zoo
+from narformer.datasets.zoo import Entry
 from narformer.frontends.canonical import network_hash
-from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
 from narformer.measurement.session import Network, Outcome, Settings, measure
+from narformer.measurement.standard import standard_onnx
 from narformer.measurement.store import Store
 from narformer.prediction.predictor import Predictor
+from narformer.prediction.reading import Reading
+from narformer.prediction.zoo_readings import zoo_readings
+from narformer.tokens import runtime_kernels
 
-PER_FAMILY = 12
+# Networks larger than this take long to measure, and tell nothing that smaller ones do not.
+MOST_MACS, MOST_WEIGHTS = 5e9, 200e6  # bytes of weights
 # Networks measured before the expected error is believed.
 ENOUGH = 10
-Track = Callable[[Sequence[Variant]], Iterable[Variant]]
+Track = Callable[[Sequence[Entry]], Iterable[Entry]]
 Report = Callable[[Outcome], None]
+
+
+def candidates() -> dict[Entry, Reading]:
+    """Networks of the zoo that are quick to measure, each at its smallest image, as predictors read them."""
+    smallest: dict[tuple[str, str], Entry] = {}
+    readings = zoo_readings()
+    for entry in sorted(readings):
+        macs, weights, streamed = (
+            float(readings[entry].tokens.features[:, runtime_kernels.COLUMN[name]].sum(dtype=np.float64))
+            for name in ("macs", "weights", "streamed")
+        )
+        if macs <= MOST_MACS and weights + streamed <= MOST_WEIGHTS:
+            smallest.setdefault((entry.source, entry.name), entry)  # sizes are in order
+    return {entry: readings[entry] for entry in smallest.values()}
+
+
+def told(entry: Entry) -> str:
+    """A network of the zoo by name and image size."""
+    return f"{entry.name}@{entry.size}" if entry.size else entry.name
+
+
+def network_of(entry: Entry) -> Network:
+    """A network of the zoo to be measured; its ONNX is made when its turn has come."""
+
+    def build() -> onnx.ModelProto:
+        return standard_onnx(zoo.load(entry.name, entry.size or None, source=entry.source))
+
+    return Network(told(entry), build)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Networks that can be measured, and what is known of them before."""
+    """Networks that can be measured, and what is known of them before: on targets that are related to a new one."""
 
-    variants: tuple[Variant, ...]
-    graphs: tuple[Graph, ...]
+    entries: tuple[Entry, ...]
+    readings: tuple[Reading, ...]
     profiles: Profiles
+    relatives: Relatives
 
     @classmethod
-    def draw(cls, predictor: Predictor, per_family: int = PER_FAMILY, track: Track = lambda v: v) -> Pool:
-        """`per_family` networks of every family, always the same. track: shows progress over them."""
-        variants = tuple(v for name in FAMILIES for v in sample(name, per_family, seed=1))
-        graphs = tuple(_graph(variant) for variant in track(variants))
-        return cls(variants, graphs, profile(graphs, predictor))
+    def of_zoo(cls, predictor: Predictor, target: str, most: int | None = None) -> Pool:
+        """Those of the zoo that are quick to measure, for a new target; always the same. most: only so many of them.
+
+        Raises ConfigError for a predictor that does not tell kinds of kernels apart.
+        """
+        known = relatives(target, [output.device for output in predictor.card.outputs])
+        readings = candidates()
+        entries = tuple(readings)[:: max(1, len(readings) // most) if most else 1]
+        chosen = tuple(readings[entry] for entry in entries)
+        return cls(entries, chosen, profile(chosen, predictor, known.targets), known)
 
 
 @dataclass(frozen=True)
@@ -78,50 +119,49 @@ def measure_and_adapt(
     measured, and what `measure` raises.
     """
     measured: dict[int, float] = {}
+    hashes: dict[int, str] = {}
     failed: set[int] = set()
     asked: list[int] = []
+    design = Design(pool.profiles, pool.relatives.weights)
 
     def networks() -> Iterator[Network]:
         while len(measured) < samples and not _reached(pool, measured, target_error):
-            index = next_to_measure(pool.profiles, list(measured), failed)
+            index = design.next({*measured, *failed})
             if index is None:
                 return
             asked.append(index)
-            yield Network(pool.graphs[index].name, pool.variants[index].build)
+            yield network_of(pool.entries[index])
 
     def note(outcome: Outcome) -> None:
         if outcome.measurement.latency_ms is None:
             failed.add(asked[-1])
         else:
             measured[asked[-1]] = outcome.measurement.latency_ms
+            hashes[asked[-1]] = outcome.measurement.graph
+            design.measured(asked[-1])
         report(outcome)
 
     measure(networks(), store=store, settings=settings, report=note)
-    pairs = [(pool.graphs[index], ms) for index, ms in measured.items()]
-    profiles = pool.profiles.rows(list(measured))
-    return adapt(name, pairs, str(settings.target()), predictor, profiles)
+    found = [Sample(pool.readings[index], hashes[index], ms) for index, ms in measured.items()]
+    return adapt(name, found, str(settings.target()), predictor)
 
 
 def _reached(pool: Pool, measured: dict[int, float], target_error: float | None) -> bool:
     if target_error is None or len(measured) < ENOUGH:
         return False
-    fitted = Adaptation(pool.profiles.rows(list(measured)), list(measured.values()))
+    fitted = Adaptation(pool.profiles.rows(list(measured)), list(measured.values()), pool.relatives.weights)
     return fitted.expected_error(pool.profiles) <= target_error
 
 
-def strangers(count: int, known: Collection[str], track: Track = lambda v: v) -> list[tuple[Variant, Graph]]:
-    """`count` networks, families taking turns, always the same; none whose hash is among `known`.
-
-    known: hashes of networks; files of devices adapted by an older narformer have those of Graphs, which count too.
-    """
-    rounds = -(-count // len(FAMILIES)) + 1
-    drawn = [list(sample(name, 2 * rounds, seed=2)) for name in FAMILIES]
-    taking_turns = [family[turn] for turn in range(2 * rounds) for family in drawn]
-    found: list[tuple[Variant, Graph]] = []
-    for variant in track(taking_turns):
-        graph = _graph(variant)
-        if network_hash(graph) not in known and graph.hash not in known:
-            found.append((variant, graph))
+def strangers(count: int, known: Collection[str], track: Track = lambda e: e) -> list[tuple[Entry, Graph]]:
+    """`count` networks of the zoo, always the same; none whose hash is among `known`."""
+    entries = list(candidates())
+    order = [entries[k] for k in np.random.default_rng(2).permutation(len(entries))]
+    found: list[tuple[Entry, Graph]] = []
+    for entry in track(order[: count + len(known)]):
+        graph = zoo.load(entry.name, entry.size or None, source=entry.source)
+        if network_hash(graph) not in known:
+            found.append((entry, graph))
         if len(found) == count:
             break
     return found
@@ -129,7 +169,7 @@ def strangers(count: int, known: Collection[str], track: Track = lambda v: v) ->
 
 def validate(
     device: AdaptedDevice,
-    networks: Sequence[tuple[Variant, Graph]],
+    networks: Sequence[tuple[Entry, Graph]],
     *,
     settings: Settings,
     store: Store,
@@ -147,11 +187,10 @@ def validate(
         latencies.append(outcome.measurement.latency_ms)
         report(outcome)
 
-    sources = [Network(graph.name, variant.build) for variant, graph in networks]
-    measure(sources, store=store, settings=settings, report=note)
+    measure([network_of(entry) for entry, _ in networks], store=store, settings=settings, report=note)
     return [
-        Comparison(graph.name, variant.family, e.latency_ms, e.low_ms, e.high_ms, ms)
-        for (variant, graph), e, ms in zip(networks, estimates, latencies, strict=True)
+        Comparison(told(entry), entry.name.partition("_")[0], e.latency_ms, e.low_ms, e.high_ms, ms)
+        for (entry, _), e, ms in zip(networks, estimates, latencies, strict=True)
         if ms is not None
     ]
 
@@ -171,7 +210,3 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, float]:
         "covers": round(100 * float(covered.mean()), 1),
         "median_error": round(float(np.median(signed)), 2),
     }
-
-
-def _graph(variant: Variant) -> Graph:
-    return read_onnx(variant.build(), name=f"{variant.family} {variant.version} {variant.config}".replace("  ", " "))

@@ -45,7 +45,9 @@ def adapt(
     from_store: str | None = typer.Option(None, "--from-store", help="Learn from what a store has, by path or URL."),
     directory: Path | None = typer.Option(None, "--from", help="Learn from a directory in NNLQP's layout."),
     table: Path | None = typer.Option(
-        None, "--csv", help="Learn from a CSV with columns model (an ONNX file), latency_ms and, if need be, shapes."
+        None,
+        "--csv",
+        help="Learn from a CSV with columns model (an ONNX file), latency_ms and, if need be, batch_size and shapes.",
     ),
     measured_on: str | None = typer.Option(
         None, "--measured-on", help="Of several devices in a store or directory, this one."
@@ -165,7 +167,7 @@ def _by_measuring(
     outcomes: list[Outcome] = []
     settings.target()  # a runtime that is absent is told before networks are built
     with Store.open(store) as opened:
-        pool = adapting.Pool.draw(predictor, track=_track("building"))
+        pool = adapting.Pool.of_zoo(predictor, str(settings.target()))
         with _measuring(samples) as show:
 
             def report(outcome: Outcome) -> None:
@@ -182,9 +184,9 @@ def _by_measuring(
                 target_error=target_error,
                 report=report,
             )
-        expected = adapted.process.expected_error(pool.profiles)
+        expected = adapted.prices.expected_error(pool.profiles)
         print(f"{summary(outcomes)}; store {opened.name}", file=sys.stderr)
-        print(f"expected error on networks of the families: {expected:.1f} %", file=sys.stderr)
+        print(f"expected error on networks of the zoo: {expected:.1f} %", file=sys.stderr)
     return adapted
 
 
@@ -213,13 +215,26 @@ def _of_table(table: Path) -> list[tuple[Graph, float]]:
         try:
             sizes = parse_sizes(row.get("shapes", ""))
             path = table.parent / row["model"]
-            pairs.append((read_onnx(path, input_shapes=sizes.input_shapes, dims=sizes.dims), latency))
+            batch = _batch_size(row.get("batch_size", ""), where)
+            graph = read_onnx(path, batch_size=batch, input_shapes=sizes.input_shapes, dims=sizes.dims)
+            pairs.append((graph, latency))
         except UnboundError as error:
             told = f"{error.told}; bind them in a column shapes, for example: {as_words(error.example)}"
             raise ModelError(f"{where}: {told}") from None
         except UserError as error:
             raise ModelError(f"{where}: {error}") from None
     return pairs
+
+
+def _batch_size(text: str, where: str) -> int | None:
+    """A cell of a column batch_size; empty where the network's own stands. Raises DataError."""
+    from narformer.errors import DataError
+
+    if not text.strip():
+        return None
+    if not text.strip().isdigit() or int(text) < 1:
+        raise DataError(f"{where}, batch_size: {text!r} is not a number of inputs")
+    return int(text)
 
 
 def _of_store(location: str, measured_on: str | None) -> tuple[list[tuple[Graph, float]], str]:

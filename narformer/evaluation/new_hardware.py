@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.adaptation.gaussian_process import Adaptation, Profiles, half_width
+from narformer.adaptation.prices import Adaptation, Profiles, half_width
+from narformer.adaptation.profile import RELATIVES, weights_of, work_of
 from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache, build_kernel_cache, cache_for
@@ -34,7 +35,6 @@ from narformer.evaluation.yardsticks import YARDSTICKS
 from narformer.metrics import mape
 from narformer.prediction.target import Target
 from narformer.prediction.target_groups import tags
-from narformer.tokens import runtime_kernels
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -42,13 +42,12 @@ Show = Callable[[str], None]
 Result = dict[str, Any]
 SAMPLES = (0, 5, 10, 20, 50)
 DRAWS = 10
-RELATIVES = 4  # known targets that the Gaussian process of a new one starts from
 # Without a training. flops, line: fitted to the samples alone (without any, as related_line). related_…: what is fitted
 # to the related target's train rows, or its own latencies where it was measured on the very networks, times one factor
 # that the samples tell (without any, that of the datasheets).
 BASELINES = ("flops", "line", "related_line", "related_trees", "related_measured")
 # Of a trained model: its estimates for the new target itself (what groups of targets say) and for the related one,
-# both times one factor, and the process of adaptation/gaussian_process.py over its estimates for related ones.
+# both times one factor, and the prices of adaptation/prices.py over its estimates for related ones.
 LEARNED = ("", "_related", "_adapted")
 
 
@@ -187,10 +186,10 @@ def scaled(estimate: Array, rows: Indices, latencies: Array) -> Array:
     return estimate * float(np.median(ratios)) if len(ratios) else estimate
 
 
-def learned(variant: str, bench: NewHardware, parts: Array, macs: Array) -> Predict:
+def learned(variant: str, bench: NewHardware, parts: Array, work: Array) -> Predict:
     """As `baseline`, from a model's parts: ms of every row by kind of kernel on every target, (rows, kinds, targets).
 
-    variant: one of LEARNED. macs: (rows, kinds).
+    variant: one of LEARNED. work: kernels, MACs, bytes of activations and of weights, (rows, 4).
     """
     totals = parts.sum(axis=1)
     numbers = standardised(bench.statistics, bench.dataset.rows("train"))
@@ -205,9 +204,10 @@ def learned(variant: str, bench: NewHardware, parts: Array, macs: Array) -> Pred
         if variant == "_related" or not len(rows):
             estimate = datasheet_factor(device, relatives[0]) * totals[:, column(relatives[0])]
             return Prediction(scaled(estimate, rows, latencies))
-        chosen = [column(each) for each in relatives[:RELATIVES]]
-        profiles = Profiles(np.maximum(parts[:, :, chosen], 0) + 1e-12, macs, numbers)
-        value, deviation = Adaptation(profiles.rows(rows), latencies).predict(profiles)
+        chosen = relatives[:RELATIVES]
+        profiles = Profiles(np.maximum(parts[:, :, [column(each) for each in chosen]], 0), work, numbers)
+        fitted = Adaptation(profiles.rows(rows), latencies, weights_of(device, chosen))
+        value, deviation = fitted.predict(profiles)
         return Prediction(value, half_width(deviation))
 
     return predict
@@ -283,7 +283,7 @@ def run_hardware(
         if not methods:
             home = runs / protocol.name / f"{model}-{epochs}" / name
             parts = trained_parts(bench, model, cache_for(dataset, tokenizer_of(model), cache), epochs, home)
-            methods = {variant: learned(variant, bench, parts, macs_by_kind(tokens)) for variant in variants}
+            methods = {variant: learned(variant, bench, parts, work_by_row(tokens)) for variant in variants}
         for variant, predict in methods.items():
             scores = score(bench, predict, draws)
             for count, devices in scores.items():
@@ -318,13 +318,6 @@ def trained_parts(bench: NewHardware, model: str, tokens: TokenCache | KernelCac
         return np.asarray(arrays["parts"], dtype=np.float64)
 
 
-def macs_by_kind(tokens: KernelCache) -> Array:
-    """(rows, kinds)."""
-    macs = []
-    for start in range(0, len(tokens), 256):
-        batch = tokens.batch(np.arange(start, min(start + 256, len(tokens))))
-        kind = batch.features[:, runtime_kernels.FIRST_KIND : runtime_kernels.FIRST_WINDOW].argmax(axis=1)
-        each = np.zeros((len(batch.static), len(runtime_kernels.KINDS)))
-        np.add.at(each, (batch.graph, kind), batch.features[:, runtime_kernels.COLUMN["macs"]].astype(np.float64))
-        macs.append(each)
-    return np.concatenate(macs)
+def work_by_row(tokens: KernelCache) -> Array:
+    """Kernels, MACs, bytes of activations and of weights of every row, (rows, 4)."""
+    return np.array([work_of(tokens.batch([row]).features) for row in range(len(tokens))])

@@ -33,3 +33,40 @@ def _newest(name: str) -> tuple[tuple[int, ...], int]:
         return (), 0
     version = tuple(int(part) for part in re.findall(r"\d+", target.version))
     return version, _VARIANTS.index(target.variant) if target.variant in _VARIANTS else 0
+
+
+def headlines(known: Sequence[str], most: int = 12, of_a_group: int = 3) -> list[str]:
+    """About a dozen targets that stand for all, in the order of `known`.
+
+    One for each piece of hardware: its newest runtime, compiled before eager, in the precision that stands first. Of a
+    group of hardware that works alike (NVIDIA's GPUs, x86 CPUs, …) the newest pieces; names that are no targets' stay.
+    """
+    by_hardware: dict[str, list[str]] = {}
+    for name in known:
+        by_hardware.setdefault(name.partition(":")[0], []).append(name)
+    first = {hardware: max(names, key=_newest) for hardware, names in by_hardware.items()}
+    groups: dict[str, list[str]] = {}
+    for name in first.values():
+        groups.setdefault(_group(name), []).append(name)
+    for names in groups.values():
+        names.sort(key=_year, reverse=True)
+    kept: list[str] = []
+    # In turns, so that no group is left out where there are more of them than places.
+    for turn in range(of_a_group):
+        kept += [names[turn] for names in groups.values() if turn < len(names) and len(kept) < most]
+    return [name for name in known if name in kept[:most]]
+
+
+def _group(name: str) -> str:
+    try:
+        facts = Target.parse(name).facts
+    except ConfigError:
+        return name
+    return facts.group or facts.kind or facts.name
+
+
+def _year(name: str) -> int:
+    try:
+        return Target.parse(name).facts.year or 0
+    except ConfigError:
+        return 0

@@ -207,6 +207,22 @@ class Predictor:
         parts[:1] += each[: len(each) - len(places)].sum(axis=0)
         return form, parts
 
+    def by_kind(self, networks: Sequence[Reading], targets: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Milliseconds by kind of kernel on some targets, (networks, kinds, targets), of networks it has read.
+
+        Kinds are those of `tokens.runtime_kernels.KINDS`. Raises ConfigError for a predictor that does not tell them.
+        """
+        if self.card.tokenizer != CANONICAL or "node_latency" not in self._outputs:
+            raise ConfigError(f"predictor {self.card.name} does not tell kinds of kernels apart; the default one does")
+        columns = self._columns(targets)
+        parts = np.zeros((len(networks), len(runtime_kernels.KINDS), len(columns)))
+        row = 0
+        for batch in _batches(network.tokens for network in networks):
+            (each,) = self._run(batch, "node_latency")
+            np.add.at(parts, (row + batch.graph, runtime_kernels.kinds(batch.features)), each[:, columns])
+            row += len(batch.static)
+        return parts
+
     @property
     def explains(self) -> bool:
         """Whether it knows its nodes' shares."""
@@ -286,10 +302,16 @@ class Predictor:
             return list(range(len(self.devices)))
         return [self.devices.index(device) for device in self.select(devices)]
 
-    def trust(self, networks: Sequence[Reading]) -> list[list[tuple[int, tuple[str, ...]]]]:
-        """For each network and output: which interval it has (0 known, 1 novel, 2 doubted), and what not to trust."""
-        columns = range(len(self.card.outputs))
-        return self._trust(networks, self._values(networks, columns)[1], self.card.outputs)
+    def trust(
+        self, networks: Sequence[Reading], outputs: Sequence[Output] | None = None
+    ) -> list[list[tuple[int, tuple[str, ...]]]]:
+        """For each network and output: which interval it has (0 known, 1 novel, 2 doubted), and what not to trust.
+
+        outputs: some of the card's, which may differ from it in what they were measured at; all by default.
+        """
+        asked = self.card.outputs if outputs is None else outputs
+        columns = [[output.device for output in self.card.outputs].index(output.device) for output in asked]
+        return self._trust(networks, self._values(networks, columns)[1], asked)
 
     def _trust(
         self, networks: Sequence[Reading], strange: Sequence[Unfamiliar], outputs: Sequence[Output]

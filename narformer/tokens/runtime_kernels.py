@@ -136,9 +136,14 @@ def with_batch(features: FloatArray, factor: npt.ArrayLike) -> FloatArray:
     return out
 
 
+def kinds(features: FloatArray) -> npt.NDArray[np.int64]:
+    """The kind of each token, (T, WIDTH) -> (T,) places in KINDS."""
+    return np.asarray(features[:, FIRST_KIND:FIRST_WINDOW].argmax(axis=1))
+
+
 def kind_names(features: FloatArray) -> list[str]:
     """The kind of each token, (T, WIDTH) -> T names."""
-    return [KINDS[k] for k in features[:, FIRST_KIND:FIRST_WINDOW].argmax(axis=1)]
+    return [KINDS[k] for k in kinds(features)]
 
 
 def kernels(graph: Graph) -> list[int]:

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from narformer.adaptation.device import AdaptedDevice, adapt, adapted_device, check_name, devices_directory, profile
+from narformer.adaptation.device import AdaptedDevice, Sample, adapt, adapted_device, check_name, devices_directory
 from narformer.adaptation.predictor import PredictorWithAdapted, default_predictor, with_adapted
+from narformer.adaptation.profile import profile, relatives
 from narformer.cli.main import app
+from narformer.cost import graph_cost
 from narformer.errors import ConfigError, DataError, UnknownDeviceError
 from narformer.families.registry import sample
+from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
 from narformer.prediction.predictor import Predictor
@@ -38,14 +41,29 @@ def slow(predictor: Predictor, graphs: list[Graph]) -> AdaptedDevice:
     return adapt("slow", _timed(predictor, graphs[::3] + graphs[1::3]), "a test", predictor)
 
 
-def _timed(predictor: Predictor, graphs: list[Graph]) -> list[tuple[Graph, float]]:
-    return [(g, FACTOR * ms) for g, ms in zip(graphs, predictor.latencies(graphs)[:, 0], strict=True)]
+def _timed(predictor: Predictor, graphs: list[Graph]) -> list[Sample]:
+    latencies = FACTOR * predictor.latencies(graphs)[:, 0]
+    return [Sample(predictor.read(g), network_hash(g), ms) for g, ms in zip(graphs, latencies, strict=True)]
 
 
 def test_the_profile_of_a_network_sums_to_its_latency(predictor: Predictor, graphs: list[Graph]) -> None:
-    found = profile(graphs, predictor)
-    np.testing.assert_allclose(found.parts.sum(axis=1), predictor.latencies(graphs), rtol=1e-5)
-    assert (found.parts > 0).all()
+    targets = predictor.devices[::3]
+    found = profile([predictor.read(graph) for graph in graphs], predictor, targets)
+    np.testing.assert_allclose(found.total, predictor.latencies(graphs)[:, ::3], rtol=1e-5)
+    kernels, macs, _, weights = found.work[0]  # of a SqueezeNet
+    assert kernels > 26
+    assert macs == pytest.approx(graph_cost(graphs[0]).macs)
+    assert weights == pytest.approx(4 * graph_cost(graphs[0]).parameters, rel=0.02)
+
+
+def test_relatives_are_those_that_share_most_with_a_target(predictor: Predictor) -> None:
+    targets, weights = relatives("rtx4080:pytorch-2.9-compiled:fp16", predictor.devices)
+    assert {"rtx4090:pytorch-2.9-compiled:fp16", "rtx5090:pytorch-2.9-compiled:fp16"} <= set(targets[:3])
+    assert sum(weights) == pytest.approx(1)
+    assert list(weights) == sorted(weights, reverse=True)
+    unknown, weights = relatives("times.csv", predictor.devices)
+    assert len({target.partition(":")[0] for target in unknown}) == len(unknown)  # as different as there are
+    assert weights == pytest.approx([1 / len(unknown)] * len(unknown))
 
 
 def test_a_device_like_a_known_one_is_predicted_well_on_networks_it_never_measured(
@@ -65,8 +83,8 @@ def test_a_file_gives_the_same_device_back(slow: AdaptedDevice, graphs: list[Gra
     path = slow.save()
     back = AdaptedDevice.read(path)
     assert (back.name, back.networks, back.latencies) == (slow.name, slow.networks, slow.latencies)
-    others = profile(graphs[2::3], predictor)
-    np.testing.assert_allclose(back.process.predict(others)[0], slow.process.predict(others)[0], rtol=1e-3)
+    others = profile([predictor.read(graph) for graph in graphs[2::3]], predictor, slow.relatives)
+    np.testing.assert_allclose(back.prices.predict(others)[0], slow.prices.predict(others)[0], rtol=1e-3)
     assert path.parent == devices_directory()
     assert [p.name for p in path.parent.iterdir()] == ["slow.json"]
 
@@ -99,6 +117,15 @@ def test_what_the_predictor_warns_of_makes_adapted_intervals_wider_too(
     assert warned.high_ms / warned.latency_ms > 1.2 * usual.high_ms / usual.latency_ms
 
 
+def test_a_batch_that_was_not_measured_on_the_device_is_told(
+    predictor: Predictor, graphs: list[Graph], slow: AdaptedDevice
+) -> None:
+    known = PredictorWithAdapted(predictor, [slow])
+    (estimate,) = known.predict_batches(graphs[:1], [8], ["slow"])
+    assert estimate.warnings == ("batch size 8 was never measured there (only 1): an extrapolation",)
+    assert estimate.batch_size == 8
+
+
 def test_names_that_cannot_be_are_refused(predictor: Predictor) -> None:
     check_name("my-phone_2.1", predictor)
     for name, message in (
@@ -115,10 +142,12 @@ def test_too_few_or_impossible_latencies_are_refused(predictor: Predictor, graph
     with pytest.raises(ConfigError, match="2 measurements; at least 3"):
         adapt("x", _timed(predictor, graphs[:2]), "a test", predictor)
     with pytest.raises(ConfigError, match="not a positive number"):
-        adapt("x", [(g, 0.0) for g in graphs[:3]], "a test", predictor)
+        adapt("x", [sample._replace(latency_ms=0.0) for sample in _timed(predictor, graphs[:3])], "a test", predictor)
+    with pytest.raises(ConfigError, match="tally does not tell kinds of kernels apart"):
+        adapt("x", _timed(predictor, graphs[:3]), "a test", Predictor.load("tally"))
 
 
-@pytest.mark.parametrize("change", ["{", '{"format": 9}', '{"format": 2, "networks": []}', "[]"])
+@pytest.mark.parametrize("change", ["{", '{"format": 9}', '{"format": 3, "networks": []}', "[]"])
 def test_a_broken_file_is_named(change: str) -> None:
     path = devices_directory() / "broken.json"
     path.parent.mkdir()

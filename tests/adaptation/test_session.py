@@ -10,7 +10,17 @@ import pytest
 
 from narformer.adaptation import session as adapting
 from narformer.adaptation.predictor import PredictorWithAdapted
-from narformer.adaptation.session import Comparison, Pool, measure_and_adapt, strangers, summary, validate
+from narformer.adaptation.session import (
+    Comparison,
+    Pool,
+    candidates,
+    measure_and_adapt,
+    network_of,
+    strangers,
+    summary,
+    validate,
+)
+from narformer.datasets import zoo
 from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
 from narformer.measurement.measurement import Measurement
@@ -27,14 +37,14 @@ def predictor() -> Predictor:
 
 @pytest.fixture(scope="module")
 def pool(predictor: Predictor) -> Pool:
-    return Pool.draw(predictor, per_family=1)
+    return Pool.of_zoo(predictor, "made", most=40)
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> list[str]:
     """Networks in the order in which they were measured, on a device five times slower than the Cortex-A76.
 
-    Networks of squeezenet always fail.
+    Networks of the kind resnet always fail.
     """
     names: list[str] = []
 
@@ -43,7 +53,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> list[str]:
             names.append(network.name)
             assert callable(network.source)
             graph = read_onnx(network.source(), name=network.name)
-            latency = None if "squeezenet" in network.name else 5 * float(predictor.latencies([graph])[0, 0])
+            latency = None if "resnet" in network.name else 5 * float(predictor.latencies([graph])[0, 0])
             failure = "" if latency else "out of memory"
             measurement = Measurement(network_hash(graph), network.name, "made", latency, failure=failure)
             report(Outcome(network.name, "failed" if failure else "measured", measurement))
@@ -52,16 +62,32 @@ def asked(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> list[str]:
     return names
 
 
+def test_candidates_are_real_networks_that_are_quick_to_measure_each_at_its_smallest_image() -> None:
+    found = candidates()
+    assert len(found) > 500
+    names = [(entry.source, entry.name) for entry in found]
+    assert len(set(names)) == len(names)
+    assert zoo.Entry("timm", "resnet50", 160) in found
+    assert zoo.Entry("timm", "vit_large_patch16_224", 224) not in found  # 60 GMACs
+
+
+def test_a_network_of_the_zoo_is_measured_as_the_onnx_that_it_stands_for() -> None:
+    network = network_of(zoo.Entry("timm", "resnet18", 160))
+    assert network.name == "resnet18@160"
+    assert callable(network.source)
+    assert network_hash(read_onnx(network.source())) == network_hash(zoo.load("resnet18", 160))
+
+
 def test_what_fails_is_replaced_and_nothing_is_measured_twice(
     asked: list[str], pool: Pool, predictor: Predictor
 ) -> None:
     device = measure_and_adapt("slow", pool, 12, settings=Settings(), store=ABSENT, predictor=predictor)
     assert len(device.networks) == 12
-    assert len(asked) == len(set(asked)) == 13
-    assert not any("squeezenet" in name for name in device.networks)
-    truth = [5 * ms for ms in predictor.latencies([pool.graphs[0]])[:, 0]]
-    (estimate,) = PredictorWithAdapted(predictor, [device]).predict([pool.graphs[0]], ["slow"])
-    assert abs(estimate.latency_ms / truth[0] - 1) < 0.1
+    assert len(asked) == len(set(asked)) == 12 + sum("resnet" in name for name in asked) > 12
+    assert not any("resnet" in name for name in device.networks)
+    graph = zoo.load("resnet18", 224)
+    (estimate,) = PredictorWithAdapted(predictor, [device]).predict([graph], ["slow"])
+    assert abs(estimate.latency_ms / (5 * predictor.latencies([graph])[0, 0]) - 1) < 0.15
 
 
 def test_the_choice_is_the_same_when_the_command_is_given_again(
@@ -69,7 +95,7 @@ def test_the_choice_is_the_same_when_the_command_is_given_again(
 ) -> None:
     for samples in (4, 8):
         measure_and_adapt("slow", pool, samples, settings=Settings(), store=ABSENT, predictor=predictor)
-    good = [name for name in asked if "squeezenet" not in name]
+    good = [name for name in asked if "resnet" not in name]
     assert good[:4] == good[4:8]
 
 
@@ -82,13 +108,11 @@ def test_it_stops_once_the_expected_error_is_reached(asked: list[str], pool: Poo
 
 def test_validation_takes_networks_that_were_not_measured(asked: list[str], pool: Pool, predictor: Predictor) -> None:
     device = measure_and_adapt("slow", pool, 10, settings=Settings(), store=ABSENT, predictor=predictor)
-    chosen = strangers(6, {network_hash(pool.graphs[0])})
-    assert len({variant.family for variant, _ in chosen}) == 6
-    assert not {network_hash(graph) for _, graph in strangers(6, device.hashes)} & set(device.hashes)
-    # The file of a device that an older narformer has adapted to knows networks by what their files say.
-    assert not {graph.hash for _, graph in strangers(6, {graph.hash for _, graph in chosen})} & {
-        graph.hash for _, graph in chosen
-    }
+    chosen = strangers(6, device.hashes)
+    hashes = {network_hash(graph) for _, graph in chosen}
+    assert len(hashes) == 6
+    assert not hashes & set(device.hashes)
+    assert not {network_hash(graph) for _, graph in strangers(6, hashes)} & hashes
     known = PredictorWithAdapted(predictor, [device])
     comparisons = validate(device, chosen, settings=Settings(), store=ABSENT, predictor=known)
     for comparison, (_, graph) in zip(comparisons, chosen, strict=True):

@@ -49,6 +49,23 @@ def test_a_table_makes_a_device_that_predict_and_devices_know(run: Run, models: 
     assert "board" in out
 
 
+def test_a_table_may_tell_the_batch_size_of_each_network(run: Run, models: Path, tmp_path: Path) -> None:
+    lines = (models / "times.csv").read_text().splitlines()
+    batched = [f"{models / line.partition(',')[0]},{8 * float(line.partition(',')[2])},8" for line in lines[1:]]
+    table = tmp_path / "batched.csv"
+    table.write_text("\n".join([f"{lines[0]},batch_size", *batched]) + "\n")
+    code, _, err = run("adapt", "--device", "board", "--csv", table)
+    assert code == 0, err
+    _, out, _ = run("predict", models / "m4.onnx", "--device", "board", "--batch-size", "8", "--json")
+    (estimate,) = json.loads(out)
+    assert estimate["batch_size"] == 8
+    assert not any("batch size" in warning for warning in estimate["warnings"])
+    _, out, _ = run("predict", models / "m4.onnx", "--device", "board", "--json")
+    assert "batch size 1 was never measured there (only 8): an extrapolation" in json.loads(out)[0]["warnings"]
+    table.write_text(f"{lines[0]},batch_size\n{models / 'm0.onnx'},1,many\n")
+    assert "row 2, batch_size: 'many'" in run("adapt", "--device", "board", "--csv", table)[2]
+
+
 def test_a_table_may_bind_the_sizes_of_each_network(run: Run, tmp_path: Path) -> None:
     nodes = [onnx.helper.make_node("Conv", ["x", "w"], ["h"]), onnx.helper.make_node("Relu", ["h"], ["y"])]
     x = onnx.helper.make_tensor_value_info("x", 1, ["N", 3, "height", None])
@@ -122,7 +139,7 @@ def test_a_store_makes_a_device(run: Run, models: Path, tmp_path: Path) -> None:
         (["adapt", "--device", "x", "--csv", "times.csv", "--from", "."], "exclude each other"),
         (["adapt", "--device", "x", "--csv", "times.csv", "--target-error", "5"], "--target-error is for measuring"),
         (["adapt", "--device", "x", "--runtime", "abacus"], "abacus"),
-        (["adapt", "--device", "x", "--csv", "times.csv", "--predictor", "narformer-v2-nnmeter"], "shares"),
+        (["adapt", "--device", "x", "--csv", "times.csv", "--predictor", "tally"], "does not tell kinds of kernels"),
         (["validate", "--device", "nobody"], "not an adapted device"),
     ],
 )

@@ -19,16 +19,17 @@ from narformer.evaluation.new_hardware import (
     baseline,
     datasheet_factor,
     learned,
-    macs_by_kind,
     peak_ratio,
     related,
     run_hardware,
     scaled,
     score,
+    work_by_row,
 )
 from narformer.evaluation.report import load_results, page, save_new_hardware
 from narformer.families.registry import sample
 from narformer.prediction.target import Target
+from narformer.tokens.runtime_kernels import KINDS
 from narformer.tokens.statistics import NAMES
 
 DEVICES = ("rtx4090:pytorch-2.9:fp16", "rtx5090:pytorch-2.9:fp16", "i7-12700h:pytorch-2.4:fp32")
@@ -130,11 +131,12 @@ def test_spoiled_labels_of_the_new_hardware_change_nothing_but_the_score(made: t
 def test_estimates_of_a_model_are_scaled_or_adapted(made: tuple[Dataset, KernelCache]) -> None:
     dataset, tokens = made
     bench = NewHardware(dataset, tokens.statistics, "rtx5090")
-    parts = np.stack([dataset.targets * share for share in (0.25, 0.75)], axis=1)
+    parts = np.zeros((len(dataset), len(KINDS), len(DEVICES)))
+    parts[:, [KINDS.index("convolution"), KINDS.index("add")]] = dataset.targets[:, None] * [[0.25], [0.75]]
     parts[:, :, 1] = 7.0  # a model that never saw the new hardware says what it likes of it
-    macs = macs_by_kind(tokens)[:, :2]
+    work = work_by_row(tokens)
     errors = {
-        variant: score(bench, learned(variant, bench, parts, macs), 2)["10 samples"][DEVICES[1]]
+        variant: score(bench, learned(variant, bench, parts, work), 2)["10 samples"][DEVICES[1]]
         for variant in ("", "_related", "_adapted")
     }
     assert errors["_related"]["mape"] < 1e-6
