@@ -84,6 +84,8 @@ class _Model:
     def __init__(self, networks: Profiles, weights: Array) -> None:
         """networks: those that set the scale of what is compared, the measured ones or the candidates."""
         self.weights = weights
+        # A relative may come to count more than the others; all of them together count once.
+        self.apart = np.eye(len(weights)) - 1 / len(weights)
         self.speed = np.log(np.median(networks.total, axis=0))  # relatives count alike, however fast each is
         self.deviations = np.concatenate([_DEVIATIONS, np.full(len(weights), RELATIVE), np.full(4, OWN)])
         guess = np.log(self._by_kind(networks, np.zeros(len(self.deviations))).sum(axis=1))
@@ -92,7 +94,8 @@ class _Model:
 
     def _by_kind(self, networks: Profiles, numbers: Array) -> Array:
         first, last = len(_DEVIATIONS), len(_DEVIATIONS) + len(self.weights)
-        mixed = (networks.logs - self.speed) @ (self.weights + numbers[first:last]) + _NUMBERS @ numbers[:first]
+        counted = self.weights + self.apart @ numbers[first:last]
+        mixed = (networks.logs - self.speed) @ counted + _NUMBERS @ numbers[:first]
         return np.where(networks.there, np.exp(mixed), 0.0)
 
     def __call__(self, networks: Profiles, numbers: Array) -> tuple[Array, Array]:
@@ -104,7 +107,7 @@ class _Model:
         kinds, own = kinds / total[:, None], own / total[:, None]
         by_kind = kinds @ _NUMBERS
         by_kind[:, 0] += own.sum(axis=1)
-        mixed = np.einsum("nk,nkr->nr", kinds, networks.logs - self.speed)
+        mixed = np.einsum("nk,nkr->nr", kinds, networks.logs - self.speed) @ self.apart
         return np.log(total), np.concatenate([by_kind, mixed, own], axis=1)
 
     def covariance(self, a: Profiles, b: Profiles, slopes: tuple[Array, Array]) -> Array:

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.adaptation.gaussian_process import CHEAP, NOISE, Adaptation, Profiles, choose, covariance, half_width
 from narformer.datasets.cache import TokenCache, build_cache
 from narformer.datasets.dataset import Dataset, concat, quick
 from narformer.datasets.help import UNSEEN, UNSEEN_FBNET, LatencyTable, load_help_fbnet, load_help_nasbench201
 from narformer.datasets.registry import load_dataset
 from narformer.errors import ConfigError
 from narformer.evaluation.device_prior import DevicePrior
+from narformer.evaluation.gaussian_process import CHEAP, NOISE, Adaptation, Profiles, choose, covariance, half_width
 from narformer.evaluation.known_devices import known_device, standardised, work_by_kind
 from narformer.evaluation.scores import score
 from narformer.metrics import spearman

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from narformer.adaptation.gaussian_process import choose
+from narformer.evaluation.gaussian_process import choose
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]

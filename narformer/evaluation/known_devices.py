@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from narformer.adaptation.gaussian_process import KINDS, kinds
 from narformer.datasets.cache import TokenCache
+from narformer.evaluation.gaussian_process import KINDS, kinds
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]

@@ -52,8 +52,9 @@ def test_the_relative_that_a_device_is_like_comes_to_count_more() -> None:
     other = networks.parts * np.stack([np.ones((60, KINDS)), random.lognormal(sigma=0.8, size=(60, KINDS))], axis=2)
     networks = Profiles(other, networks.work, networks.statistics)
     fitted = Adaptation(networks.rows(range(30)), 3 * networks.total[:30, 0])
-    first, second = fitted.numbers[-6:-4]
+    first, second = fitted.model.apart @ fitted.numbers[-6:-4]
     assert first > second
+    assert first + second == pytest.approx(0)
 
 
 def test_weights_are_what_a_relative_counts_for_before_much_is_known() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from narformer.adaptation.gaussian_process import (
+from narformer.evaluation.gaussian_process import (
     KINDS,
     Adaptation,
     Profiles,
