@@ -53,7 +53,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> list[str]:
             names.append(network.name)
             assert callable(network.source)
             graph = read_onnx(network.source(), name=network.name)
-            latency = None if network.name == names[:2][-1] != names[0] else 5 * float(predictor.latencies([graph])[0, 0])
+            latency = (
+                None if network.name == names[:2][-1] != names[0] else 5 * float(predictor.latencies([graph])[0, 0])
+            )
             failure = "" if latency else "out of memory"
             measurement = Measurement(network_hash(graph), network.name, "made", latency, failure=failure)
             report(Outcome(network.name, "failed" if failure else "measured", measurement))
