@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 
 BATCH_SIZE = typer.Option(None, "--batch-size", "-b", min=1, help="Override the first input dimension.")
+BATCH_SIZES = typer.Option(
+    None, "--batch-size", "-b", metavar="N[,N...]", help="Override the first input dimension; several, as in 1,8,64."
+)
 DEVICES = typer.Option(
     [], "--device", "-d", help="Target, or hardware for all its targets; repeat for several. Default: all."
 )
@@ -35,6 +38,15 @@ def sizes_from(batch_size: int | None, input_shape: Sequence[str], dim: Sequence
     from narformer.frontends.sizes import Sizes
 
     return Sizes(batch_size, parse_input_shapes(input_shape), parse_dims(dim))
+
+
+def parse_batch_sizes(text: str | None) -> tuple[int | None, ...]:
+    """`1,8,64`, each once; (None,) for none given. Raises ConfigError for what is written otherwise."""
+    if text is None:
+        return (None,)
+    if not re.fullmatch(r"\s*[1-9]\d{0,17}\s*(,\s*[1-9]\d{0,17}\s*)*", text):
+        raise ConfigError(f"--batch-size {text!r}: write whole numbers of at least 1, as in 8 or 1,8,64")
+    return tuple(dict.fromkeys(int(number) for number in text.split(",")))
 
 
 def parse_input_shapes(texts: Sequence[str]) -> dict[str, tuple[int | str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from narformer.processes import ProcessDiedError, in_order_with
 
 if TYPE_CHECKING:
     from narformer.frontends.sizes import Sizes
+    from narformer.graph import Graph
     from narformer.prediction.estimate import Estimate
     from narformer.prediction.predictor import Predictor
 
@@ -23,13 +24,18 @@ FEW = 48  # files, below which starting processes takes longer than it saves
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every file; as the options of `narformer predict`."""
+    """What is asked of every file; as the options of `narformer predict`. sizes: without a batch size."""
 
     devices: tuple[str, ...] | None
     sizes: Sizes
     predictor: str | None
     store: str | None
     measured: bool
+    batch_sizes: tuple[int | None, ...] = (None,)
+
+    def each_size(self) -> list[Sizes]:
+        """The sizes at which every file is read: at each of the batch sizes."""
+        return [replace(self.sizes, batch_size=batch_size) for batch_size in self.batch_sizes]
 
 
 @dataclass(frozen=True)
@@ -90,26 +96,32 @@ class Reader:
         from narformer.measurement.answers import answer
 
         asked = self.question
-        notes: dict[int, list[str]] = {}
-        errors: dict[int, str] = {}
-        graphs = {}
+        notes: list[list[str]] = []
+        errors: list[list[str]] = []
+        graphs: list[Graph] = []
+        of: list[int] = []  # the file of each Graph
         for place, path in enumerate(paths):
-            try:
-                with noted() as notes[place]:
-                    (graphs[place],) = read_each([path], asked.sizes, self.among)
-            except NarformerError as error:
-                errors[place] = str(error)
-        estimates = answer(list(graphs.values()), self.predictor, asked.devices, self.store)
-        found = dict(zip(graphs, estimates, strict=True))
-        answered = []
-        for place, path in enumerate(paths):
-            if place in errors:
-                answered.append(Answer(str(path), (), (errors[place],), tuple(notes[place])))
-                continue
-            missing = sorted(set(asked.devices or ()) - {estimate.device for estimate in found[place]})
-            wrong = [f"{path}: not measured on {device}, and the predictor does not know it" for device in missing]
-            answered.append(Answer(str(path), tuple(found[place]), tuple(wrong), tuple(notes[place])))
-        return answered
+            wrong: list[str] = []
+            with noted() as told:
+                for sizes in asked.each_size():
+                    try:
+                        graphs += read_each([path], sizes, self.among)
+                        of.append(place)
+                    except NarformerError as error:
+                        wrong.append(str(error))
+            notes.append(list(dict.fromkeys(told)))
+            errors.append(list(dict.fromkeys(wrong)))
+        found: list[list[Estimate]] = [[] for _ in paths]
+        for place, estimates in zip(of, answer(graphs, self.predictor, asked.devices, self.store), strict=True):
+            missing = sorted(set(asked.devices or ()) - {estimate.target for estimate in estimates})
+            errors[place] += [
+                f"{paths[place]}: not measured on {target}, and the predictor does not know it" for target in missing
+            ]
+            found[place] += estimates
+        return [
+            Answer(str(path), tuple(estimates), tuple(dict.fromkeys(wrong)), tuple(told))
+            for path, estimates, wrong, told in zip(paths, found, errors, notes, strict=True)
+        ]
 
 
 def _loaded(question: Question, among: Sequence[Path]) -> Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from narformer.cli.format import FORMAT, JSON, Format, Records, chosen, print_table, print_text
-from narformer.cli.inputs import BATCH_SIZE, DEVICES, DIM, INPUT_SHAPE, files_of, sizes_from, tell_unusable
+from narformer.cli.inputs import (
+    BATCH_SIZES,
+    DEVICES,
+    DIM,
+    INPUT_SHAPE,
+    files_of,
+    parse_batch_sizes,
+    sizes_from,
+    tell_unusable,
+)
 from narformer.errors import ConfigError
 from narformer.prediction.estimate import Estimates
 from narformer.tables import Column, Table
@@ -29,7 +39,7 @@ MANY = 20  # files, from which on there is a progress bar
 def predict(
     models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
     device: list[str] = DEVICES,
-    batch_size: int | None = BATCH_SIZE,
+    batch_size: str | None = BATCH_SIZES,
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
     form: Format | None = FORMAT,
@@ -62,8 +72,8 @@ def predict(
     form = chosen(form, as_json)
     if store and no_store:
         raise ConfigError("--store and --no-store exclude each other")
-    sizes = sizes_from(batch_size, input_shape, dim)
-    question = Question(tuple(device) or None, sizes, predictor, store, not no_store)
+    sizes, batch_sizes = sizes_from(None, input_shape, dim), parse_batch_sizes(batch_size)
+    question = Question(tuple(device) or None, sizes, predictor, store, not no_store, batch_sizes)
     paths = files_of(models)
     if server:
         if predictor or store or jobs:
@@ -109,11 +119,13 @@ def _print_table(path: str, estimates: Estimates, max_ms: float | None, selected
 
     console = Console(highlight=False)
     console.print(Text(path, style="bold"), soft_wrap=True)  # a path is neither folded nor read as markup
-    beyond = [] if selected else [e for e in estimates if any(w.startswith("batch size") for w in e.warnings)]
+    beyond = [] if selected else [e for e in estimates if e.extrapolated]
     if len(beyond) < len(estimates):
         estimates = Estimates(e for e in estimates if e not in beyond)
     else:
         beyond = []
+    places = {target: place for place, target in enumerate(dict.fromkeys(e.target for e in estimates))}
+    estimates = Estimates(sorted(estimates, key=lambda e: places[e.target]))  # the batches of a target together
     table = estimates.table()
     if max_ms is not None:
         verdicts = [(*row, _verdict(e, max_ms)) for row, e in zip(table.rows, estimates, strict=True)]
@@ -124,11 +136,13 @@ def _print_table(path: str, estimates: Estimates, max_ms: float | None, selected
         where = "" if len(warned) == len(estimates) else f" ({', '.join(warned)})"
         print_text(f"warning: {warning}{where}", "yellow", indent=2)
     if beyond:
-        print_text(
-            f"not shown: {len(beyond)} targets never measured at this batch size; -d NAME shows one",
-            "dim",
-            indent=2,
-        )
+        counts = Counter(e.batch_size for e in beyond)
+        if len({e.batch_size for e in [*estimates, *beyond]}) == 1:
+            told = f"{len(beyond)} targets never measured at this batch size"
+        else:
+            told = ", ".join(f"{count} targets at batch size {batch}" for batch, count in sorted(counts.items()))
+            told += ", where they were never measured"
+        print_text(f"not shown: {told}; -d NAME shows one", "dim", indent=2)
     print()
 
 

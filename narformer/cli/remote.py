@@ -12,6 +12,7 @@ from narformer.errors import NarformerError
 
 if TYPE_CHECKING:
     from narformer.client import Client
+    from narformer.prediction.estimate import Estimate
 
 
 def remote_answers(paths: Sequence[Path], question: Question, client: Client) -> Generator[Answer, None, None]:
@@ -20,14 +21,15 @@ def remote_answers(paths: Sequence[Path], question: Question, client: Client) ->
 
     devices = None if question.devices is None else list(question.devices)
     for path in paths:
-        notes: list[str] = []
-        try:
-            with noted() as notes:
-                (graph,) = read_each([path], question.sizes, paths)
-            estimates = client.predict(graph, devices=devices, measured=question.measured)
-        except ServiceError:
-            raise
-        except NarformerError as error:
-            yield Answer(str(path), (), (str(error),), tuple(notes))
-            continue
-        yield Answer(str(path), tuple(estimates), (), tuple(notes))
+        errors: list[str] = []
+        estimates: list[Estimate] = []
+        with noted() as notes:
+            for sizes in question.each_size():
+                try:
+                    (graph,) = read_each([path], sizes, paths)
+                    estimates += client.predict(graph, devices=devices, measured=question.measured)
+                except ServiceError:
+                    raise
+                except NarformerError as error:
+                    errors.append(str(error))
+        yield Answer(str(path), tuple(estimates), tuple(dict.fromkeys(errors)), tuple(dict.fromkeys(notes)))

@@ -49,6 +49,16 @@ class Output:
     floor_ms: tuple[float, float] = (0.0, 0.0)
     averaged: float = 0.0
 
+    def has_seen(self, batch_size: int) -> bool:
+        """Whether a batch size is between those that training networks were measured at on this device."""
+        return min(self.batch_sizes) <= batch_size <= max(self.batch_sizes)
+
+    @property
+    def seen_batches(self) -> str:
+        """The range of batch sizes that were measured on this device: `1`, or `2 to 1024`."""
+        least, most = min(self.batch_sizes), max(self.batch_sizes)
+        return str(least) if least == most else f"{least} to {most}"
+
     @functools.cached_property
     def measured(self) -> npt.NDArray[np.bool_]:
         """Which of the card's reference networks were measured on this device, (R,)."""

@@ -23,6 +23,7 @@ class Estimate:
     held_out_error: measured on networks, or cells, never trained on: for latencies the mean absolute error in percent,
         for accuracies the median absolute error in percentage points.
     warnings: what not to trust, and why. hash: of the network's canonical form, whatever its file is called.
+    extrapolated: whether nothing of about this batch size was ever measured on the target.
 
     >>> estimate = Estimate("net", "gpu", value=20.0, low=16.0, high=25.0, batch_size=8)
     >>> estimate
@@ -44,6 +45,7 @@ class Estimate:
     held_out_error: float | None = None
     warnings: tuple[str, ...] = ()
     hash: str = ""
+    extrapolated: bool = False
 
     @property
     def throughput(self) -> float | None:

@@ -178,6 +178,7 @@ class Predictor:
                         level=self.card.level,
                         held_out_error=output.held_out.get("mape"),
                         warnings=warnings,
+                        extrapolated=not output.has_seen(network.batch_size),
                     )
                 )
         return estimates

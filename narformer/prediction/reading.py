@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from narformer.graph import Graph
+from narformer.graph import Graph, Node
 from narformer.operators import KINDS, operator_of
 from narformer.tokens import runtime_kernels
 from narformer.tokens.packing import Tokens
@@ -21,6 +21,8 @@ class Reading:
 
     tokens: what its model reads. statistics: of the whole network, (S,). nodes: how many run. operators: which;
     unknown: those of them without a rule of cost. precision: the type of number in which it computes.
+    weight_bytes: of all weights; working_bytes: that one node, the one which needs most, reads and writes (both 0 where
+    that is not known).
     """
 
     name: str
@@ -31,6 +33,8 @@ class Reading:
     unknown: frozenset[str]
     precision: str
     batch_size: int
+    weight_bytes: int = 0
+    working_bytes: int = 0
 
     def at_batch(self, factor: int) -> Reading:
         """The same at `factor` times the batch, for tokens of kernels."""
@@ -40,12 +44,17 @@ class Reading:
             runtime_kernels.with_batch(self.tokens.features, factor), self.tokens.edges, self.tokens.static * factor
         )
         numbers = with_batch(self.statistics[None], np.array([float(factor)]))[0]
-        return replace(self, tokens=tokens, statistics=numbers, batch_size=self.batch_size * factor)
+        working = self.working_bytes * factor
+        return replace(
+            self, tokens=tokens, statistics=numbers, batch_size=self.batch_size * factor, working_bytes=working
+        )
 
 
 def read(graph: Graph, tokens: Tokens, name: str) -> Reading:
     """A Graph, in the form in which a predictor reads it, with its tokens."""
     distinct = graph.distinct.nodes
+    weights = [operand for node in graph.nodes for operand in node.operands if operand.source is None]
+    stored = {operand.name: operand.tensor for operand in weights}  # one that several nodes share counts once
     return Reading(
         name=name,
         tokens=tokens,
@@ -55,7 +64,16 @@ def read(graph: Graph, tokens: Tokens, name: str) -> Reading:
         unknown=frozenset(node.op for node in distinct if not operator_of(node).known),
         precision=precision_of(graph),
         batch_size=graph.batch_size,
+        weight_bytes=sum([tensor.bytes for tensor in stored.values()]),
+        working_bytes=max([_working_bytes(node) for node in distinct], default=0),
     )
+
+
+def _working_bytes(node: Node) -> int:
+    """Bytes that are alive at once while a node runs; only products and their like cannot write where they read."""
+    read = sum([operand.tensor.bytes for operand in node.operands if operand.source is not None])
+    written = sum([tensor.bytes for tensor in node.outputs])
+    return read + written if KINDS[operator_of(node).kind] == "matrix" else max(read, written)
 
 
 def precision_of(graph: Graph) -> str:

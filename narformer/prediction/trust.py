@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from narformer.errors import ConfigError
 from narformer.prediction.card import Output
 from narformer.prediction.reading import Reading
+from narformer.prediction.target import Target
 
+_WIDTHS: Mapping[str, float] = {"fp16": 0.5, "bf16": 0.5, "int8": 0.25, "w8a16": 0.25}
 DOUBTED = 0.7  # in ln(ms), by which intervals are wider at least where a warning says what was never measured
 STRANGE = 0.25  # of a network's time in kernels unlike any measured, from which on a warning says so
 
@@ -81,12 +85,47 @@ def doubts(network: Reading, outputs: Sequence[Output], strange: Unfamiliar) -> 
                 f"computes in {precision}, which was never measured there (only {', '.join(output.precisions)}): "
                 f"the figure is that of {output.precisions[0]}"
             )
-        least, most = min(output.batch_sizes), max(output.batch_sizes)
-        if not least <= batch <= most:
-            seen = str(least) if least == most else f"{least} to {most}"
-            warnings.append(f"batch size {batch} was never measured there (only {seen}): an extrapolation")
+        if not output.has_seen(batch):
+            warnings.append(
+                f"batch size {batch} was never measured there (only {output.seen_batches}): an extrapolation"
+            )
+        needed, there = least_memory(network, output.device), _memory(output.device)
+        if there is not None and needed > there:
+            warnings.append(
+                f"batch size {batch} does not fit: it takes {needed / 2**30:.1f} GiB at least, and the hardware has "
+                f"{there / 2**30:.0f}"
+            )
         doubts.append(tuple(warnings))
     return doubts
+
+
+def least_memory(network: Reading, device: str) -> float:
+    """Bytes that a network needs at least on a target: its weights, and what one of its nodes reads and writes.
+
+    Numbers of a file in float32 are as wide as those that the target computes in.
+    """
+    width = _width(device) if network.precision == "float32" else 1.0
+    return width * (network.weight_bytes + network.working_bytes)
+
+
+@functools.cache
+def _memory(device: str) -> int | None:
+    target = _target(device)
+    return None if target is None else target.facts.memory
+
+
+@functools.cache
+def _width(device: str) -> float:
+    """Of a number on this target, relative to float32."""
+    target = _target(device)
+    return 1.0 if target is None else _WIDTHS.get(target.precision.partition("-")[0], 1.0)
+
+
+def _target(device: str) -> Target | None:
+    try:
+        return Target.parse(device)
+    except ConfigError:
+        return None
 
 
 def novelty_warnings(network: Reading, output: Output, near: bool) -> tuple[int, tuple[str, ...]]:
