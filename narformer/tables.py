@@ -37,10 +37,10 @@ class Table:
             if len(row) != len(self.columns):
                 raise ValueError(f"{len(row)} cells in a table of {len(self.columns)} columns: {row}")
 
-    def layout(self, width: int | None = None) -> tuple[list[str], list[str]]:
-        """Lines of the titles, which break between words, and of the rows; of at most `width` characters if possible.
+    def layout(self, width: int | None = None) -> tuple[list[str], list[list[str]]]:
+        """Lines of the titles, and of each row; of at most `width` characters where that can be.
 
-        Every row has the same number of lines: one, or two where the first column stands on a line of its own.
+        A row has one line, or two where its first cell stands on a line of its own.
         """
         cells = [max((_width(row[k]) for row in self.rows), default=0) for k in range(len(self.columns))]
         titles = [_broken(column, width) for column, width in zip(self.columns, cells, strict=True)]
@@ -60,13 +60,14 @@ class Table:
             self._line([title[n - height + len(title)] if n >= height - len(title) else "" for title in titles], widths)
             for n in range(height)
         ]
-        return head, [self._line(row, widths) for row in rows]
+        return head, [[self._line(row, widths)] for row in rows]
 
-    def _stacked(self, rows: list[list[str]]) -> tuple[list[str], list[str]]:
+    def _stacked(self, rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
         """The first column on lines of its own; the others below each of its cells, under titles told once."""
         titles, lines = Table(self.columns[1:], tuple(tuple(row[1:]) for row in rows)).layout()
         head = [self.columns[0].title, *(" " * INDENT + line for line in titles)]
-        return head, [part for row, line in zip(rows, lines, strict=True) for part in (row[0], " " * INDENT + line)]
+        below = [[" " * INDENT + line for line in each] for each in lines]
+        return head, [[row[0], *each] if row[0] else each for row, each in zip(rows, below, strict=True)]
 
     def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
         placed = []
@@ -85,7 +86,7 @@ class Table:
         rtx4090     6.8 %
         """
         head, rows = self.layout(width)
-        return "\n".join([*head, *rows])
+        return "\n".join([*head, *(line for row in rows for line in row)])
 
     def markdown(self) -> str:
         """The table in GitHub's Markdown."""

@@ -54,11 +54,8 @@ WORDS = st.text("abc:-.", min_size=1, max_size=30)
 def test_whatever_the_width_every_cell_is_whole_on_one_line(rows: list[tuple[str, str, str]], width: int) -> None:
     table = Table((Column("one"), Column("two words", right=True), Column("three")), tuple(rows))
     head, lines = table.layout(width)
-    assert len(lines) in (len(rows), 2 * len(rows))
-    per_row = len(lines) // len(rows)
-    for number, row in enumerate(rows):
-        mine = " ".join(lines[number * per_row : (number + 1) * per_row])
-        assert mine.split() == list(row)
+    for row, mine in zip(rows, lines, strict=True):
+        assert " ".join(mine).split() == list(row)
     assert {"one", "two", "words", "three"} <= set(" ".join(head).split())
 
 
@@ -76,3 +73,8 @@ def test_markdown_and_html_escape_what_would_end_a_cell() -> None:
 def test_a_row_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="2 cells in a table of 1 columns"):
         Table((Column("a"),), (("1", "2"),))
+
+
+def test_an_empty_first_cell_takes_no_line_of_its_own() -> None:
+    table = Table((Column("network"), Column("target")), (("a" * 20, "b" * 20), ("", "c" * 20)))
+    assert table.text(30).splitlines() == ["network", "  target", "a" * 20, "  " + "b" * 20, "  " + "c" * 20]

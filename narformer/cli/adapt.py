@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from narformer.cli.format import print_table, print_text
 from narformer.cli.inputs import as_words, parse_sizes, plot_option
 from narformer.cli.progress import track
 from narformer.figures import milliseconds
+from narformer.tables import Column, Table
 
 if TYPE_CHECKING:
     from narformer.adaptation.device import AdaptedDevice
@@ -286,31 +288,22 @@ def _measuring(total: int) -> Iterator[Callable[[Outcome], None]]:
 
 
 def _print(device: str, comparisons: list[Comparison], told: dict[str, float]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    interval_and_figures = 58  # columns; what a terminal has beyond them is the names'
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("network", max_width=min(60, max(20, console.width - interval_and_figures)), no_wrap=True)
-    for title in ("predicted", "90 % interval", "measured", "error"):
-        table.add_column(title, justify="right", no_wrap=True)
+    titles = ("predicted", "90% interval", "measured", "error")
+    rows = []
     for c in sorted(comparisons, key=lambda c: abs(c.error)):
         low, high, predicted, measured = map(milliseconds, (c.low, c.high, c.predicted, c.measured))
-        table.add_row(c.model, f"{predicted} ms", f"{low} – {high} ms", f"{measured} ms", f"{c.error:+.1f} %")
-    console.print(table, highlight=False)
-    console.print(
-        f"\n{device}: MAPE {told['mape']:.1f} % on {told['networks']} networks, {told['acc_10']:.0f} % of them within "
-        f"10 %; the 90 % intervals cover {told['covers']:.0f} %; median error {told['median_error']:+.1f} %.",
-        highlight=False,
-        soft_wrap=True,
+        rows.append((c.model, f"{predicted} ms", f"{low} – {high} ms", f"{measured} ms", f"{c.error:+.1f} %"))
+    columns = (Column("network", short=True), *(Column(title, right=True) for title in titles))
+    print_table(Table(columns, tuple(rows)))
+    print()
+    print_text(
+        f"{device}: MAPE {told['mape']:.1f} % on {told['networks']} networks, {told['acc_10']:.0f} % of them within "
+        f"10 %; the 90 % intervals cover {told['covers']:.0f} %; median error {told['median_error']:+.1f} %."
     )
     if abs(told["median_error"]) > SHIFTED:
-        console.print(
+        print_text(
             "Most are off the same way: the machine is not as fast as it was while adapting. Stop what else runs on "
-            f"it, and adapt again into a new store: narformer adapt --device {device} --store NEW",
-            highlight=False,
-            soft_wrap=True,
+            f"it, and adapt again into a new store: narformer adapt --device {device} --store NEW"
         )
 
 

@@ -124,14 +124,14 @@ def print_table(table: Table, styles: Mapping[str, str] | None = None, notes: Se
     from rich.text import Text
 
     console = Console(highlight=False)
-    head, lines = table.layout(_width(console))
+    head, rows = table.layout(_width(console))
     for line in head:
         console.print(Text(line, style="bold"), soft_wrap=True)
-    of_a_row = len(lines) // max(len(table.rows), 1)
-    for number, line in enumerate(lines, start=1):
-        text = Text(line)
-        for word, style in (styles or {}).items():
-            text.highlight_words([word], style)
-        console.print(text, soft_wrap=True)
-        if notes and number % of_a_row == 0 and (note := notes[number // of_a_row - 1]):
-            print_text(note, "dim", indent=2)
+    for number, lines in enumerate(rows):
+        for line in lines:
+            text = Text(line)
+            for word, style in (styles or {}).items():
+                text.highlight_words([word], style)
+            console.print(text, soft_wrap=True)
+        if notes and notes[number]:
+            print_text(notes[number], "dim", indent=2)

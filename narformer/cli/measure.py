@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
 from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_below, sizes_from
+from narformer.tables import Column, Table
 
 if TYPE_CHECKING:
     from narformer.frontends.sizes import Sizes
@@ -44,7 +45,8 @@ def measure(
     timeout: float = typer.Option(60.0, "--timeout", min=0.1, help="Seconds for one network, loading included."),
     budget: float = typer.Option(2.0, "--budget", min=0.0, help="Seconds of timed runs for one network, at most."),
     pin: int | None = typer.Option(None, "--pin", min=0, help="First core to run on. Default: the last ones."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON array, an object per network."),
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
 ) -> None:
     """Measure the latency of networks on this machine; weightless ones run with random weights.
 
@@ -56,6 +58,7 @@ def measure(
     from narformer.measurement.store import Store
     from narformer.measurement.timing import Plan
 
+    form = chosen(form, as_json)
     settings = session.Settings(runtime, processor, threads, hardware, timeout_s=timeout, plan=Plan(budget_s=budget))
     if device is not None:
         settings, batch_size = _from_id(device, settings, batch_size)
@@ -80,10 +83,10 @@ def measure(
             session.measure(networks, settings=settings, store=opened, again=again, report=report)
         finally:
             print(f"{session.summary(outcomes)}; store {opened.name}", file=sys.stderr)
-            if as_json:
-                print(json.dumps([outcome.to_dict() for outcome in outcomes], indent=2))
-            else:
+            if form is Format.TABLE:
                 _print(outcomes)
+            else:
+                print_records(form, [outcome.to_dict() for outcome in outcomes])
     if unfit or any(outcome.source == "failed" for outcome in outcomes):
         raise typer.Exit(2)
 
@@ -183,27 +186,21 @@ def _progress(total: int) -> Iterator[Callable[[Outcome], None]]:
 
 def _print(outcomes: list[Outcome]) -> None:
     """A table a device where networks are few, and each failure."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
     by_device: dict[str, list[Outcome]] = {}
     for outcome in outcomes if len(outcomes) <= TABLE_ROWS else ():
         if not outcome.measurement.failure:
             by_device.setdefault(outcome.measurement.device, []).append(outcome)
+    titles = ("latency", "spread", "memory")
+    columns = (Column("model", short=True), *(Column(title, right=True) for title in titles), Column("source"))
     for device, shown in by_device.items():
-        console.print(device, style="bold", highlight=False, soft_wrap=True)
-        table = Table(box=None, pad_edge=False, padding=(0, 2))
-        table.add_column("model", overflow="fold")
-        for column in ("latency", "spread", "memory"):
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
+        rows = []
         for outcome in shown:
             m = outcome.measurement
             memory = "" if m.peak_memory_bytes is None else f"{m.peak_memory_bytes / 2**20:.1f} MiB"
             spread = "" if m.spread_ms is None else f"± {m.spread_ms:.3f} ms"
-            table.add_row(outcome.name, f"{m.latency_ms:.3f} ms", spread, memory, outcome.source)
-        console.print(table)
+            rows.append((outcome.name, f"{m.latency_ms:.3f} ms", spread, memory, outcome.source))
+        print_text(device, "bold")
+        print_table(Table(columns, tuple(rows)))
     for outcome in outcomes:
         if outcome.measurement.failure:
             # What reads a network asks for sizes on behalf of any command.

@@ -54,7 +54,7 @@ def neighbours(
     if form is Format.TABLE:
         for path, near in zip(paths, found, strict=True):
             print_text(str(path), "bold")
-            print_table(_table(near, known.devices))
+            print_table(_table(near))
             print()
         return
     hashes = [network_hash(graph) for graph in graphs]
@@ -71,25 +71,33 @@ def neighbours(
             "distance": n.distance,
             "target": target,
             "latency_ms": ms,
-            "source": "measured",
+            "source": None if ms is None else "measured",
         }
         for hash, path, near in zip(hashes, paths, found, strict=True)
         for n in near
-        for target, ms in n.measured_ms.items()
+        for target, ms in _latencies(n)
     ]
     print_records(form, rows, answers)
 
 
-def _table(near: Sequence[Neighbour], targets: Sequence[str]) -> Table:
-    columns = (Column("network"), Column("family"), Column("distance", right=True))
-    latencies = [Column(f"{target} ms", right=True) for target in targets]
-    rows = [
-        (
-            n.id,
-            n.family,
-            f"{n.distance:.4f}",
-            *(milliseconds(n.measured_ms[t]) if t in n.measured_ms else "–" for t in targets),
-        )
-        for n in near
-    ]
-    return Table((*columns, *latencies), tuple(rows))
+def _latencies(neighbour: Neighbour) -> list[tuple[str | None, float | None]]:
+    """Targets and milliseconds; one pair of nothing where it was measured nowhere."""
+    return [*neighbour.measured_ms.items()] or [(None, None)]
+
+
+def _table(near: Sequence[Neighbour]) -> Table:
+    """A row for each neighbour and target; what a neighbour is stands in its first."""
+    columns = (
+        Column("network"),
+        Column("family"),
+        Column("distance", right=True),
+        Column("target"),
+        Column("measured", right=True),
+    )
+    rows = []
+    for n in near:
+        names = (n.id, n.family, f"{n.distance:.4f}")
+        for target, ms in _latencies(n):
+            rows.append((*names, target or "", "–" if ms is None else f"{milliseconds(ms)} ms"))
+            names = ("", "", "")
+    return Table(columns, tuple(rows))

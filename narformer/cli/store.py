@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -46,7 +46,7 @@ def list_measurements(
     with Store.open(location, create=False) as store:
         rows = store.find(device=_selected(store, device), failed=failed, model=model)
     if form is not Format.TABLE:
-        print_records(form, [_record(row) for row in rows])
+        print_records(form, [row.record() for row in rows])
         return
     _print_measurements(rows[-limit:])
     left_out = f", the last {limit} shown" if len(rows) > limit else ""
@@ -82,9 +82,8 @@ def show(
         graph = store.graph(hashes[0])
     assert graph is not None
     if as_json:
-        print(
-            json.dumps({"graph": hashes[0], "nodes": len(graph), "measurements": [r.to_dict() for r in rows]}, indent=2)
-        )
+        whole = {"hash": hashes[0], "graph": hashes[0], "nodes": len(graph)}
+        print(json.dumps({**whole, "measurements": [row.record() for row in rows]}, indent=2))
         return
     shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in graph.inputs)
     print(f"{hashes[0]}\n{len(graph)} nodes, input {shapes}")
@@ -180,13 +179,6 @@ def export_from(
     print(f"{len(steps) - len(reasons)} networks below {out / 'onnx'}, listed in {out / 'gt.txt'}")
     if reasons:
         raise typer.Exit(2)
-
-
-def _record(measurement: Measurement) -> dict[str, Any]:
-    """A measurement under the names that every command uses; `graph` and `device` are what they were called before."""
-    own = measurement.to_dict()
-    source = "failed" if measurement.failure else "measured"
-    return {"hash": own["graph"], "model": own["model"], "target": own["device"], **own, "source": source}
 
 
 def _selected(store: Store, device: str | None) -> list[str] | None:

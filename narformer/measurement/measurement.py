@@ -42,3 +42,8 @@ class Measurement:
     def to_dict(self) -> dict[str, Any]:
         """As JSON's types."""
         return asdict(self)
+
+    def record(self) -> dict[str, Any]:
+        """The same under the names that every command uses; `graph` and `device` are what two of them were called."""
+        source = "failed" if self.failure else "measured"
+        return {"hash": self.graph, "model": self.model, "target": self.device, **self.to_dict(), "source": source}

@@ -13,7 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
@@ -89,7 +89,7 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON's types."""
-        return {**asdict(self.measurement), "model": self.name, "source": self.source}
+        return {**self.measurement.record(), "model": self.name, "source": self.source}
 
 
 def measure(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 Run = Callable[..., Any]
@@ -102,3 +103,23 @@ def test_lines_fit_the_terminal_and_words_are_whole(
     assert max(map(len, narrow.out.splitlines())) <= columns
     words = set(wide.out.split())
     assert {word for word in narrow.out.split() if not word.startswith("…")} <= words
+
+
+def test_neighbours_and_vectors_as_their_pages_show_them(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, resnet18: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("families", "sample", "resnet", "--count", 4, "--out", "mine").code == 0
+    arguments = ("neighbours", resnet18, "--dataset", "mine", "--count", 3)
+    (entry,) = json.loads(run(*arguments, "--json").out)
+    distances = [near["distance"] for near in entry["neighbours"]]
+    assert len(distances) == 3
+    assert distances == sorted(distances)
+    rows = list(csv.DictReader(io.StringIO(run(*arguments, "--format", "csv").out)))
+    assert [row["neighbour"] for row in rows] == [near["id"] for near in entry["neighbours"]]
+    assert {(row["hash"], row["target"], row["latency_ms"]) for row in rows} == {(entry["hash"], "", "")}
+    assert run(*arguments).out.splitlines()[0] == str(resnet18)
+    (vector,) = json.loads(run("embed", resnet18).out)
+    assert (vector["hash"], Path(vector["model"])) == (entry["hash"], resnet18)
+    assert run("embed", resnet18, resnet18.parent, "--out", "vectors.npy").code == 0
+    assert np.load("vectors.npy").shape == (3, len(vector["vector"]))
