@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 Result = dict[str, Any]
 REAL_FILES = "real-files"
+MANY = 20  # targets, from which on a table has means of them
 HEADER = ["rows", "model", "target", "number", "median error %", "90 % interval covers %", "median high/low"]
 
 
 def interval_rows(results: Sequence[Result]) -> list[list[str]]:
     """A row a result, rule and target: predictors' own test rows first, then left-out tasks, then real files."""
-    random, left_out, real = [], [], []
+    random: list[list[str]] = []
+    left_out: list[list[str]] = []
+    real: list[list[str]] = []
     for result in sorted(results, key=lambda r: (r["protocol"], r["model"])):
         protocol, model = result["protocol"], result["model"]
         run = result["runs"][0] if result["runs"] else {"tasks": {}}
         for rule, devices in sorted(run.get("intervals", {}).items()):
             named = f"left out, {protocol}, {rule}"
-            left_out += [[named, model, device, *_figures(figures)] for device, figures in devices.items()]
+            left_out += [[named, model, device, *_figures(figures)] for device, figures in _shown(devices)]
         for task, scored in run["tasks"].items():
-            for device, families in scored["devices"].items():
-                if "ratio" not in families["all"]:
-                    continue
-                if protocol == REAL_FILES:
-                    real.append([f"real files, {task}", model, device, *_figures(families["all"])])
-                else:
-                    random.append([f"random rows, {protocol}", model, device, *_figures(families["all"])])
+            told = {d: families["all"] for d, families in scored["devices"].items() if "ratio" in families["all"]}
+            named = f"real files, {task}" if protocol == REAL_FILES else f"random rows, {protocol}"
+            rows = [[named, model, device, *_figures(figures)] for device, figures in _shown(told)]
+            (real if protocol == REAL_FILES else random).extend(rows)
     return [*random, *left_out, *real]
 
 
-def _figures(figures: dict[str, float]) -> list[str]:
+def _shown(devices: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Mapping[str, float]]]:
+    """Figures by target; where there are many, together by precision: all rows' coverage, means of the rest."""
+    if len(devices) <= MANY:
+        return list(devices.items())
+    shown: list[tuple[str, Mapping[str, float]]] = []
+    for precision in dict.fromkeys(device.rpartition(":")[2] for device in devices):
+        mine = [figures for device, figures in devices.items() if device.endswith(f":{precision}")]
+        rows = np.array([figures["rows"] for figures in mine])
+        means = {key: float(np.mean([figures[key] for figures in mine])) for key in ("median_error", "ratio")}
+        coverage = float(rows @ [figures["coverage"] for figures in mine] / rows.sum())
+        named = f"{len(mine)} targets in {precision}"
+        shown.append((named, {**means, "coverage": coverage, "rows": int(rows.sum())}))
+    return shown
+
+
+def _figures(figures: Mapping[str, float]) -> list[str]:
     error, covers = figures["median_error"], figures["coverage"]
     return [f"{figures['rows']:,}", f"{error:.1f}", f"{covers:.1f}", f"{figures['ratio']:.2f}"]

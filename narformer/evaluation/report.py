@@ -12,12 +12,11 @@ import numpy as np
 
 from narformer.errors import DataError
 from narformer.evaluation.hardware_tables import HARDWARE_PROTOCOLS, hardware_tables
-from narformer.evaluation.interval_tables import HEADER, REAL_FILES, interval_rows
+from narformer.evaluation.interval_tables import HEADER, MANY, REAL_FILES, interval_rows
 from narformer.prediction.target import canonical_id
 
 Result = dict[str, Any]
 _INNERMOST = re.compile(r"\{[^{}]*\}")  # objects that hold none: written on one line
-MANY = 20  # targets, from which on a table has a row each instead of a column
 # Read off the papers; set apart from what was measured here.
 PUBLISHED = (
     ("NNLQP, all families, in-domain", "NAR-Former V2", "MAPE about 3.0 %", "Yi et al., NeurIPS 2023"),
@@ -278,7 +277,7 @@ def _protocol_tables(protocol: str, form: str, group: Sequence[Result]) -> Itera
     yield f"Made by `narformer evaluate {protocol}{option} --model NAME`{shipped}" + _settings(group)
     devices = list(dict.fromkeys(d for r in group for d in devices_of(r)))
     tasks = list(dict.fromkeys(t for r in group for run in r["runs"] for t in run["tasks"]))
-    if len(tasks) == 1 and len(devices) > MANY:
+    if len(devices) > MANY:
         for metric, title, best in (("mape", "MAPE %", min), ("acc_10", "Acc(10 %)", max)):
             yield f"{title}, means over the targets of each precision, then each target:"
             yield _by_target(group, devices, metric, best)

@@ -105,3 +105,15 @@ def test_the_table_has_random_rows_left_out_families_and_real_files_in_one_place
         ["left out, timm/leave-families-out, stated", "tally2", "d", "90", "8.0", "70.0", "1.50"],
         ["real files, all", "m", "d", "9", "4.0", "91.0", "1.40"],
     ]
+
+
+def test_many_targets_are_told_together_by_precision() -> None:
+    figures = {"median_error": 4.0, "coverage": 100.0, "ratio": 1.4}
+    targets = {f"npu{k}:tflite:{p}": {**figures, "rows": 3} for k in range(12) for p in ("fp16", "int8")}
+    targets["npu0:tflite:fp16"] = {"rows": 33, "median_error": 16.0, "coverage": 50.0, "ratio": 2.6}
+    run = {"tasks": {}, "intervals": {"stated": targets}}
+    rows = interval_rows([{"protocol": "p", "model": "m", "runs": [run]}])
+    assert rows == [
+        ["left out, p, stated", "m", "12 targets in fp16", "66", "5.0", "75.0", "1.50"],
+        ["left out, p, stated", "m", "12 targets in int8", "36", "4.0", "100.0", "1.40"],
+    ]
