@@ -1,7 +1,8 @@
 """Tables of text: one look for everything that is printed, in a terminal, in Markdown and in a notebook.
 
-In a terminal no word is broken. Where a table is wider than the screen, columns that may be shortened are, as far as
-they must; if that does not do, the first column gets lines of its own, and the others stand below it.
+In a terminal no word is broken. Where a table is wider than the screen, its columns move together, and those that may
+be shortened are, as far as they must; if that does not do, the first column gets lines of its own, and the others stand
+below it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-GAP = 2  # spaces between columns
+GAPS = (2, 1)  # spaces between columns; the second where it is narrow
 INDENT = 2  # of the other columns, where the first one has lines of its own
 NARROWEST = 12  # characters to which a column may be shortened
 
@@ -46,21 +47,25 @@ class Table:
         titles = [_broken(column, width) for column, width in zip(self.columns, cells, strict=True)]
         widths = [max(width, *map(_width, title)) for width, title in zip(cells, titles, strict=True)]
         rows = [list(row) for row in self.rows]
+        gap = GAPS[0]
         if width is not None:
+            gap = next((g for g in GAPS if sum(widths) + g * (len(widths) - 1) <= width), GAPS[-1])
             for k in sorted(range(len(widths)), key=lambda k: -widths[k]):
-                over = sum(widths) + GAP * (len(widths) - 1) - width
+                over = sum(widths) + gap * (len(widths) - 1) - width
                 if over > 0 and self.columns[k].short:
-                    widths[k] = max(widths[k] - over, min(NARROWEST, widths[k]))
+                    least = max(NARROWEST, *map(_width, titles[k]))
+                    widths[k] = max(widths[k] - over, min(least, widths[k]))
                     for row in rows:
                         row[k] = shortened(row[k], widths[k])
-            if sum(widths) + GAP * (len(widths) - 1) > width and len(widths) > 1:
+            if sum(widths) + gap * (len(widths) - 1) > width and len(widths) > 1:
                 return self._stacked(rows)
         height = max(map(len, titles))
         head = [
-            self._line([title[n - height + len(title)] if n >= height - len(title) else "" for title in titles], widths)
+            [title[n - height + len(title)] if n >= height - len(title) else "" for title in titles]
             for n in range(height)
         ]
-        return head, [[self._line(row, widths)] for row in rows]
+        lines = [self._line(row, widths, gap) for row in (*head, *rows)]
+        return lines[:height], [[line] for line in lines[height:]]
 
     def _stacked(self, rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
         """The first column on lines of its own; the others below each of its cells, under titles told once."""
@@ -69,12 +74,12 @@ class Table:
         below = [[" " * INDENT + line for line in each] for each in lines]
         return head, [[row[0], *each] if row[0] else each for row, each in zip(rows, below, strict=True)]
 
-    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+    def _line(self, cells: Sequence[str], widths: Sequence[int], gap: int) -> str:
         placed = []
         for column, cell, width in zip(self.columns, cells, widths, strict=True):
             space = " " * (width - _width(cell))
             placed.append(space + cell if column.right else cell + space)
-        return (" " * GAP).join(placed).rstrip()
+        return (" " * gap).join(placed).rstrip()
 
     def text(self, width: int | None = None) -> str:
         """The table as one text, without a line break at its end.

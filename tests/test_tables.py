@@ -26,6 +26,10 @@ def test_columns_stand_below_their_titles_which_break_between_words() -> None:
     ]
 
 
+def test_columns_move_together_before_anything_else() -> None:
+    assert [len(line) for line in TABLE.text(62).splitlines()] == [62, 62, 62, 62]
+
+
 def test_where_it_is_narrow_the_first_column_has_lines_of_its_own() -> None:
     assert TABLE.text(50).splitlines() == [
         "target",
@@ -42,7 +46,7 @@ def test_columns_that_may_are_shortened_first_and_keep_their_ends() -> None:
     table = Table((Column("node", short=True), Column("ms", right=True)), (("/backbone/layer4/conv1/Conv", "1.2"),))
     lines = table.text(20).splitlines()
     assert lines[1].startswith("…")
-    assert lines[1].endswith("conv1/Conv  1.2")
+    assert lines[1].endswith("conv1/Conv 1.2")
     assert max(map(len, lines)) == 20
     assert shortened("short", 12) == "short"
 

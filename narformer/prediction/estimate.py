@@ -184,19 +184,18 @@ class Estimates(Answers[Estimate]):
 
     def table(self) -> Table:
         """Model and batch are columns where there are several; so are throughputs, where the batch is not 1."""
-        quantity = self[0].quantity if self else "latency"
-        names = {"latency": "target", "accuracy": "space"}
-        several = len({estimate.model for estimate in self}) > 1 or quantity != "latency"
+        latency = not self or self[0].quantity == "latency"
         batches = {estimate.batch_size for estimate in self} - {None}
         columns: list[tuple[Column, list[str]]] = []
-        if several:
-            title = "model" if quantity == "latency" else "cell"
-            columns.append((Column(title, short=quantity == "latency"), [e.model for e in self]))
-        if quantity == "latency":
-            columns.append((Column(names[quantity]), [e.target for e in self]))
+        if not latency:
+            columns.append((Column("cell"), [e.model for e in self]))
+        elif len({estimate.model for estimate in self}) > 1:
+            columns.append((Column("model", short=True), [e.model for e in self]))
+        if latency:
+            columns.append((Column("target"), self._targets(len(batches) > 1)))
         if len(batches) > 1:
             columns.append((Column("batch", right=True), [str(e.batch_size or "") for e in self]))
-        columns.append((Column(quantity, right=True), [e.told for e in self]))
+        columns.append((Column("latency" if latency else self[0].quantity, right=True), [e.told for e in self]))
         level = f"{self[0].level:.0%}" if self else "90%"
         columns.append((Column(f"{level} interval", right=True), [e.told_interval for e in self]))
         if batches - {1}:
@@ -205,3 +204,8 @@ class Estimates(Answers[Estimate]):
         columns.append((Column("held-out error", right=True), [e.told_error for e in self]))
         rows = zip(*(cells for _, cells in columns), strict=True)
         return Table(tuple(column for column, _ in columns), tuple(rows))
+
+    def _targets(self, once: bool) -> list[str]:
+        """Targets of the rows. once: not again where a row says more of the same network on the same target."""
+        before = [None, *((e.model, e.target) for e in self)]
+        return ["" if once and (e.model, e.target) == b else e.target for e, b in zip(self, before, strict=False)]

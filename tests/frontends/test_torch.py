@@ -320,3 +320,14 @@ def test_nothing_is_switched_off_for_the_rest_of_the_process(capfd: pytest.Captu
     assert heard
     assert set(heard) == {0}
     assert "another thread" in capfd.readouterr().err
+
+
+def test_a_module_is_taken_by_whatever_takes_a_network() -> None:
+    net, example = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), torch.zeros(2, 3, 16, 16)
+    (whole,) = narformer.predict(net, example, devices="adreno-640:tflite-2.1:fp32")
+    (own,) = narformer.load().predict(net, "adreno-640:tflite-2.1:fp32", example_inputs=example)
+    assert own == whole
+    assert whole.batch_size == 2
+    (explained,) = narformer.explain(net, example, devices="adreno-640:tflite-2.1:fp32")
+    assert explained.latency_ms == pytest.approx(whole.latency_ms, rel=1e-4)
+    assert narformer.inspect(net, example).cost.macs == 2 * 14 * 14 * 8 * 27
