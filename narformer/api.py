@@ -51,7 +51,7 @@ def predict(
     devices: targets, see `narformer devices`: ids, hardware (which stands for all its targets), unique beginnings; all
         by default.
     batch_size, input_shapes, dims: bind or override the sizes of the networks' inputs: the batch, whole shapes by
-        input, sizes by name (`dims={"sequence": 128}`). A Graph and a module have theirs.
+        input, sizes by name (`dims={"sequence": 128}`). Of a Graph only the batch can be another; a module has its own.
     predictor: name of a shipped predictor or path of one of your own.
     store: path or URL; by default the user's, if there is one. measured: False to leave every store alone.
     Returns Estimates, network by network. Raises ModelError for a file that cannot be read, UnknownDeviceError for a

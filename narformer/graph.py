@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from narformer.batch_axis import with_batch
 from narformer.errors import ModelError
 from narformer.hashing import canonical_hash
 
@@ -53,6 +54,7 @@ DTYPE_BYTES: Mapping[str, float] = MappingProxyType(
         "string": 8,
     }
 )
+FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
 
 
 # Tensors, Operands and Nodes are named tuples: as immutable as a frozen dataclass, and made and compared several times
@@ -262,6 +264,39 @@ class Graph:
     def batch_size(self) -> int:
         """First dimension of the first input; 1 for an input without dimensions."""
         return self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else 1
+
+    def with_batch(self, batch_size: int) -> Graph:
+        """The same network at another batch size: the first dimension of its inputs, and what follows from it.
+
+        Raises ShapeError where the network fixes a size inside, or where the batch cannot be followed through it;
+        ValueError for a batch size below 1.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch size {batch_size}: at least 1")
+        if batch_size == self.batch_size:
+            return self
+        nodes, inputs = with_batch(self.nodes, self.inputs, self.batch_size, batch_size, self.name)
+        return replace(self, nodes=nodes, inputs=inputs)
+
+    def cast(self, dtype: str) -> Graph:
+        """The same network in another type of floating point numbers: inputs, weights and all that is computed.
+
+        Integers stay. Raises ValueError for what is no such type.
+        """
+        if dtype not in FLOATS:
+            raise ValueError(f"{dtype!r}: one of {', '.join(sorted(FLOATS))}")
+
+        def tensor(of: Tensor) -> Tensor:
+            return of._replace(dtype=dtype) if of.dtype in FLOATS else of
+
+        nodes = tuple(
+            node._replace(
+                operands=tuple([o._replace(tensor=tensor(o.tensor)) for o in node.operands]),
+                outputs=tuple([tensor(output) for output in node.outputs]),
+            )
+            for node in self.nodes
+        )
+        return replace(self, nodes=nodes, inputs=tuple([tensor(of) for of in self.inputs]))
 
     @cached_property
     def hash(self) -> str:

@@ -46,15 +46,15 @@ def _refused(model: object) -> ConfigError:
 
 
 def graph_of(source: Source, sizes: Sizes) -> Graph:
-    """The Graph of one network. Raises ConfigError where sizes are given for what is a Graph already."""
+    """The Graph of one network. A Graph can be had at another batch size, but not with other sizes: ConfigError."""
     if not isinstance(source, Graph):
         return read_onnx(source, batch_size=sizes.batch_size, input_shapes=sizes.input_shapes, dims=sizes.dims)
-    if sizes:
+    if sizes.input_shapes or sizes.dims:
         raise ConfigError(
             f"{source.name or 'Graph'}: a Graph has its sizes; give them where it is read, "
-            "as in read_onnx(path, batch_size=4)"
+            "as in read_onnx(path, dims={'sequence': 128})"
         )
-    return source
+    return source if sizes.batch_size is None else source.with_batch(sizes.batch_size)
 
 
 def graphs_of(models: object, sizes: Sizes | None = None) -> list[Graph]:
