@@ -43,14 +43,16 @@ def permutation(node: Node) -> tuple[int, ...]:
 
 def over_single(draft: Draft, index: int, node: Node) -> bool:
     """A mean, sum or maximum over single elements, or a pick from an axis of one, is what it reads."""
-    return node.operands[0].tensor.elements == node.outputs[0].elements and view(draft, index, node)
+    return node.operands[0].tensor.elements == node.outputs[0].elements > 0 and view(draft, index, node)
 
 
 def picked_single(draft: Draft, index: int, node: Node) -> bool:
     """A Gather of one index from an axis of length 1, or of every element of a vector, as exporters write a view."""
     data, axis = node.operands[0].tensor, node.attributes.get("axis", 0)
-    if len(data.shape) == 1 and node.operands[1].source is None and node.operands[1].tensor.elements == data.elements:
-        return over_single(draft, index, node)
+    places = node.operands[1]
+    if len(data.shape) == 1 and places.source is None and places.tensor.elements == data.elements:
+        in_order = places.value is None or places.value == tuple(range(data.elements))
+        return in_order and over_single(draft, index, node)
     if not isinstance(axis, int) or not -len(data.shape) <= axis < len(data.shape) or data.shape[axis] != 1:
         return False
     return node.operands[0].source is not None and over_single(draft, index, node)

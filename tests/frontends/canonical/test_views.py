@@ -39,3 +39,15 @@ def test_a_view_at_the_end_is_gone(canon: Read) -> None:
 def test_a_transpose_that_moves_elements_stays(canon: Read) -> None:
     found = canon("g (float[1,3,4] x) => (float[1,4,3] y) { y = Transpose<perm = [0, 2, 1]>(x) }")
     assert [node.op for node in found.nodes] == ["Transpose"]
+
+
+def test_places_that_are_known_to_turn_a_vector_around_are_no_view(canon: Read) -> None:
+    nodes = "k = Constant<value_ints = [{}]>() a = Relu(x) g = Gather(a, k) y = Exp(g)"
+    graph = "g (float[4] x) => (float[4] y) {{ {} }}"
+    assert [n.op for n in canon(graph.format(nodes.format("3, 2, 1, 0"))).nodes] == ["Relu", "Gather", "Exp"]
+    assert [n.op for n in canon(graph.format(nodes.format("0, 1, 2, 3"))).nodes] == ["Relu", "Exp"]
+
+
+def test_a_maximum_over_an_axis_without_elements_stays(canon: Read) -> None:
+    found = canon("g (float[2,0,4] x) => (float[2,0,1] y) { a = Relu(x) y = GlobalMaxPool(a) }")
+    assert [n.op for n in found.nodes] == ["Relu", "GlobalMaxPool"]
