@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from narformer.frontends.canonical.draft import Draft, is_number
-from narformer.frontends.canonical.expressions import pair, scalar
+from narformer.frontends.canonical.draft import Draft, is_number, number
+from narformer.frontends.canonical.expressions import pair, same, scalar
 from narformer.frontends.canonical.linear import swapped
 from narformer.frontends.canonical.rule import Rules
 from narformer.frontends.canonical.views import permutation
@@ -234,8 +234,12 @@ def _untransposed(draft: Draft, index: int, keys: Operand) -> Operand:
 
 def _ungrouped(draft: Draft, operand: Operand) -> Operand:
     """Keys or values before each of their heads was repeated for several heads of queries."""
-    node = draft.made_by(operand, "Expand", "Tile")
+    node = draft.made_by(operand, "Expand", "Tile", "Concat", "Gather")
     if node is None:
+        return operand
+    if node.op == "Gather":
+        return _once_each(node, operand)
+    if node.op == "Concat" and not all(same(node.operands[0], other) for other in node.operands):
         return operand
     before, after, shape = node.operands[0].tensor.shape, node.outputs[0].shape, operand.tensor.shape
     # (N, key heads, 1, S, head) → (N, key heads, repeats, S, head), read as (N, heads, S, head).
@@ -247,6 +251,19 @@ def _ungrouped(draft: Draft, operand: Operand) -> Operand:
     heads = shape[1] // after[-3]
     narrow = node.operands[0]
     return narrow._replace(tensor=narrow.tensor._replace(shape=(shape[0], heads, *shape[2:])))
+
+
+def _once_each(node: Node, operand: Operand) -> Operand:
+    """Heads before each was picked several times in a row."""
+    data, places = node.operands
+    shape, axis = data.tensor.shape, node.attributes.get("axis", 0)
+    if not isinstance(axis, int) or len(shape) != 4 or axis % 4 != 1 or node.outputs[0].shape != operand.tensor.shape:
+        return operand
+    repeats = places.tensor.elements // shape[1] if shape[1] else 0
+    in_order = tuple([head for head in range(shape[1]) for _ in range(repeats)])
+    if places.source is not None or repeats < 2 or len(in_order) != places.tensor.elements:
+        return operand
+    return data if places.value is None or places.value == in_order else operand
 
 
 def _put(
@@ -278,7 +295,7 @@ def _put(
 
 def _one_mask(draft: Draft, index: int, masks: Sequence[Operand], scores: Shape) -> tuple[Operand | None, bool]:
     """What is added to the scores as one operand, if there is any; whether there is one that is known beforehand."""
-    masks = [mask for mask in masks if mask.tensor.elements > 1]
+    masks = [_condition(draft, mask) for mask in masks if mask.tensor.elements > 1]
     alike = [mask for mask in masks if mask.source is None and mask.tensor.elements <= scores[2] * scores[3]]
     alike = [mask for mask in alike if mask.tensor.shape[:-2].count(1) == len(mask.tensor.shape[:-2])]
     others = [mask for mask in masks if not any(mask is one for one in alike)]
@@ -298,6 +315,22 @@ def _one_mask(draft: Draft, index: int, masks: Sequence[Operand], scores: Shape)
             found = mask
     # With others that are added anyway, one that is the same for all is added to them once, beforehand.
     return found, bool(alike) and found is None
+
+
+def _condition(draft: Draft, mask: Operand) -> Operand:
+    """Of a mask that is 0 or very small, as a condition says, the condition, which Attention takes as well."""
+    node = draft.made_by(mask, "Where", shared=True)
+    if node is not None and len(node.operands) == 3 and all(scalar(o) for o in node.operands[1:]):
+        condition = node.operands[0]
+        values = [number(o) for o in node.operands[1:]]
+        if condition.tensor.elements == mask.tensor.elements and any(v is None or v == 0 for v in values):
+            mask = condition._replace(tensor=mask.tensor._replace(dtype=condition.tensor.dtype))
+    for _ in range(2):
+        node = draft.made_by(mask, "Not", shared=True)
+        if node is None:
+            break
+        mask = node.operands[0]._replace(tensor=mask.tensor._replace(dtype=node.operands[0].tensor.dtype))
+    return mask
 
 
 def _past(draft: Draft, operand: Operand) -> tuple[Operand, Operand] | None:
@@ -329,7 +362,7 @@ def standard(draft: Draft, index: int, node: Node) -> bool:
             n, length, width = inputs[k].tensor.shape
             data = inputs[k]._replace(tensor=inputs[k].tensor._replace(shape=(n, length, count, width // count)))
             turned = data.tensor._replace(shape=(n, count, length, width // count))
-            transpose = Node(f"{node.name}.{k}", "Transpose", (data,), (turned,), {"perm": (0, 2, 1, 3)})
+            transpose = Node(node.name, "Transpose", (data,), (turned,), {"perm": (0, 2, 1, 3)})
             inputs[k] = Operand(turned, draft.insert(index, transpose))
         result = result._replace(shape=(*inputs[0].tensor.shape[:3], inputs[2].tensor.shape[3]))
     elif not any(name in node.attributes for name in _NUMBERS) and not _known(node):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from narformer.frontends.canonical.draft import Draft
+from narformer.frontends.canonical.draft import Draft, number
 from narformer.frontends.canonical.rule import Rule
 from narformer.frontends.canonical.views import permutation
 from narformer.frontends.tensors import ONNX_TYPES
@@ -64,6 +64,21 @@ def sum_of_two(draft: Draft, index: int, node: Node) -> bool:
         return False
     draft.put(index, node._replace(op="Add", attributes={}))
     return True
+
+
+def mean(draft: Draft, index: int, node: Node) -> bool:
+    """A sum over as many elements as it is divided by is their mean."""
+    for data, count in (node.operands, reversed(node.operands)):
+        total = draft.made_by(data, "ReduceSum")
+        held = number(count)
+        if total is None or not held or total.outputs[0].elements != node.outputs[0].elements:
+            continue
+        summed = total.operands[0].tensor.elements / max(total.outputs[0].elements, 1)
+        divided = held if node.op == "Div" else 1 / held
+        if (node.op == "Mul" or data is node.operands[0]) and abs(divided - summed) < 1e-3 * summed:
+            draft.put(index, total._replace(op="ReduceMean", outputs=node.outputs))
+            return True
+    return False
 
 
 def split(draft: Draft, index: int, node: Node) -> bool:
@@ -192,6 +207,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
     **dict.fromkeys(("Concat", "Max", "Min", "Mean"), (single,)),
     "Sum": (single, sum_of_two),
     "Split": (split,),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow"), (neutral,)),
+    **dict.fromkeys(("Add", "Sub", "Pow"), (neutral,)),
+    **dict.fromkeys(("Mul", "Div"), (neutral, mean)),
     **dict.fromkeys(("MaxPool", "AveragePool"), (pooled,)),
 }

@@ -233,6 +233,57 @@ def shifted(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def folded(draft: Draft, index: int, node: Node) -> bool:
+    """x · k + (b - mean · k), where k is the scale over the deviation: Keras writes a normalisation so."""
+    for one, other in (node.operands, reversed(node.operands)):
+        product, less = draft.made_by(one, "Mul"), draft.made_by(other, "Sub")
+        off = None if less is None else draft.made_by(less.operands[1], "Mul")
+        if product is not None and less is not None and off is not None and less.operands[0].source is None:
+            return _folded(draft, index, node, product, off, less.operands[0])
+    return False
+
+
+def _folded(draft: Draft, index: int, node: Node, product: Node, off: Node, bias: Operand) -> bool:
+    for data, factor in (product.operands, reversed(product.operands)):
+        (mean,) = [operand for operand in off.operands if not same(operand, factor)][:1] or (factor,)
+        scaling = draft.made_by(factor, "Mul", shared=True)
+        parts = None if scaling is None else pair(scaling, lambda operand: operand.source is None)
+        axes = _mean_of(draft, mean, data)
+        if axes is None or parts is None or not any(same(operand, factor) for operand in off.operands):
+            continue
+        scale, root = parts
+        squares = _under_root(draft, root, False)
+        varies = {*aligned(scale.tensor.shape, node.output_shape), *aligned(bias.tensor.shape, node.output_shape)}
+        alike = scale.tensor.elements == bias.tensor.elements and varies <= set(axes)
+        if squares is None or not alike or not _variance(draft, squares, data, mean, axes):
+            continue
+        rank = len(data.tensor.shape)
+        last = axes == tuple(range(axes[0], rank))
+        attributes: dict[str, Attribute] = {"axis": axes[0] - rank} if last else {"axes": axes}
+        operands = (data, _flat(scale), _flat(bias))
+        draft.put(index, Node(node.name, "LayerNormalization", operands, node.outputs, attributes))
+        return True
+    return False
+
+
+def _mean_of(draft: Draft, mean: Operand, data: Operand) -> tuple[int, ...] | None:
+    """The axes over which an operand is the mean of another; None where it is not."""
+    node = draft.made_by(mean, "ReduceMean", shared=True)
+    fits = node is not None and data.source is not None and same(node.operands[0], data)
+    axes = mean_axes(node) if node is not None and fits else None
+    return axes if axes and (axes[0] > 0 or len(data.tensor.shape) == 1) else None
+
+
+def _variance(draft: Draft, squares: Operand, data: Operand, mean: Operand, axes: tuple[int, ...]) -> bool:
+    """Whether an operand is the mean of the squares of what the data differ from their mean."""
+    average = draft.made_by(squares, "ReduceMean", shared=True)
+    square = None if average is None else draft.made_by(average.operands[0], "Mul", "Pow", shared=True)
+    if average is None or square is None or not _square(square) or mean_axes(average) != axes:
+        return False
+    less = draft.made_by(square.operands[0], "Sub", shared=True)
+    return less is not None and same(less.operands[0], data) and _mean_of(draft, less.operands[1], data) == axes
+
+
 def narrowed(draft: Draft, index: int, node: Node) -> bool:
     """A normalisation of what was cast to a wider type, cast back: it reads and writes the narrow one."""
     norm = draft.made_by(node.operands[0], *NORMALISED)
@@ -263,7 +314,7 @@ def written(draft: Draft, index: int, node: Node) -> bool:
 RULES: Rules = {
     "Div": (quotient,),
     "Mul": (quotient, scaled),
-    "Add": (shifted,),
+    "Add": (shifted, folded),
     "Cast": (narrowed,),
     "LayerNormalization": (written,),
     "RMSNormalization": (written,),
