@@ -64,7 +64,7 @@ class Service:
 
     def workers(self) -> list[int]:
         """Numbers of the processes that read networks: the children of the one that forks them."""
-        return [pid for pid in _below(self.process.pid) if not _below(pid)]
+        return [pid for child in _children(self.process.pid) for pid in _children(child)]
 
     def memory(self) -> int:
         """Bytes that it and the processes below it have to themselves."""
@@ -85,10 +85,11 @@ def form(model: bytes, options: dict[str, Any]) -> tuple[bytes, str]:
     return body, f"multipart/form-data; boundary={boundary}"
 
 
+def _children(pid: int) -> list[int]:
+    tasks = os.listdir(f"/proc/{pid}/task")
+    return [int(child) for task in tasks for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+
+
 def _below(pid: int) -> list[int]:
     """Children of a process, and theirs."""
-    found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
-            found += [int(child), *_below(int(child))]
-    return found
+    return [each for child in _children(pid) for each in (child, *_below(child))]

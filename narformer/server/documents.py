@@ -52,14 +52,13 @@ def _body(asked: type[BaseModel], needs: str | None) -> dict[str, Any]:
     schema: dict[str, Any] = {"$ref": TEMPLATE.format(model=asked.__name__)}
     there = {"model": {"type": "object"}, "models": {"type": "array", "minItems": 1}}
     alone = {"allOf": [schema, {"required": [needs], "properties": {needs: there[needs]}}]} if needs else schema
-    form = {
-        "type": "object",
-        "properties": {
-            "model": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": _FILES},
-            "options": schema,
-        },
-        "required": ["model"],
-    }
+    files: dict[str, Any] = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": _FILES}
+    if needs != "models":
+        files |= {"minItems": 1, "maxItems": 1}
+        schema = {"allOf": [schema, {"properties": {"model": {"type": "null"}}}]}
+    form = {"type": "object", "properties": {"model": files, "options": schema}, "additionalProperties": False}
+    if needs == "model":
+        form["required"] = ["model"]
     encoding = {"options": {"contentType": "application/json"}, "model": {"contentType": "application/octet-stream"}}
     return {
         "required": True,

@@ -23,6 +23,7 @@ export function Frontier({ networks, targets, choosable, ticked, limit, compare 
   const mine = networks.map((n) => n.estimates?.find((e) => e.target === target && e.batch_size === batch));
   const chart = useMemo(() => choices && scales(choices.choices), [choices]);
   const best = useMemo(() => choices?.choices.filter((c) => c.frontier).sort((a, b) => a.latency_ms - b.latency_ms) ?? [], [choices]);
+  const shownBest = best.filter((c) => chart && c.top1 >= chart.least);
   const within = (ms: number | null | undefined) => (ms ? best.filter((c) => c.latency_ms <= ms).at(-1) : undefined);
   const shown = at === null ? null : choices?.choices[at] ?? null;
   const hover = (e: MouseEvent) => {
@@ -73,8 +74,8 @@ export function Frontier({ networks, targets, choosable, ticked, limit, compare 
               </g>
             ))}
             <g class="others">{choices.choices.map((c, k) => !c.frontier && c.top1 >= chart.least && <circle key={k} cx={chart.x(c.latency_ms)} cy={chart.y(c.top1)} r="2.4" />)}</g>
-            <polyline class="best" points={best.map((c, k) => `${k ? `${chart.x(c.latency_ms)},${chart.y(best[k - 1].top1)} ` : ""}${chart.x(c.latency_ms)},${chart.y(c.top1)}`).join(" ")} />
-            <g class="bests">{best.filter((c) => c.top1 >= chart.least).map((c) => <circle key={c.network + c.img_size} cx={chart.x(c.latency_ms)} cy={chart.y(c.top1)} r="4" />)}</g>
+            <polyline class="best" points={shownBest.map((c, k) => `${k ? `${chart.x(c.latency_ms)},${chart.y(shownBest[k - 1].top1)} ` : ""}${chart.x(c.latency_ms)},${chart.y(c.top1)}`).join(" ")} />
+            <g class="bests">{shownBest.map((c) => <circle key={c.network + c.img_size} cx={chart.x(c.latency_ms)} cy={chart.y(c.top1)} r="4" />)}</g>
             {shown && <circle class="shown" cx={chart.x(shown.latency_ms)} cy={chart.y(shown.top1)} r="7" />}
           </svg>
           <p class="told">
