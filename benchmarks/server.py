@@ -26,7 +26,7 @@ from service import Service, form
 
 from narformer.adaptation.predictor import default_predictor
 from narformer.frontends.onnx import read_onnx
-from narformer.server.settings import cores
+from narformer.processes import cores
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "resnet18.onnx"
 TARGETS = ("cortexA76cpu", "adreno640", "adreno630", "myriadvpu")

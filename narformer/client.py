@@ -20,13 +20,16 @@ from typing import IO, TYPE_CHECKING, Any
 
 from narformer import errors
 from narformer.errors import ConfigError, NarformerError, UserError
-from narformer.frontends.canonical import network_hash
-from narformer.frontends.sizes import sizes_of
+from narformer.frontends.canonical import canonical, network_hash
+from narformer.frontends.sizes import Sizes, sizes_of
 from narformer.frontends.sources import Source, graph_of, names_of, several, traced
 from narformer.frontends.structure import structure_of
 from narformer.graph import Graph
+from narformer.inspection import Inspection, inspection_of
 from narformer.prediction.choice import Choice, Choices, with_network
+from narformer.prediction.compare import Comparison, Comparisons
 from narformer.prediction.estimate import Estimate, Estimates
+from narformer.prediction.explanation import Explanation, Explanations
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +94,73 @@ class Client:
             answer = self.ask("predict", [graph], {"targets": wanted, "measured": measured})
             estimates += [_estimate(graph, told) for told in answer["estimates"]]
         return Estimates(estimates)
+
+    def explain(
+        self,
+        model: Source | torch.nn.Module,
+        example_inputs: torch.Tensor | Sequence[Any] | None = None,
+        *,
+        devices: str | Sequence[str] | None = None,
+        batch_size: int | None = None,
+        input_shapes: Mapping[str, Sequence[int | str]] | None = None,
+        dims: Mapping[str, int] | None = None,
+    ) -> Explanations:
+        """What `narformer.explain` answers there, by the service's predictor."""
+        graph = _one(model, example_inputs, sizes_of(batch_size, input_shapes, dims))
+        wanted = names_of(devices)
+        if wanted is None:
+            wanted = [row["target"] for row in self.targets() if row["source"] == "predicted"]
+        return Explanations(self._explained(graph, target) for target in wanted)
+
+    def inspect(
+        self,
+        model: Source | torch.nn.Module,
+        example_inputs: torch.Tensor | Sequence[Any] | None = None,
+        *,
+        batch_size: int | None = None,
+        input_shapes: Mapping[str, Sequence[int | str]] | None = None,
+        dims: Mapping[str, int] | None = None,
+    ) -> Inspection:
+        """What `narformer.inspect` answers: it needs no predictor, and nothing is sent."""
+        return inspection_of(_one(model, example_inputs, sizes_of(batch_size, input_shapes, dims)))
+
+    def compare(
+        self,
+        first: Source,
+        *others: Source,
+        devices: str | Sequence[str] | None = None,
+        batch_size: int | None = None,
+        input_shapes: Mapping[str, Sequence[int | str]] | None = None,
+        dims: Mapping[str, int] | None = None,
+        measured: bool = True,
+    ) -> Comparisons:
+        """What `narformer.compare` answers there, by the service's predictor and from its store."""
+        if not others:
+            raise ConfigError("compare(model): compared with what? Give two networks or more")
+        sizes = sizes_of(batch_size, input_shapes, dims)
+        graphs = [graph_of(one, sizes) for source in (first, *others) for one in several(source)]
+        answers = [self.predict(graph, devices=devices, measured=measured) for graph in graphs]
+        shared = [e.target for e in answers[0] if all(e.target in {o.target for o in other} for other in answers)]
+        known = {row["target"] for row in self.targets() if row["source"] == "predicted"}
+        found: list[Comparison] = []
+        for k in range(1, len(graphs)):
+            for target in shared:
+                one, other = (next(e for e in answers[j] if e.target == target) for j in (0, k))
+                parts = None
+                if target in known:
+                    parts = (self._explained(graphs[0], target), self._explained(graphs[k], target))
+                found.append(Comparison(one, other, parts))
+        return Comparisons(found)
+
+    def _explained(self, graph: Graph, target: str) -> Explanation:
+        answer = self.ask("explain", [graph], {"target": target})
+        form = canonical(graph)
+        if [node["operator"] for node in answer["nodes"]] != [node.op for node in form.nodes]:
+            raise ServiceError(
+                f"{self.url}: reads {graph.name} otherwise than this version of narformer; install its version"
+            )
+        milliseconds = tuple(node["ms"] for node in answer["nodes"])
+        return Explanation(graph.name, answer["target"], form, milliseconds, network_hash(graph))
 
     def choose(
         self,
@@ -177,6 +247,16 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 def _estimate(graph: Graph, told: Mapping[str, Any]) -> Estimate:
     """An Estimate from its JSON; a newer service may say more than this version knows."""
     return replace(Estimate.from_dict(told), model=graph.name, hash=network_hash(graph))
+
+
+def _one(model: object, example_inputs: object, sizes: Sizes) -> Graph:
+    """The Graph of one network, or of a PyTorch module."""
+    if example_inputs is not None:
+        return traced(model, example_inputs, sizes)
+    networks = several(model)
+    if len(networks) != 1:
+        raise ConfigError(f"{len(networks)} networks: give one")
+    return graph_of(networks[0], sizes)
 
 
 def _choice(told: Mapping[str, Any]) -> Choice:

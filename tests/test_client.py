@@ -26,7 +26,7 @@ from narformer.prediction.predictor import Predictor
 from narformer.server.answers import Answers
 from narformer.server.failures import body_of, status_of
 from narformer.server.question import Network, Question, Setup
-from narformer.server.schema import Predicting
+from narformer.server.schema import Explaining, Predicting
 from narformer.server.uploads import options_of
 
 DEVICE = "cortex-a76:tflite-2.1:fp32"
@@ -37,7 +37,7 @@ class Recorded(http.server.BaseHTTPRequestHandler):
     """Keeps what was sent, and replies with what the test says."""
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.sent.append(body)  # type: ignore[attr-defined]
         self.server.tokens.append(self.headers.get("Authorization"))  # type: ignore[attr-defined]
         status, headers, content = self.server.replies(self.path, body)  # type: ignore[attr-defined]
@@ -69,12 +69,18 @@ def server() -> Iterator[Any]:
 
 def predicted(path: str, body: bytes) -> Reply:
     """As the service answers, without its web framework."""
-    assert path == "/v1/predict"
+    answers = Answers(Setup(measured=False))
+    if path == "/v1/targets":
+        return 200, {}, json.dumps(answers.targets()).encode()
     options, graph = parts(body)
-    asked = options_of(Predicting, options)
-    targets = None if asked.targets is None else tuple(asked.targets)
+    networks = (Network("network", "", graph),)
+    if path == "/v1/explain":
+        question = Question("explain", networks, (options_of(Explaining, options).target or "",))
+    else:
+        asked = options_of(Predicting, options)
+        question = Question("predict", networks, None if asked.targets is None else tuple(asked.targets))
     try:
-        answer = Answers(Setup(measured=False)).answer(Question("predict", (Network("network", "", graph),), targets))
+        answer = answers.answer(question)
     except narformer.NarformerError as error:
         return status_of(error), {}, body_of(error)
     return 200, {}, json.dumps(answer).encode()
@@ -92,6 +98,17 @@ def test_a_service_answers_as_the_package_does(server: Any, resnet18: Path) -> N
     assert client.predict(resnet18) == narformer.predict(resnet18, measured=False)
     asked: dict[str, Any] = {"devices": DEVICE, "batch_size": 8, "input_shapes": {"input": (-1, 3, 96, 96)}}
     assert client.predict([resnet18], **asked) == narformer.predict([resnet18], **asked, measured=False)
+
+
+def test_explanations_and_comparisons_are_those_of_the_package(server: Any, resnet18: Path) -> None:
+    client, other = Client(server.url), resnet18.with_name("mobilenet_v2.onnx")
+    (told,), (expected,) = client.explain(resnet18, devices=DEVICE), narformer.explain(resnet18, devices=DEVICE)
+    assert told == expected
+    assert client.inspect(resnet18).cost == narformer.inspect(resnet18).cost
+    asked: dict[str, Any] = {"devices": [DEVICE], "measured": False}
+    assert client.compare(resnet18, other, **asked) == narformer.compare(resnet18, other, **asked)
+    with pytest.raises(ConfigError, match="compared with what"):
+        client.compare(resnet18)
 
 
 def classifier(pattern: bytes) -> onnx.ModelProto:

@@ -122,6 +122,7 @@ class Estimate:
             "level": self.level,
             "held_out_mape": self.held_out_error,
             "warnings": list(self.warnings),
+            "extrapolated": self.extrapolated,
             "device": self.target,  # what `target` was called: scripts read it
         }
 
@@ -140,6 +141,7 @@ class Estimate:
             held_out_error=record.get("held_out_mape"),
             warnings=tuple(record.get("warnings", ())),
             hash=record.get("hash") or "",
+            extrapolated=bool(record.get("extrapolated", False)),
         )
 
     @property

@@ -201,7 +201,7 @@ class Answers:
                 "name": node.name,
                 "operator": node.op,
                 "kind": kernel_kind(node),
-                "ms": round(ms, 6),
+                "ms": ms,
                 "shape": list(node.output_shape),
                 "dtype": node.outputs[0].dtype,
                 "macs": cost.macs,

@@ -128,6 +128,7 @@ class Estimate(BaseModel):
     level: float = Field(description="The share of networks for which the interval holds the truth.")
     held_out_mape: float | None = Field(description="Error on held-out networks of this target, in percent.")
     warnings: list[str]
+    extrapolated: bool = Field(description="Whether nothing of about this batch size was measured on the target.")
     device: str = Field(description="What `target` was called.")
 
 
