@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from narformer.errors import ConfigError
+from narformer.graph import Graph, Node, Operand, Tensor
 from narformer.server.pool import Pool
 from narformer.server.question import Network, Question, Setup
 from narformer.server.run import serve
@@ -67,13 +68,15 @@ def test_signals_for_the_service_do_not_end_its_workers(one: Pool) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is limited on Linux alone")
 def test_a_network_that_needs_too_much_memory_is_refused() -> None:
+    x = Tensor((1, 3))
+    small = Graph((Node("r", "Relu", (Operand(x, ~0),), (x,)),), (x,), ("x",)).to_json().encode()
     huge = json.dumps({"nodes": [[k] for k in range(250_000)]}).encode()
     with Pool(Setup(measured=False, memory=24 << 20), 1, 60) as pool:
         reply = pool.ask(Question("predict", (Network("g.json", "h", huge),))).result()
         assert reply.status == 413
         assert "more memory" in json.loads(reply.body)["error"]["message"]
         assert pool.killed["memory"] == 1
-        assert pool.ask(Question("targets")).result().status == 200
+        assert pool.ask(Question("inspect", (Network("small.json", "s", small),))).result().status == 200
 
 
 def test_what_cannot_be_opened_is_told_at_the_start(tmp_path: Path) -> None:
