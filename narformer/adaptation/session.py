@@ -54,35 +54,45 @@ def told(entry: Entry) -> str:
     return f"{entry.name}@{entry.size}" if entry.size else entry.name
 
 
-def network_of(entry: Entry) -> Network:
-    """A network of the zoo to be measured; its ONNX is made when its turn has come."""
+def network_of(entry: Entry, batch_size: int = 1) -> Network:
+    """A network of the zoo to be measured at a batch size; its ONNX is made when its turn has come."""
+    other = None if batch_size == 1 else batch_size
 
     def build() -> onnx.ModelProto:
-        return standard_onnx(zoo.load(entry.name, entry.size or None, source=entry.source))
+        return standard_onnx(zoo.load(entry.name, entry.size or None, source=entry.source), other)
 
-    return Network(told(entry), build)
+    return Network(told(entry) if other is None else f"{told(entry)} at batch size {other}", build, other)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Networks that can be measured, and what is known of them before: on targets that are related to a new one."""
+    """Networks that can be measured, and what is known of them before: on targets that are related to a new one.
+
+    batch_sizes: at which each of the entries is measured.
+    """
 
     entries: tuple[Entry, ...]
+    batch_sizes: tuple[int, ...]
     readings: tuple[Reading, ...]
     profiles: Profiles
     relatives: Relatives
 
     @classmethod
-    def of_zoo(cls, predictor: Predictor, target: str, most: int | None = None) -> Pool:
+    def of_zoo(
+        cls, predictor: Predictor, target: str, most: int | None = None, batch_sizes: Sequence[int] = (1,)
+    ) -> Pool:
         """Those of the zoo that are quick to measure, for a new target; always the same. most: only so many of them.
+
+        batch_sizes: networks take turns at these.
 
         Raises ConfigError for a predictor that does not tell kinds of kernels apart.
         """
         known = relatives(target, [output.device for output in predictor.card.outputs])
         readings = candidates()
         entries = tuple(readings)[:: max(1, len(readings) // most) if most else 1]
-        chosen = tuple(readings[entry] for entry in entries)
-        return cls(entries, chosen, profile(chosen, predictor, known.targets), known)
+        batches = tuple(batch_sizes[k % len(batch_sizes)] for k in range(len(entries)))
+        chosen = tuple(readings[entry].at_batch(batch) for entry, batch in zip(entries, batches, strict=True))
+        return cls(entries, batches, chosen, profile(chosen, predictor, known.targets), known)
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,7 @@ def measure_and_adapt(
             if index is None:
                 return
             asked.append(index)
-            yield network_of(pool.entries[index])
+            yield network_of(pool.entries[index], pool.batch_sizes[index])
 
     def note(outcome: Outcome) -> None:
         if outcome.measurement.latency_ms is None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from narformer.cli.format import print_table, print_text
-from narformer.cli.inputs import as_words, parse_sizes, plot_option
+from narformer.cli.inputs import as_words, parse_batch_sizes, parse_sizes, plot_option
 from narformer.cli.progress import track
 from narformer.figures import milliseconds
 from narformer.tables import Column, Table
@@ -54,6 +54,9 @@ def adapt(
     measured_on: str | None = typer.Option(
         None, "--measured-on", help="Of several devices in a store or directory, this one."
     ),
+    batch_size: str | None = typer.Option(
+        None, "--batch-size", "-b", metavar="N[,N...]", help="Measure networks at these in turns. Default: 1."
+    ),
     runtime: str = RUNTIME,
     processor: str = PROCESSOR,
     threads: int = THREADS,
@@ -79,12 +82,15 @@ def adapt(
         raise ConfigError("--from-store, --from and --csv exclude each other")
     if sources and target_error is not None:
         raise ConfigError("--target-error is for measuring; leave it out to learn from what was measured")
+    if sources and batch_size is not None:
+        raise ConfigError("--batch-size is for measuring; a CSV says it in a column batch_size")
+    batch_sizes = [batch or 1 for batch in parse_batch_sizes(batch_size)]
     if sources:
         pairs, origin = _measurements(from_store, directory, table, measured_on)
         adapted = from_measurements(device, pairs, origin, samples or MOST, loaded, _track("reading"))
     else:
         settings = _settings(runtime, processor, threads, budget, timeout)
-        adapted = _by_measuring(device, samples or 20, target_error, settings, store, loaded)
+        adapted = _by_measuring(device, samples or 20, target_error, settings, store, loaded, batch_sizes)
     path = adapted.save()
     if as_json:
         told = {"device": device, "measured_on": adapted.measured_on, "networks": list(adapted.networks)}
@@ -160,7 +166,13 @@ def _settings(runtime: str, processor: str, threads: int, budget: float, timeout
 
 
 def _by_measuring(
-    name: str, samples: int, target_error: float | None, settings: Settings, store: str | None, predictor: Predictor
+    name: str,
+    samples: int,
+    target_error: float | None,
+    settings: Settings,
+    store: str | None,
+    predictor: Predictor,
+    batch_sizes: Sequence[int],
 ) -> AdaptedDevice:
     from narformer.adaptation import session as adapting
     from narformer.measurement.session import summary
@@ -169,7 +181,7 @@ def _by_measuring(
     outcomes: list[Outcome] = []
     settings.target()  # a runtime that is absent is told before networks are built
     with Store.open(store) as opened:
-        pool = adapting.Pool.of_zoo(predictor, str(settings.target()))
+        pool = adapting.Pool.of_zoo(predictor, str(settings.target()), batch_sizes=batch_sizes)
         with _measuring(samples) as show:
 
             def report(outcome: Outcome) -> None:

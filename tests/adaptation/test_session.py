@@ -52,7 +52,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> list[str]:
         for network in networks:
             names.append(network.name)
             assert callable(network.source)
-            graph = read_onnx(network.source(), name=network.name)
+            graph = read_onnx(network.source(), batch_size=network.batch_size, name=network.name)
             latency = (
                 None if network.name == names[:2][-1] != names[0] else 5 * float(predictor.latencies([graph])[0, 0])
             )
@@ -78,6 +78,20 @@ def test_a_network_of_the_zoo_is_measured_as_the_onnx_that_it_stands_for() -> No
     assert network.name == "resnet18@160"
     assert callable(network.source)
     assert network_hash(read_onnx(network.source())) == network_hash(zoo.load("resnet18", 160))
+    four = network_of(zoo.Entry("timm", "resnet18", 160), 4)
+    assert (four.name, four.batch_size) == ("resnet18@160 at batch size 4", 4)
+    assert callable(four.source)
+    again = zoo.load("resnet18", 160).with_batch(4)
+    assert network_hash(read_onnx(four.source(), batch_size=4)) == network_hash(again)
+
+
+def test_networks_take_turns_at_the_batch_sizes_asked_for(predictor: Predictor, asked: list[str]) -> None:
+    pool = Pool.of_zoo(predictor, "made", most=12, batch_sizes=(1, 8))
+    assert [reading.batch_size for reading in pool.readings] == list(pool.batch_sizes)
+    assert set(pool.batch_sizes) == {1, 8}
+    device = measure_and_adapt("made", pool, 6, settings=Settings(), store=ABSENT, predictor=predictor)
+    assert set(device.batch_sizes) == {1, 8}
+    assert {"at batch size 8" in name for name in asked} == {True, False}
 
 
 def test_what_fails_is_replaced_and_nothing_is_measured_twice(
