@@ -123,7 +123,12 @@ class Adaptation:
 
     weights: what each relative counts for before any measurement, equally much by default; they sum to 1.
 
-    >>> Adaptation(profiles, [3.1, 12.0]).predict(others)  # doctest: +SKIP
+    >>> parts = np.random.default_rng(0).random((5, KINDS, 2))
+    >>> profiles = Profiles(parts, work=parts[:, :4, 0] * 1e6, statistics=parts[:, :3, 1])
+    >>> known = Adaptation(profiles.rows([0, 1, 2]), [3.1, 2.9, 3.4])
+    >>> latency, deviation = known.predict(profiles.rows([3, 4]))
+    >>> latency.shape, bool((deviation > 0).all())
+    ((2,), True)
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from narformer.modules import Module
 
 
-class By(StrEnum):
+class By(str, Enum):
     """What nodes are grouped by."""
 
     operator = "operator"

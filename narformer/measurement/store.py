@@ -53,8 +53,8 @@ class StoredDevice:
     networks: int
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON's types."""
-        return asdict(self)
+        """As JSON's types; `id` is what `target` was called."""
+        return {"target": self.id, **asdict(self)}
 
 
 class Store:
