@@ -10,6 +10,7 @@ is always the same.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import random
 from collections import Counter
@@ -74,9 +75,9 @@ def mutated_graph(index: int, seed: int, pool: list[dict[str, Any]]) -> bytes:
             if draw.random() < 0.2:
                 del place[key]
             elif isinstance(place, list) and draw.random() < 0.2:
-                place.append(place[key])
+                place.append(copy.deepcopy(place[key]))
             else:
-                place[key] = draw.choice(VALUES)
+                place[key] = copy.deepcopy(draw.choice(VALUES))
             break
     return json.dumps(graph).encode()
 

@@ -13,10 +13,11 @@ import onnx
 from narformer.adaptation.predictor import PredictorWithAdapted, default_predictor
 from narformer.cost import node_costs
 from narformer.datasets import zoo
-from narformer.errors import ConfigError, ModelError, ModelWarning, UnknownDeviceError
+from narformer.errors import ConfigError, ModelWarning, UnknownDeviceError
 from narformer.frontends.onnx import read_onnx
 from narformer.frontends.onnx.weightless import weightless_onnx
 from narformer.frontends.sizes import Sizes
+from narformer.frontends.sources import graph_of
 from narformer.graph import Graph
 from narformer.inspection import inspection_of
 from narformer.measurement.answers import answer, existing_store, wanted_targets
@@ -49,9 +50,7 @@ class Answers:
             return self.targets()
         if question.operation == "zoo":
             return known_networks()
-        # A batch to choose at binds that of a file; a Graph has its own, which has to be the same.
-        fixed = question.operation == "choose"
-        read = [self.read(n, Sizes() if fixed and n.is_graph else question.sizes) for n in question.networks]
+        read = [self.read(network, question.sizes) for network in question.networks]
         if question.operation == "inspect":
             return self.inspect(question, *read[0])
         if question.operation == "explain":
@@ -93,15 +92,12 @@ class Answers:
 
     def _graph(self, network: Network, sizes: Sizes) -> Graph:
         if network.zoo:
-            known = _known(network)
-            for part in (replace(sizes, batch_size=None), Sizes(sizes.batch_size)):
-                # One after the other: where both change at once, nobody knows which of the numbers within it are which.
-                known = _sized(weightless_onnx(known), network.name, part) if part else known
-            return known
+            known, shapes = _known(network), replace(sizes, batch_size=None)
+            if shapes:
+                known = _sized(weightless_onnx(known), network.name, shapes)
+            return graph_of(known, Sizes(sizes.batch_size))
         if network.is_graph:
-            if sizes:
-                raise ModelError(f"{network.name}: a Graph has its sizes; give them where it is read")
-            return graph_from_json(network.data, network.name)
+            return graph_of(graph_from_json(network.data, network.name), sizes)
         return _sized(network.data, network.name, sizes)
 
     def estimates(self, graphs: Sequence[Graph], question: Question) -> list[list[Estimate]]:
@@ -151,7 +147,7 @@ class Answers:
     def choose(self, question: Question, graphs: Sequence[Graph]) -> dict[str, Any]:
         """The pretrained networks worth taking on a target, and the one asked about among them.
 
-        Raises UnknownDeviceError, ConfigError for a network of another batch size.
+        Raises UnknownDeviceError.
         """
         wanted = question.choice
         (text,) = question.targets or ("",)
@@ -163,10 +159,6 @@ class Answers:
         mine: Estimate | None = None
         if graphs:
             (mine,) = self.predictor.predict(graphs, target)
-            if mine.batch_size != batch:
-                raise ConfigError(
-                    f"{mine.model} has batch size {mine.batch_size}; choose at batch size {mine.batch_size}"
-                )
         return {
             "target": target,
             "batch_size": batch,

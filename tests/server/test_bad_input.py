@@ -8,6 +8,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,8 +227,8 @@ def test_sizes_that_are_not_those_of_the_network(client: TestClient, form: Form,
     file = ("m.onnx", resnet18.read_bytes())
     assert "'nobody'" in told(client.post("/v1/predict", **form(file, dims={"nobody": 3})), 422)
     told(client.post("/v1/predict", **form(file, input_shapes={"input": [1]})), 422)
-    graph = read_onnx(resnet18).to_json().encode()
-    assert "has its sizes" in told(client.post("/v1/predict", **form(("g.json", graph), batch_size=4)), 422)
+    graph = replace(read_onnx(resnet18), name="g").to_json().encode()
+    assert "has its sizes" in told(client.post("/v1/predict", **form(("g.json", graph), dims={"n": 4})), 422)
 
 
 def test_a_hash_that_nobody_knows(client: TestClient) -> None:
