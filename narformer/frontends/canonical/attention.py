@@ -14,14 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from narformer.frontends.canonical.draft import Draft, is_number, number
+from narformer.frontends.canonical.draft import Draft, is_number
 from narformer.frontends.canonical.expressions import pair, same, scalar
 from narformer.frontends.canonical.linear import swapped
+from narformer.frontends.canonical.masks import as_scores, one_mask, widened
 from narformer.frontends.canonical.rule import Rules
 from narformer.frontends.canonical.views import permutation
-from narformer.graph import Attribute, Node, Operand, Shape, Tensor
+from narformer.graph import Attribute, Node, Operand
 
 _SCORES = ("MatMul", "Add", "Where", "Mul", "Div", "Cast", "Tanh")
 _LONGEST = 8  # nodes between the product and the Softmax
@@ -130,7 +129,7 @@ def _scores(draft: Draft, operand: Operand) -> Scores | None:
             kept = [o for o in node.operands[1:] if o.source is not None]
             if len(kept) != 1:
                 return None
-            masks.append(_as_scores(node.operands[0], operand, node))
+            masks.append(as_scores(node.operands[0], operand, node))
             operand = kept[0]
         elif node.op == "Div" or (node.op == "Mul" and pair(node, scalar)):
             parts = pair(node, scalar)
@@ -144,7 +143,7 @@ def _scores(draft: Draft, operand: Operand) -> Scores | None:
             if node.op != "Add" or not leads:
                 return None
             mask = second if leads[0] is first else first
-            masks.append(_as_scores(mask, operand, node))
+            masks.append(as_scores(mask, operand, node))
             operand = leads[0]
     return None
 
@@ -161,18 +160,6 @@ def _leads(draft: Draft, operand: Operand) -> bool:
                 return all(o.source is not None for o in node.operands)
             waiting += node.operands
     return False
-
-
-def _as_scores(mask: Operand, read: Operand, node: Node) -> Operand:
-    """A mask in the four axes of the scores, also where it was added to them in a view of five."""
-    shape = mask.tensor.shape
-    rank = len(node.outputs[0].shape)
-    shape = (1,) * (rank - len(shape)) + shape
-    while len(shape) > 4:
-        shape = (shape[0] * shape[1], *shape[2:])
-    if rank < 4 and shape:
-        shape = (1,) * (4 - rank) + shape
-    return mask._replace(tensor=mask.tensor._replace(shape=shape))
 
 
 def _unscaled(draft: Draft, operand: Operand) -> Operand:
@@ -277,7 +264,7 @@ def _put(
     attributes: dict[str, Attribute] = {"softcap": 1.0} if capped else {}
     operands = [queries, keys, values]
     outputs = [output]
-    mask, causal = _one_mask(draft, index, masks, (n, heads, length, total))
+    mask, causal = one_mask(draft, index, masks, (n, heads, length, total))
     if causal:
         attributes["is_causal"] = 1
     past = _past(draft, keys), _past(draft, values)
@@ -291,46 +278,6 @@ def _put(
         left_out = () if mask is not None else (3,)
     put = Node(node.name, "Attention", tuple(operands), tuple(outputs), attributes, left_out=left_out)
     draft.put(index, put)
-
-
-def _one_mask(draft: Draft, index: int, masks: Sequence[Operand], scores: Shape) -> tuple[Operand | None, bool]:
-    """What is added to the scores as one operand, if there is any; whether there is one that is known beforehand."""
-    masks = [_condition(draft, mask) for mask in masks if mask.tensor.elements > 1]
-    alike = [mask for mask in masks if mask.source is None and mask.tensor.elements <= scores[2] * scores[3]]
-    alike = [mask for mask in alike if mask.tensor.shape[:-2].count(1) == len(mask.tensor.shape[:-2])]
-    others = [mask for mask in masks if not any(mask is one for one in alike)]
-    constants = [mask for mask in others if mask.source is None]
-    computed = [mask for mask in others if mask.source is not None]
-    found: Operand | None = None
-    if constants:
-        shape = np.broadcast_shapes(*(mask.tensor.shape for mask in constants))
-        dtype = next((m.tensor.dtype for m in constants if m.tensor.dtype != "bool"), "bool")
-        found = constants[0]._replace(tensor=Tensor(tuple(shape), dtype), value=None, trained=None)
-    for mask in computed:
-        if found is not None:
-            shape = np.broadcast_shapes(mask.tensor.shape, found.tensor.shape)
-            added = Node(f"{mask.source}.mask", "Add", (mask, found), (mask.tensor._replace(shape=tuple(shape)),))
-            found = Operand(added.outputs[0], draft.insert(index, added))
-        else:
-            found = mask
-    # With others that are added anyway, one that is the same for all is added to them once, beforehand.
-    return found, bool(alike) and found is None
-
-
-def _condition(draft: Draft, mask: Operand) -> Operand:
-    """Of a mask that is 0 or very small, as a condition says, the condition, which Attention takes as well."""
-    node = draft.made_by(mask, "Where", shared=True)
-    if node is not None and len(node.operands) == 3 and all(scalar(o) for o in node.operands[1:]):
-        condition = node.operands[0]
-        values = [number(o) for o in node.operands[1:]]
-        if condition.tensor.elements == mask.tensor.elements and any(v is None or v == 0 for v in values):
-            mask = condition._replace(tensor=mask.tensor._replace(dtype=condition.tensor.dtype))
-    for _ in range(2):
-        node = draft.made_by(mask, "Not", shared=True)
-        if node is None:
-            break
-        mask = node.operands[0]._replace(tensor=mask.tensor._replace(dtype=node.operands[0].tensor.dtype))
-    return mask
 
 
 def _past(draft: Draft, operand: Operand) -> tuple[Operand, Operand] | None:
@@ -370,7 +317,7 @@ def standard(draft: Draft, index: int, node: Node) -> bool:
     mask, past = node.operand(3), [o for o in (node.operand(4), node.operand(5)) if o is not None]
     causal = bool(node.attributes.get("is_causal", 0))
     if mask is not None:
-        mask, known = _one_mask(draft, index, [_widened(mask)], (*result.shape[:3], mask.tensor.shape[-1]))
+        mask, known = one_mask(draft, index, [widened(mask)], (*result.shape[:3], mask.tensor.shape[-1]))
         causal |= known
     attributes: dict[str, Attribute] = {"is_causal": 1} if causal else {}
     if node.attributes.get("softcap"):
@@ -405,11 +352,6 @@ _NUMBERS = frozenset({"scale", "q_num_heads", "kv_num_heads", "qk_matmul_output_
 def _known(node: Node) -> bool:
     mask = node.operand(3)
     return mask is not None and mask.source is None
-
-
-def _widened(mask: Operand) -> Operand:
-    shape = mask.tensor.shape
-    return mask._replace(tensor=mask.tensor._replace(shape=(1,) * (4 - len(shape)) + shape))
 
 
 RULES: Rules = {"MatMul": (attention, turned), "Attention": (standard,)}
