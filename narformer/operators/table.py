@@ -218,18 +218,25 @@ _add("attention", "LinearAttention", MICROSOFT, macs=macs.linear_attention, oper
 # Element by element.
 _ONE: dict[str, Any] = {"operations": scalar.each(1)}
 _add("rectifier", "Relu LeakyRelu", **_ONE, fuses=True)
-_add("rectifier", "PRelu", **_ONE, weights=(1,))
-_add("rectifier", "ThresholdedRelu Shrink", **_ONE)
+_add("rectifier", "PRelu", **_ONE, weights=(1,), one_by_one=4)
+_add("rectifier", "ThresholdedRelu Shrink", **_ONE, one_by_one=1)
 _add("clip", "Clip", **_ONE, settings=(1, 2), fuses=True)
 _add("add", "Add Sub", **_ONE)
 _add("add", "Sum Max Min Mean", operations=scalar.several)
 _add("multiply", "Mul Div", **_ONE)
 _add("smooth activation", "Sigmoid Tanh", operations=scalar.each(3), fuses=True)
 _add("smooth activation", "HardSigmoid", operations=scalar.each(3), fuses=True)
-_add("smooth activation", "HardSwish Elu Celu Selu Softplus Softsign Swish", operations=scalar.each(4))
-_add("smooth activation", "Gelu Mish SwiGLU", operations=scalar.each(5))
-_add("smooth activation", "Erf Exp Log Sqrt Reciprocal Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh", **_ONE)
-_add("smooth activation", "Pow", **_ONE, settings=(1,))
+_add("smooth activation", "HardSwish Swish", operations=scalar.each(4))
+_add("smooth activation", "Elu Celu Selu", operations=scalar.each(4), one_by_one=3)
+_add("smooth activation", "Softplus", operations=scalar.each(4), one_by_one=10)
+_add("smooth activation", "Softsign", operations=scalar.each(4), one_by_one=1)
+_add("smooth activation", "Gelu SwiGLU", operations=scalar.each(5))
+_add("smooth activation", "Mish", operations=scalar.each(5), one_by_one=10)
+_add("smooth activation", "Erf Exp Sqrt Reciprocal", **_ONE)
+_add("smooth activation", "Log", **_ONE, one_by_one=2)
+_add("smooth activation", "Sin Cos", **_ONE, one_by_one=1)
+_add("smooth activation", "Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh", **_ONE, one_by_one=5)
+_add("smooth activation", "Pow", **_ONE, settings=(1,), one_by_one=7)
 _add(
     "smooth activation",
     "Gelu FastGelu QuickGelu BiasGelu BiasSplitGelu SwiGLU ScaledSiLU QOrderedGelu",
@@ -276,12 +283,13 @@ _add("quantize", "QuantizeLinear DequantizeLinear", MICROSOFT, operations=scalar
 _add("quantize", "DynamicQuantizeLinear", operations=scalar.each_read(5))
 _add(
     "other",
-    "Abs Neg Sign Ceil Floor Round Not IsInf IsNaN BitwiseNot And Or Xor Mod BitShift BitwiseAnd BitwiseOr",
+    "Abs Neg Sign Ceil Floor Round Not IsInf IsNaN BitwiseNot And Or Xor BitwiseAnd BitwiseOr",
     **_ONE,
 )
+_add("other", "Mod BitShift", **_ONE, one_by_one=3)
 _add("other", "BitwiseXor Equal Greater GreaterOrEqual Less LessOrEqual", **_ONE, settings=ALL)
 _add("other", "Where", **_ONE, settings=(0,))
-_add("other", "CumSum CumProd", **_ONE, settings=(1,))
+_add("other", "CumSum CumProd", **_ONE, settings=(1,), one_by_one=3)
 _add("other", "RotaryEmbedding", operations=scalar.each(4), settings=(3,), buffers=(1, 2), reads=memory.rotary(1, 2, 3))
 _add(
     "other",

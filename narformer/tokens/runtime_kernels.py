@@ -22,16 +22,23 @@ from narformer.cost import Cost, node_cost
 from narformer.frontends.canonical import canonical
 from narformer.graph import DTYPE_BYTES, Graph, Node, Operand, Tensor
 from narformer.operators import KINDS as CLASS_OF
-from narformer.operators import kernel_kind
+from narformer.operators import kernel_kind, operator_of
+from narformer.tokens.access import padding_share, pieces
 from narformer.tokens.packing import FloatArray, Tokens
 
 # Numbers that a batch multiplies come first, the last of them for products of matrices in which positions are rows.
 COLUMNS = (
     "macs",
     "operations",
+    "scalar",
     "read",
     "written",
     "within",
+    "idle",
+    "padding",
+    "unblocked",
+    "reordered",
+    "pieces",
     "rows",
     "products",
     "weights",
@@ -59,10 +66,13 @@ FLAGS = (
     "reads several",
     "integer data",
     "integer weights",
+    "integer result",
+    "half data",
     "rectified",
     "clipped",
 )
 FLAG: Mapping[str, int] = {name: len(COLUMNS) + k for k, name in enumerate(FLAGS)}
+LANES = 16  # channels that wide vector units work on at once
 WINDOWS = (1, 3, 5, 7)  # sizes that tokens tell apart; every other is one more
 RUN, LINEAR = "run", "linear"
 KINDS: tuple[str, ...] = (RUN, LINEAR, *(kind for kind in CLASS_OF if kind != "input"))
@@ -77,6 +87,9 @@ _ELEMENT_WISE = frozenset(kind for kind, of in CLASS_OF.items() if of == "elemen
 _MATRIX = frozenset(kind for kind, of in CLASS_OF.items() if of == "matrix")
 # Element-wise kernels that take others in, or are taken in: what works on one element at a time.
 _CHAINED = _ELEMENT_WISE - {"softmax", "normalization", "quantize"}
+_CONVOLUTIONS = frozenset({"convolution", "pointwise", "depthwise", "grouped convolution"})
+_BLOCKED = _CONVOLUTIONS | {"pool", "global pool"}
+_KEEP_BLOCKS = _CHAINED | {"concatenate"}
 _RECTIFIERS = {"rectifier": FLAG["rectified"], "clip": FLAG["clipped"]}
 
 
@@ -111,6 +124,7 @@ def tokenize(graph: Graph) -> Tokens:
         if ends[0] != ends[1]:
             pairs.add(ends)
     _absorb(features, nodes, place, token)
+    _reorder(features, read, nodes, place, token)
     edges = np.array(sorted(pairs), dtype=np.int32).reshape(-1, 2).T
     producers, readers = np.bincount(edges[1], minlength=len(features)), np.bincount(edges[0], minlength=len(features))
     features[:, FLAG["read often"]] = readers > 1
@@ -184,8 +198,38 @@ def _absorb(
         features[at, COLUMN["absorbed"]] += 1
         features[at, COLUMN["within"]] += row[COLUMN["read"]] + row[COLUMN["written"]]
         features[at, COLUMN["operations"]] += row[COLUMN["operations"]]
+        features[at, COLUMN["scalar"]] += row[COLUMN["scalar"]]
         if kind in _RECTIFIERS:
             features[at, _RECTIFIERS[kind]] = 1
+
+
+def _reorder(
+    features: npt.NDArray[np.float64], graph: Graph, nodes: list[_Described], place: list[int], token: dict[int, int]
+) -> None:
+    """Bytes that change their layout, where runtimes keep images in blocks of channels for their convolutions.
+
+    What convolutions write is in blocks, and what pools, sums, products and activations make of blocks alone. A reader
+    of another kind has them put back in order, once; a convolution or pool has images that are in order put in blocks.
+    """
+    blocks = [False] * len(nodes)
+    ordered: set[tuple[int, int]] = set()  # outputs put back in order already
+    for index, node in enumerate(graph.nodes):
+        kind, image = nodes[index].kind, len(node.output_shape) == 4
+        computed = [o for o in node.operands if o.source is not None]
+        there = [o.source is not None and o.source >= 0 and blocks[o.source] for o in computed]
+        wants = image and kind in _BLOCKED and not nodes[index].row[COLUMN["unblocked"]]
+        alike = len({o.tensor.shape for o in computed}) == 1 or kind == "concatenate"
+        blocks[index] = wants or (image and kind in _KEEP_BLOCKS and alike and all(there))
+        for operand, blocked in zip(computed, there, strict=True):
+            if blocked == blocks[index] or operand.source is None:
+                continue
+            if blocked:
+                if (operand.source, operand.output) in ordered:
+                    continue
+                ordered.add((operand.source, operand.output))
+            elif not (wants and operand is computed[0] and _channels(operand.tensor.shape, kind) >= LANES):
+                continue
+            features[token[place[index]], COLUMN["reordered"]] += 2 * _bytes(operand.tensor)
 
 
 def _spread(features: npt.NDArray[np.float64], batch: int) -> None:
@@ -219,12 +263,19 @@ def _described(node: Node, cost: Cost) -> _Described:
     widest = max((_channels(o.tensor.shape, kind) for o in computed), default=0)
     window, stride = _first(node, "kernel_shape"), _first(node, "strides")
     groups = _groups(node)
+    depthwise = groups > 1 and groups >= channels
     numbers: dict[str, float] = {
         "macs": cost.macs,
         "operations": cost.operations,
+        "scalar": math.prod(shape) * _one_by_one(node),
         "read": _moved(cost.read_bytes, computed),
         "written": sum(_bytes(t) for t in node.outputs),
         "within": 0,
+        "idle": cost.macs * _idle(channels if depthwise else columns) if kind in _MATRIX else 0,
+        "padding": cost.macs * padding_share(node),
+        "unblocked": cost.macs if kind in _CONVOLUTIONS and not _in_blocks(node, kind, widest, channels, groups) else 0,
+        "reordered": 0,
+        "pieces": pieces(node, kind, computed),
         "rows": rows,
         "products": products,
         "weights": held - streamed,
@@ -242,18 +293,41 @@ def _described(node: Node, cost: Cost) -> _Described:
         "steps": _steps(node, kind),
     }
     flags: dict[str, bool] = {
-        "depthwise": groups > 1 and groups >= channels,
+        "depthwise": depthwise,
         "channels by 4": channels % 4 == 0,
         "channels by 8": channels % 8 == 0,
         "reads by 4": widest % 4 == 0,
         "reads by 8": widest % 8 == 0,
         "integer data": _integers(computed[:1]) and kind not in ("gather", "move", "view"),
         "integer weights": _integers(weights[:1]) and kind in _MATRIX,
+        "integer result": bool(node.outputs) and node.outputs[0].dtype.lstrip("u") in ("int8", "int16"),
+        "half data": any(o.tensor.dtype in ("float16", "bfloat16") for o in computed[:1]),
     }
     if elements == 0:
         numbers = dict.fromkeys(numbers, 0.0)
     row = [float(numbers[name]) for name in COLUMNS] + [float(flags.get(name, False)) for name in FLAGS]
     return _Described(kind, row, window, len({(o.source, o.output) for o in computed}))
+
+
+def _in_blocks(node: Node, kind: str, read: int, written: int, groups: int) -> bool:
+    """Whether runtimes can compute a convolution on blocks of channels (ONNX Runtime's rules for x86 processors)."""
+    if len(node.output_shape) != 4:
+        return False
+    if kind == "grouped convolution":
+        return read // groups % LANES == 0 and written // groups % LANES == 0
+    return read % 4 == 0 or (read < LANES and kind != "depthwise")
+
+
+def _idle(channels: float) -> float:
+    """How many lanes of a wide vector unit idle, for each that works, on so many channels."""
+    return math.ceil(channels / LANES) * LANES / channels - 1 if channels else 0.0
+
+
+def _one_by_one(node: Node) -> int:
+    """What a number takes where runtimes compute them one by one, else 0; powers of two and three are products."""
+    if node.op == "Pow" and len(node.operands) > 1 and node.operands[1].value in ((2,), (3,), (0.5,)):
+        return 0
+    return operator_of(node).one_by_one
 
 
 def _product(node: Node, kind: str, computed: list[Operand]) -> tuple[float, float, float, float]:

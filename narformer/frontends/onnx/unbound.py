@@ -56,9 +56,9 @@ class UnboundError(ShapeError):
             example = f"{command} (in Python: {example})"
         return printable(f"{self.told}; bind them, for example: {example}")
 
-    def examples(self) -> Iterator[Sizes]:
-        """What would bind all that is open, the most likely first."""
-        for image, length in TRIED:
+    def examples(self, tried: Sequence[tuple[int, int]] = TRIED) -> Iterator[Sizes]:
+        """What would bind all that is open, the most likely first. tried: sizes of images and of lengths."""
+        for image, length in tried:
             names: dict[str, int] = {}
             for one in self.inputs:
                 for axis, size in enumerate(one.wanted or ()):
