@@ -22,8 +22,8 @@ from narformer.cli.inputs import parse_input_shapes
 from narformer.errors import NarformerError
 from narformer.frontends.canonical.form import network_hash
 from narformer.frontends.onnx import read_onnx
-from narformer.frontends.unbound import TRIED as UNBOUND_TRIED
-from narformer.frontends.unbound import UnboundError
+from narformer.frontends.onnx.unbound import TRIED as UNBOUND_TRIED
+from narformer.frontends.onnx.unbound import UnboundError
 from narformer.graph import Graph
 from narformer.measurement.jobs import Job, Setup
 from narformer.measurement.session import pinned

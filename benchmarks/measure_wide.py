@@ -27,17 +27,23 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from narformer.cli.inputs import parse_input_shapes
 from narformer.cost import graph_cost
 from narformer.datasets import zoo
 from narformer.datasets.dataset import FamilySource, data_root
 from narformer.datasets.onnxruntime_cpu import load_onnxruntime_cpu
 from narformer.datasets.onnxruntime_wide import (
     COLUMNS,
+    CONVERTED,
+    FILE,
+    RUNTIME,
+    STORED,
     TABLE,
     DrawnSource,
     Known,
     Planned,
     digest,
+    file_row,
     load_onnxruntime_wide,
     planned,
     row_of,
@@ -47,6 +53,8 @@ from narformer.datasets.table import Row, read_table
 from narformer.errors import NarformerError
 from narformer.families.drawn.registry import drawn
 from narformer.families.registry import build
+from narformer.frontends.onnx import read_onnx
+from narformer.graph import Graph
 from narformer.measurement.jobs import Job, Result, Setup
 from narformer.measurement.quantised import converted
 from narformer.measurement.session import pinned
@@ -57,6 +65,10 @@ from narformer.measurement.timing import Plan
 FIGURES = ("digest", "ms", "spread_ms", "repeats", "reference_ms", "peak_mb", "processor", "date", "failure")
 # A network's loading, warming and at least four runs; the plan has none that takes 3 s a run on a core of 2020 on.
 TIMEOUT_S = 25.0
+# How much of the reference network's slowness a network shares, as a power: what makes two runs agree best. Each is timed
+# by its own processor time, so that what slows both is little; with 1, half of the rows differ by more than 4.4 % from
+# one run to the next, with 0.3 by more than 1.7 %.
+SHARED = 0.3
 
 
 def main() -> None:
@@ -76,6 +88,8 @@ def main() -> None:
     write = actions.add_parser("write", help="write the table")
     write.add_argument("results", nargs="+", type=Path, help="the first run's, then the second's if there was one")
     write.add_argument("--table", type=Path, default=TABLE)
+    write.add_argument("--stored", type=Path, default=STORED, help="where Graphs of files and conversions are written")
+    write.add_argument("--real", nargs=2, type=Path, metavar=("TABLE", "FILES"), help="what measure_files.py measured")
     describe = actions.add_parser("describe", help="what the table holds, and how far its two runs agree")
     describe.add_argument("--table", type=Path, default=TABLE)
     arguments = parser.parse_args()
@@ -84,7 +98,8 @@ def main() -> None:
     elif arguments.action == "measure":
         measure_all(arguments)
     elif arguments.action == "write":
-        write_table(arguments.results[0], arguments.results[1:2], arguments.table)
+        write_table(arguments.results[0], arguments.results[1:2], arguments.table, arguments.real)
+        write_graphs(arguments.results[0], arguments.real, arguments.stored)
     else:
         describe_table(arguments.table)
 
@@ -211,8 +226,11 @@ def _short(value: float | None) -> str:
 # --- the table
 
 
-def write_table(first: Path, second: Sequence[Path], table: Path) -> None:
-    """A row a measurement that the first run has, at each run's usual speed by the reference network."""
+def write_table(first: Path, second: Sequence[Path], table: Path, real: Sequence[Path] | None) -> None:
+    """A row a measurement that the first run has, at each run's usual speed by the reference network.
+
+    real: the table of real files and where they are, if there are any.
+    """
     before, after = _usual(first), _usual(second[0]) if second else {}
     columns = (*COLUMNS, "digest", "ms", "again_ms", "spread_ms", "peak_mb", "processor", "date")
     with table.open("w", newline="") as file:
@@ -222,17 +240,47 @@ def write_table(first: Path, second: Sequence[Path], table: Path) -> None:
             again = f"{after[id][1]:.5g}" if id in after else ""
             cells = {**row, "ms": f"{ms:.5g}", "again_ms": again, "date": row["date"][:10]}
             writer.writerow([cells[column] for column in columns])
-    print(f"{len(before)} measurements, {sum(id in after for id in before)} of them twice")
+        files = _real(real[0]) if real else []
+        usual = statistics.median(float(r["reference_ms"]) for r, _ in before.values() if r["threads"] == "1")
+        for row, planned in files:
+            ms = float(row["ms"]) * (usual / float(row["reference_ms"])) ** SHARED
+            figures = {"ms": f"{ms:.5g}", "spread_ms": row["spread_ms"], "processor": row["processor"]}
+            cells = {"id": planned.id, **asdict(planned), **figures, "date": row["date"][:10]}
+            writer.writerow([cells.get(column, "") for column in columns])
+    twice = sum(id in after for id in before)
+    print(f"{len(before)} measurements, {twice} of them twice, and {len(files)} of real files")
+
+
+def _real(table: Path) -> list[tuple[Row, Planned]]:
+    """What was measured of real files."""
+    rows = [row for row in read_table(table, ("model", "shapes", "family", "ms", "reference_ms")) if row["ms"]]
+    return [(row, file_row(row["model"], row["shapes"], row["family"])) for row in rows]
+
+
+def write_graphs(first: Path, real: Sequence[Path] | None, path: Path) -> None:
+    """The Graphs that the table's rows of conversions and of real files are of."""
+    networks: list[tuple[zoo.Entry, Graph]] = []
+    for row in read_table(first, COLUMNS):
+        planned = row_of(row, str(first))
+        if row["ms"] and planned.precision != "fp32" and planned.threads == 1:
+            graph = read_onnx(converted(_model(planned)[0], planned.precision), batch_size=_model(planned)[1])
+            networks.append((zoo.Entry(CONVERTED, planned.id, 0), graph))
+    for row, planned in _real(real[0]) if real else []:
+        shapes = parse_input_shapes(row["shapes"].split())
+        networks.append((zoo.Entry(FILE, planned.name, 0), read_onnx(real[1] / row["model"], input_shapes=shapes)))
+    networks.sort(key=lambda pair: (pair[0].source, pair[0].name.split("_")[0], pair[0].name))
+    zoo.write(networks, path, {"onnxruntime": RUNTIME.partition("-")[2]})
+    print(f"{len(networks)} Graphs, {path.stat().st_size / 1e6:.2f} MB")
 
 
 def _usual(path: Path) -> dict[str, tuple[Row, float]]:
-    """What a run measured, by id: the row, and its latency where the reference takes its usual time."""
+    """What a run measured, by id: the row, and its latency where the reference takes its usual time, as far as they share it."""
     rows = [row for row in read_table(path, (*COLUMNS, *FIGURES)) if row["ms"]]
     usual = {
         threads: statistics.median(float(r["reference_ms"]) for r in rows if r["threads"] == threads)
         for threads in {row["threads"] for row in rows}
     }
-    return {r["id"]: (r, float(r["ms"]) * usual[r["threads"]] / float(r["reference_ms"])) for r in rows}
+    return {r["id"]: (r, float(r["ms"]) * (usual[r["threads"]] / float(r["reference_ms"])) ** SHARED) for r in rows}
 
 
 def describe_table(table: Path) -> None:

@@ -23,7 +23,7 @@ from narformer.tokens import runtime_kernels
 from narformer.tokens.packing import PackedTokens, joined_edges, ranges
 from narformer.tokens.statistics import statistics, with_batch
 
-FORMAT = 2  # counts up when tokens or the canonical form change
+FORMAT = 4  # counts up when tokens or the canonical form change
 CHUNK = 64
 _ARRAYS = ("features", "edges", "sizes", "edge_sizes", "statistics")
 
@@ -73,7 +73,7 @@ def cache_for(
     Raises DataError as `build_cache` and `build_kernel_cache` do.
     """
     if tokenizer == "runtime_kernels":
-        return build_kernel_cache(dataset, directory / dataset.name, workers)
+        return build_kernel_cache(dataset, directory, workers)
     home = directory / dataset.name
     return build_cache(dataset.sources, dataset.ids, home, tokenizer, workers, dataset.factors)
 
@@ -89,10 +89,7 @@ def build_kernel_cache(dataset: Dataset, directory: Path, workers: int | None = 
     for source in dataset.sources:
         place.setdefault(source, len(place))
     sources = list(place)
-    jobs = []
-    for start in range(0, len(sources), CHUNK):
-        chunk = sources[start : start + CHUNK]
-        jobs.append((directory / f"kernels-{FORMAT}-{source_digest(chunk)}.npz", chunk))
+    jobs = [(directory / f"kernels-{FORMAT}-{source_digest(chunk)}.npz", chunk) for chunk in _chunks(sources)]
     missing = [job for job in jobs if not job[0].exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -110,6 +107,16 @@ def build_kernel_cache(dataset: Dataset, directory: Path, workers: int | None = 
         raise DataError(f"{len(failures)} of {len(sources)} networks cannot be read:\n  {listed}{more}")
     rows = np.array([place[source] for source in dataset.sources], dtype=np.int64)
     return KernelCache([path for path, _ in jobs], rows, dataset.factors)
+
+
+def _chunks(sources: Sequence[Source]) -> list[list[Source]]:
+    """Some sources a piece. Where a piece ends is its last source's doing: datasets in common have pieces in common."""
+    chunks: list[list[Source]] = [[]]
+    for source in sources:
+        chunks[-1].append(source)
+        if int(source_digest([source]), 16) % CHUNK == 0 or len(chunks[-1]) == 4 * CHUNK:
+            chunks.append([])
+    return [chunk for chunk in chunks if chunk]
 
 
 def _write(job: tuple[Path, Sequence[Source]]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from narformer.datasets import onnxruntime_cpu
+from narformer.datasets import onnxruntime_cpu, zoo
 from narformer.datasets.dataset import Dataset, FamilySource, Source
 from narformer.datasets.table import Row, milliseconds, read_table
 from narformer.datasets.timm import ZooSource
@@ -24,6 +24,9 @@ from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
 
 TABLE = Path(__file__).parent / "onnxruntime-wide.csv"
+# Graphs of what no code draws again: real files, and networks as ONNX Runtime's tools convert them.
+STORED = Path(__file__).parent / "onnxruntime-wide.bin"
+FILE, CONVERTED = "file", "converted"
 RUNTIME = "onnxruntime-1.32"
 COLUMNS = ("id", "source", "name", "size", "batch", "precision", "threads", "family", "fold", "split")
 _TIMES = ("ms", "again_ms")
@@ -46,11 +49,22 @@ class DrawnSource:
 
 
 @dataclass(frozen=True)
+class StoredSource:
+    """A network of the file beside the table. origin: FILE or CONVERTED."""
+
+    name: str
+    origin: str
+
+    def graph(self) -> Graph:
+        return zoo.load(self.name, source=self.origin, path=STORED)
+
+
+@dataclass(frozen=True)
 class Planned:
     """One measurement: a network at a batch, in a precision, by some threads.
 
-    source: drawn, cpu (a row of onnxruntime-cpu), or a source of the zoo. name: kind and seed; the row's id; or the
-    zoo's name. size: of the zoo's image. precision: fp32, fp16, int8 (static, QDQ) or int8-dynamic.
+    source: drawn, cpu (a row of onnxruntime-cpu), file (a real one), or a source of the zoo. name: kind and seed; the
+    row's id; the file's and its inputs' shapes; or the zoo's name. size: of the zoo's image. precision: fp32, fp16, int8 (static, QDQ) or int8-dynamic.
     """
 
     source: str
@@ -80,6 +94,8 @@ class Planned:
             return DrawnSource(kind, int(seed), self.batch)
         if self.source == "cpu":
             return _old()[self.name]
+        if self.source == FILE:
+            return StoredSource(self.name, FILE)
         return ZooSource(self.name, self.size, self.source)
 
 
@@ -156,6 +172,12 @@ def digest(model: bytes) -> str:
     return hashlib.sha1(model).hexdigest()[:8]
 
 
+def file_row(model: str, shapes: str, family: str) -> Planned:
+    """What was measured of a real file; files of one family are for training, or for testing, together."""
+    name = f"{model} {shapes}".strip()
+    return Planned(FILE, name, family=f"{FILE}:{family}", fold=_fold(family), split=split_of(family))
+
+
 def split_of(name: str) -> str:
     return "test" if _number(name) % 10 < TEST_TENTHS else "train"
 
@@ -202,28 +224,34 @@ def load_onnxruntime_wide(path: Path = TABLE) -> Dataset:
     difference = times[:, 1] - times[:, 0]
     slower = float(np.nanmedian(difference)) if np.isfinite(difference).any() else 0.0
     latency = np.exp(np.nanmean(times - [0.0, slower], axis=1))
-    rows = [row_of(row, f"{path}, row {k}") for k, row in enumerate(table, 2)]
-    targets = [target_id(row["processor"], r.precision, r.threads) for row, r in zip(table, rows, strict=True)]
-    devices = tuple(dict.fromkeys(targets))
-    first: dict[str, Planned] = {}
-    for row in rows:
-        first.setdefault(row.network, row)
-    place = {network: k for k, network in enumerate(first)}
-    values = np.full((len(first), len(devices)), np.nan)
-    for row, target, ms in zip(rows, targets, latency, strict=True):
-        at = (place[row.network], devices.index(target))
-        if np.isfinite(values[at]):
-            raise DataError(f"{path}: {row.id} is there twice")
-        values[at] = ms
-    kept = list(first.values())
+    networks: dict[str, tuple[Planned, Source]] = {}
+    measured: dict[tuple[str, str], float] = {}
+    for k, (row, ms) in enumerate(zip(table, latency.tolist(), strict=True), 2):
+        planned = row_of(row, f"{path}, row {k}")
+        networks.setdefault(planned.network, (planned, planned.rebuilt()))
+        found = [(planned.network, target_id(row["processor"], planned.precision, planned.threads))]
+        if planned.precision != "fp32" and planned.threads == 1:
+            # What was run is a file of its own, too, which the target of float32 runs as the file says.
+            networks[planned.id] = (replace(planned, source=CONVERTED), StoredSource(planned.id, CONVERTED))
+            found.append((planned.id, target_id(row["processor"], "fp32", planned.threads)))
+        for at in found:
+            if at in measured:
+                raise DataError(f"{path}: {planned.id} is there twice")
+            measured[at] = ms
+    devices = tuple(dict.fromkeys(target for _, target in measured))
+    values = np.full((len(networks), len(devices)), np.nan)
+    place = {network: k for k, network in enumerate(networks)}
+    for (network, target), ms in measured.items():
+        values[place[network], devices.index(target)] = ms
+    kept = [planned for planned, _ in networks.values()]
     return Dataset(
         name="onnxruntime-wide",
-        ids=tuple(first),
-        sources=tuple(row.rebuilt() for row in kept),
+        ids=tuple(networks),
+        sources=tuple(source for _, source in networks.values()),
         family=tuple(row.family for row in kept),
         split=tuple(row.split for row in kept),
         targets=values,
         devices=devices,
-        batch=tuple(1 if row.source == "drawn" else row.batch for row in kept),
+        batch=tuple(1 if row.source in ("drawn", CONVERTED) else row.batch for row in kept),
         fold=tuple(row.fold for row in kept),
     )

@@ -266,7 +266,7 @@ def run_hardware(
     stopped. only: this hardware alone. Raises DataError, ConfigError.
     """
     dataset = load_dataset(protocol.dataset, root)
-    tokens = build_kernel_cache(dataset, cache / dataset.name)
+    tokens = build_kernel_cache(dataset, cache)
     names = sorted({hardware_of(device) for device in dataset.devices})
     if only is not None and only not in names:
         raise ConfigError(f"{protocol.name} has no hardware {only!r}; it has {', '.join(names)}")

@@ -18,21 +18,48 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from narformer.models.interface import KernelSum, register
 from narformer.models.layers import degree, full_precision, pool_sum
 from narformer.models.tally import DirectedRound, place_of, size_of
 from narformer.tokens import runtime_kernels as tokens
 
-# Work of a kernel and ln of the ms a unit of it from which training starts: 33 GMAC/s, 5 GB/s, 1 ns, 10 µs.
-WORK = ("macs", "read", "written", "weights", "streamed", "operations", "within", "absorbed", "calls")
-_START = (-17.3, -15.4, -15.4, -15.4, -16.6, -16.0, -18.0, -8.0, -5.5)
-# What it costs, in mean |ln| error, that a price differs by a factor e: bytes vary least between kinds, calls most.
-_PENALTIES = (1e-3, 2e-3, 2e-3, 1e-3, 2e-3, 1e-3, 1e-3, 1e-3, 7e-4)
+# Work of a kernel: a column of its tokens, or what `amounts` makes of several; ln of the ms a unit of it takes, from which
+# training starts; and what it costs, in mean |ln| error, that a price differs by a factor e between kinds or groups.
+_TERMS = (
+    ("inside", -17.8, 1e-3),  # MACs on numbers
+    ("padding", -18.5, 1e-3),  # MACs on what convolutions are padded with
+    ("idle", -19.0, 1e-3),
+    ("unblocked", -18.5, 1e-3),  # MACs of convolutions, and operations of pools, that no blocks of channels take
+    ("unfolded", -15.5, 1e-3),
+    ("read", -15.8, 2e-3),
+    ("written", -15.8, 2e-3),
+    ("beyond L2", -18.0, 2e-3),  # bytes read and written beyond a megabyte, and beyond 32: what caches do not hold
+    ("beyond L3", -17.5, 2e-3),
+    ("weights", -16.0, 1e-3),
+    ("streamed", -16.6, 2e-3),
+    ("operations", -16.4, 1e-3),
+    ("scalar", -15.5, 1e-3),
+    ("within", -18.0, 1e-3),
+    ("absorbed", -8.0, 1e-3),
+    ("reordered", -17.5, 2e-3),
+    ("pieces", -15.0, 1e-3),
+    ("steps", -8.5, 1e-3),
+    ("calls", -6.0, 7e-4),
+)
+WORK = tuple(name for name, _, _ in _TERMS)
+_START = tuple(start for _, start, _ in _TERMS)
+_PENALTIES = tuple(penalty for _, _, penalty in _TERMS)
+_L2, _L3 = float(2**20), float(2**25)
+# Kinds of numbers: floating-point; integers that become integers; integers that become floating-point numbers or wide
+# integers. Prices of a kind differ among them.
+_NUMBERS = 3
 _SPEED = 20.0  # prices are learned so many times faster than weights
 _ODD_PENALTY = 1e-3
 _BOUND = 3.0  # of the correction, in ln
 _CORRECTION_PENALTY = 0.1
+_PRICES_ALONE = 0.4  # of the epochs
 # Factors of tiles (see models/tally.py): by window and height, sixteenths of an octave of channels read and written.
 _HEIGHTS, _CHANNELS = 8, 256
 _SHAPES = (len(tokens.WINDOWS) + 2) * _HEIGHTS
@@ -47,6 +74,13 @@ _SCALES = {
     "read": 20,
     "written": 20,
     "within": 20,
+    "scalar": 20,
+    "idle": 20,
+    "padding": 20,
+    "unblocked": 20,
+    "unfolded": 20,
+    "reordered": 20,
+    "pieces": 20,
     "weights": 20,
     "streamed": 20,
     "held": 20,
@@ -100,11 +134,13 @@ class Prices(nn.Module):
         self.target = nn.Parameter(torch.zeros(terms, count))
         self.by_class = nn.Parameter(torch.zeros(terms, len(tokens.CLASSES), total))
         self.by_kind = nn.Parameter(torch.zeros(terms, len(tokens.KINDS), total))
+        self.by_numbers = nn.Parameter(torch.zeros(_NUMBERS - 1, terms, len(tokens.KINDS), total))
         self.by_oddity = nn.Parameter(torch.zeros(len(tokens.KINDS), total))
 
     def prices(self) -> Tensor:
-        """(terms, kinds, outputs)."""
-        said = (self.by_class[:, self.class_of] + self.by_kind) @ self.belongs.T
+        """(terms, numbers x kinds, outputs)."""
+        said = self.by_class[:, self.class_of] + self.by_kind
+        said = torch.cat([said, *(said + more for more in self.by_numbers)], dim=1) @ self.belongs.T
         return torch.exp(self.start + _SPEED * (self.target[:, None] + said))
 
     def oddity(self) -> Tensor:
@@ -115,7 +151,7 @@ class Prices(nn.Module):
         """What differing prices cost; free for the run, a target's constant."""
         outputs = self.belongs.shape[0]
         total = _ODD_PENALTY * size_of(_SPEED * self.by_oddity).sum() / outputs
-        for each in (self.by_class, self.by_kind):
+        for each in (self.by_class, self.by_kind, *self.by_numbers):
             size = size_of(_SPEED * each[:, 1:]).sum(dim=(1, 2)) / outputs
             total = total + (size * size.new_tensor(_PENALTIES)).sum()
         return total
@@ -152,6 +188,7 @@ class Tally2(KernelSum):
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
         self.by_tile = nn.Parameter(torch.zeros(2 * _SHAPES * _CHANNELS, len(config.tiled)))
+        self.corrects = True
         self.corrected = torch.zeros(())  # mean squared correction of the last batch in training
         # The kernels of each kind that were measured on each target, (region, kinds, outputs); none: lowest > highest.
         region = (len(_REGION), len(tokens.KINDS), config.outputs)
@@ -159,7 +196,12 @@ class Tally2(KernelSum):
         self.register_buffer("highest", torch.full(region, -1e3))
 
     def schedule(self, share: float, measured: Tensor) -> None:
-        """Before an epoch: factors of tiles are learned in the second half. share: of the epochs that are done."""
+        """Before an epoch: what is learned when. share: of the epochs that are done.
+
+        Prices come first, alone, so that what they can explain is explained by them: they hold for kernels unlike any
+        seen, a correction does not. Then the correction as well, and in the second half factors of tiles.
+        """
+        self.corrects = share >= _PRICES_ALONE
         self.by_tile.requires_grad_(share >= 0.5)
 
     def penalty(self, networks: int) -> Tensor:
@@ -197,11 +239,13 @@ class Tally2(KernelSum):
         """Milliseconds of each token from its work, (T, outputs); 0 for one without a kind, which fills a batch up."""
         kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
         there = kind.sum(dim=1, keepdim=True)
-        work = [features[:, tokens.COLUMN[name], None] for name in WORK[:-1]]
+        integers = features[:, tokens.FLAG["integer data"], None]
+        narrow = integers * features[:, tokens.FLAG["integer result"], None]
+        each_kind = torch.cat([kind * (1 - integers), kind * narrow, kind * (integers - narrow)], dim=1)
         prices = self.prices.prices()
-        each = kind @ (prices[-1] + self.prices.least)
-        for term, amount in enumerate(work):
-            each = each + amount * (kind @ prices[term])
+        each = each_kind @ prices[-1] + kind @ self.prices.least
+        for term, amount in enumerate(amounts(features)):
+            each = each + amount[:, None] * (each_kind @ prices[term])
         odd = (1 - features[:, tokens.FLAG["reads by 4"], None]) * there
         odd = odd * (features[:, tokens.COLUMN["widest"], None] >= 8)
         ln = odd * (kind @ self.prices.oddity())
@@ -250,6 +294,10 @@ class Tally2(KernelSum):
     def parts(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
         """What `embed` returns, and the milliseconds of each token that it sums, (T, outputs)."""
         networks = static.shape[0]
+        if not self.corrects:
+            each = self.roofline(features)
+            total = pool_sum(each, graph, networks).clamp_min(1e-9)
+            return functional.pad(torch.log(total), (0, self.config.hidden)), each
         vectors = self.node_vectors(features, edges)
         with full_precision(vectors):
             wide = vectors.float()
@@ -265,6 +313,15 @@ class Tally2(KernelSum):
     def answers(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, ...]:
         """Latency, embedding, the latency of each token, and which are unlike those that were measured."""
         return *super().answers(features, edges, graph, static), self.unfamiliar(features)
+
+
+def amounts(features: Tensor) -> list[Tensor]:
+    """Work of each token by the terms of WORK but for the last, its call: (T,) each."""
+    column = {name: features[:, place] for name, place in tokens.COLUMN.items()}
+    moved = column["read"] + column["written"]
+    column["inside"] = column["macs"] - column["padding"]
+    column["beyond L2"], column["beyond L3"] = (moved - _L2).clamp_min(0), (moved - _L3).clamp_min(0)
+    return [column[name] for name in WORK[:-1]]
 
 
 def _region(features: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ COLUMNS = (
     "idle",
     "padding",
     "unblocked",
+    "unfolded",
     "reordered",
     "pieces",
     "rows",
@@ -264,6 +265,7 @@ def _described(node: Node, cost: Cost) -> _Described:
     window, stride = _first(node, "kernel_shape"), _first(node, "strides")
     groups = _groups(node)
     depthwise = groups > 1 and groups >= channels
+    unblocked = kind in _BLOCKED and not _in_blocks(node, kind, widest, channels, groups)
     numbers: dict[str, float] = {
         "macs": cost.macs,
         "operations": cost.operations,
@@ -273,7 +275,8 @@ def _described(node: Node, cost: Cost) -> _Described:
         "within": 0,
         "idle": cost.macs * _idle(channels if depthwise else columns) if kind in _MATRIX else 0,
         "padding": cost.macs * padding_share(node),
-        "unblocked": cost.macs if kind in _CONVOLUTIONS and not _in_blocks(node, kind, widest, channels, groups) else 0,
+        "unblocked": (cost.macs or cost.operations) if unblocked else 0,
+        "unfolded": rows * products * depth if unblocked and cost.macs and (window > 1 or stride > 1) else 0,
         "reordered": 0,
         "pieces": pieces(node, kind, computed),
         "rows": rows,
@@ -310,12 +313,16 @@ def _described(node: Node, cost: Cost) -> _Described:
 
 
 def _in_blocks(node: Node, kind: str, read: int, written: int, groups: int) -> bool:
-    """Whether runtimes can compute a convolution on blocks of channels (ONNX Runtime's rules for x86 processors)."""
+    """Whether runtimes can compute it on blocks of channels (ONNX Runtime's rules for x86 processors)."""
     if len(node.output_shape) != 4:
         return False
+    if kind in ("pool", "global pool"):
+        return read % LANES == 0
     if kind == "grouped convolution":
         return read // groups % LANES == 0 and written // groups % LANES == 0
-    return read % 4 == 0 or (read < LANES and kind != "depthwise")
+    if kind == "depthwise":
+        return read % 4 == 0 and read == written
+    return read % 4 == 0 or read < LANES
 
 
 def _idle(channels: float) -> float:

@@ -25,6 +25,7 @@ class TrainConfig:
     left_out: results of `narformer evaluate …/leave-one-family-out`, whose errors set the intervals of networks far
         from those trained on (empty: four times the usual width).
     loss: `relative_mse` (the paper's) or `log_l1`, the mean of |ln(prediction / truth)|.
+    balance: 0 where every measurement counts alike, 1 where every target does, or a number between them.
     precision: `bfloat16` runs the wide layers in bfloat16 and keeps weights, sums and outputs in float32; on a CPU
         that has no AVX-512, where it would be ten times slower, it is float32.
     """
@@ -43,6 +44,7 @@ class TrainConfig:
     left_out: tuple[str, ...] = ()
     precision: str = "float32"
     loss: str = "relative_mse"
+    balance: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,6 +56,8 @@ class TrainConfig:
             raise ConfigError("warmup, validation and calibration are shares between 0 and 1")
         if self.validation + self.calibration >= 1:
             raise ConfigError("validation and calibration together leave no rows to train on")
+        if not 0 <= self.balance <= 1:
+            raise ConfigError(f"balance is between 0 and 1, not {self.balance}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
         if self.loss not in LOSS_NAMES:

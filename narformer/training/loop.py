@@ -26,7 +26,7 @@ from narformer.models.layers import renew_masks
 from narformer.training.batching import Indices, TokenSource, predict_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig
-from narformer.training.losses import LOSSES
+from narformer.training.losses import LOSSES, balanced
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         first, best, elapsed = state["epoch"] + 1, state["best"], state["seconds"]
     measured = torch.from_numpy(np.isfinite(targets[fit]).sum(axis=0))
+    weights = balanced(measured, config.balance).to(device) if config.balance else None
     wanted = torch.from_numpy(targets.astype(np.float32))
     board = _tensorboard(directory)
     for epoch in range(first, config.epochs):
@@ -90,7 +91,7 @@ def train(
                 group["lr"] = config.learning_rate * factor
             with mixed_precision(device.type, config.precision):
                 prediction = model(*to_tensors(source.batch(rows), device))[: len(rows)]
-            loss = LOSSES[config.loss](prediction, wanted[rows].to(device)) + model.penalty(len(fit))
+            loss = LOSSES[config.loss](prediction, wanted[rows].to(device), weights) + model.penalty(len(fit))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

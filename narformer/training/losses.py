@@ -8,18 +8,31 @@ import torch
 from torch import Tensor
 
 
-def relative_mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean of (prediction / target − 1)² over the measured targets (NAR-Former V2, section 3.4): (B, K) -> ()."""
+def relative_mse(prediction: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean of (prediction / target − 1)² over the measured targets (NAR-Former V2, section 3.4): (B, K) -> ().
+
+    weights (K,): of each target's.
+    """
     measured = torch.isfinite(target)
-    error = prediction / torch.where(measured, target, 1.0) - 1
-    return (error.square() * measured).sum() / measured.sum().clamp_min(1)
+    error = (prediction / torch.where(measured, target, 1.0) - 1).square() * measured
+    return (error if weights is None else error * weights).sum() / measured.sum().clamp_min(1)
 
 
-def log_l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean of |ln(prediction / target)| over the measured targets: (B, K) -> ()."""
+def log_l1(prediction: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean of |ln(prediction / target)| over the measured targets: (B, K) -> (). weights (K,): of each target's."""
     measured = torch.isfinite(target)
     error = torch.log(prediction) - torch.log(torch.where(measured, target, 1.0))
-    return torch.where(measured, error.abs(), 0.0).sum() / measured.sum().clamp_min(1)
+    error = torch.where(measured, error.abs(), 0.0)
+    return (error if weights is None else error * weights).sum() / measured.sum().clamp_min(1)
 
 
-LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"relative_mse": relative_mse, "log_l1": log_l1}
+def balanced(counts: Tensor, power: float) -> Tensor:
+    """Weights of targets by how many networks were measured on each, (K,): mean 1 over all measurements.
+
+    power: 0 for equal weights of measurements, 1 for equal weights of targets.
+    """
+    weights = counts.clamp_min(1).double() ** -power
+    return (weights * counts.sum() / (weights * counts).sum()).float()
+
+
+LOSSES: Mapping[str, Callable[..., Tensor]] = {"relative_mse": relative_mse, "log_l1": log_l1}
