@@ -106,6 +106,13 @@ def left_out_folds(dataset: Dataset) -> list[Task]:
     ]
 
 
+def left_out_files(dataset: Dataset) -> list[Task]:
+    """Train rows of what was drawn, or built by packages, to all real files: the two have no network in common."""
+    real = np.array([source == "file" for source, _, _ in (name.partition(":") for name in dataset.ids)])
+    train = np.asarray(dataset.split) == "train"
+    return [Task("real files", np.flatnonzero(train & ~real), np.flatnonzero(real))]
+
+
 def few_samples(dataset: Dataset) -> list[Task]:
     """The first 50, 100, … train rows in SHA-1 order of their ids, all test rows."""
     train = dataset.rows("train")
@@ -150,6 +157,12 @@ _ALL = (
         "our wider measurements: operators, drawn networks and the zoo's; train rows to test rows",
         "onnxruntime-wide",
         in_domain,
+    ),
+    Protocol(
+        "onnxruntime-wide/left-out-files",
+        "our wider measurements: operators, drawn networks and the zoo's to real ONNX files of public packages",
+        "onnxruntime-wide",
+        left_out_files,
     ),
     Protocol(
         "timm/in-domain", "timm's own benchmark: train networks to test networks, a tenth of all", "timm", in_domain

@@ -13,7 +13,8 @@ target with few measurements has the prices of its relatives. The correction is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -313,6 +314,30 @@ class Tally2(KernelSum):
     def answers(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, ...]:
         """Latency, embedding, the latency of each token, and which are unlike those that were measured."""
         return *super().answers(features, edges, graph, static), self.unfamiliar(features)
+
+
+def with_relative(model: Tally2, output: int, factors: Mapping[str, float]) -> Tally2:
+    """The model with one more output: a target that nothing was measured on, from a measured one.
+
+    output: the measured target's. factors: how many times as long a unit of work of each term takes there, by the names
+    of WORK; "others" stands for all terms that are not named. Facts of datasheets decide them.
+    """
+    config = replace(
+        model.config,
+        outputs=model.config.outputs + 1,
+        groups=(*model.config.groups, model.config.groups[output]),
+        least_run=(*model.config.least_run, model.config.least_run[output]),
+        least_call=(*model.config.least_call, model.config.least_call[output]),
+    )
+    wider = Tally2(config)
+    state = model.state_dict()
+    for name in ("lowest", "highest"):
+        state[name] = torch.cat([state[name], state[name][..., output, None]], dim=2)
+    times = torch.tensor([factors.get(name, factors.get("others", 1.0)) for name in WORK])
+    mine = state["prices.target"][:, output] + torch.log(times) / _SPEED
+    state["prices.target"] = torch.cat([state["prices.target"], mine[:, None]], dim=1)
+    wider.load_state_dict(state)
+    return wider.eval()
 
 
 def amounts(features: Tensor) -> list[Tensor]:

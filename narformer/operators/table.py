@@ -250,7 +250,8 @@ _add("normalization", "BatchNormalization", operations=scalar.each(2), weights=(
 _NORMAL: dict[str, Any] = {"operations": scalar.each_read(7)}
 _add("normalization", "LayerNormalization InstanceNormalization GroupNormalization", **_NORMAL, weights=(1, 2))
 _add("normalization", "RMSNormalization", operations=scalar.each_read(4), weights=(1,))
-_add("normalization", "LRN LpNormalization MeanVarianceNormalization", **_NORMAL)
+_add("normalization", "LRN", **_NORMAL, one_by_one=30)
+_add("normalization", "LpNormalization MeanVarianceNormalization", **_NORMAL)
 _add("normalization", "SimplifiedLayerNormalization", operations=scalar.each_read(4), weights=(1,))
 _add("normalization", "GroupNorm", MICROSOFT, **_NORMAL, weights=(1, 2))
 _add("normalization", "SkipLayerNormalization", MICROSOFT, **_NORMAL, weights=(2, 3, 4))

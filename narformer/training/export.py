@@ -8,7 +8,9 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,10 +26,11 @@ from narformer.frontends.folding import foldable
 from narformer.graph import Graph
 from narformer.metrics import acc, mape
 from narformer.models.interface import LatencyModel
+from narformer.models.tally2 import with_relative
 from narformer.prediction.card import Card, Output
 from narformer.prediction.novelty import Novelty
 from narformer.prediction.predictor import CANONICAL
-from narformer.prediction.target_groups import least_ms
+from narformer.prediction.target_groups import groups, least_ms
 from narformer.prediction.trust import effective_kernels, spread
 from narformer.training.batching import Indices, predict_rows
 
@@ -37,6 +40,8 @@ LEVEL = 0.9
 AVERAGED = (0.0, 0.25, 0.5, 0.75, 0.9)
 WIDER = 0.25  # in ln(ms), of networks unlike those trained on, where no families were left out to measure it
 FEW = 0.03
+ENOUGH = 40  # rows that an interval is calibrated on; a target with fewer borrows its relatives'
+UNMEASURED = 0.25  # in ln(ms), by which intervals of targets that nothing was measured on are wider, as errors add up
 
 
 def export_onnx(model: LatencyModel, token_width: int, static_width: int, path: Path) -> None:
@@ -188,6 +193,30 @@ def _references(families: npt.NDArray[np.str_], measured: npt.NDArray[np.bool_],
     return np.array(sorted(chosen), dtype=np.int64)
 
 
+def _near(devices: Sequence[str]) -> list[list[int]]:
+    """For each target all targets, itself first, then those with the most groups in common."""
+    members = [set(each) for each in groups(devices)]
+    return [
+        [column, *sorted((k for k in range(len(devices)) if k != column), key=lambda k: -len(mine & members[k]))]
+        for column, mine in enumerate(members)
+    ]
+
+
+def _enough(
+    residuals: npt.NDArray[np.float64], kernels: npt.NDArray[np.float64], near: Sequence[int]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Residuals of a target's rows, and the kernels of each; where they are few, those of its relatives too."""
+    found: list[npt.NDArray[np.float64]] = []
+    shared: list[npt.NDArray[np.float64]] = []
+    for column in near:
+        rows = np.isfinite(residuals[:, column])
+        found.append(residuals[rows, column])
+        shared.append(kernels[rows, column])
+        if sum(map(len, found)) >= ENOUGH:
+            break
+    return np.concatenate(found), np.concatenate(shared)
+
+
 def export_predictor(
     model: LatencyModel,
     name: str,
@@ -202,12 +231,14 @@ def export_predictor(
     descriptions: Mapping[str, str],
     novel_quantiles: Mapping[str, float],
     training: Mapping[str, Any],
+    relatives: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Card:
     """Write `path` (.onnx) and its card (.json): intervals from the `calibration` rows, errors from the test rows.
 
     novel_quantiles: half width of the interval, in ln(ms), for networks far from those trained on; by device, from
         families left out of training (see `narformer evaluate`); a device without one gets WIDER more than its own, or,
         with a model on tokens of the file's own nodes, four times its own.
+    relatives: targets to add that nothing was measured on (TrainConfig.relatives).
     """
     families = np.asarray(dataset.family)
     measured = np.isfinite(dataset.targets)
@@ -222,12 +253,14 @@ def export_predictor(
     if sums_kernels:
         many, test_many = kernels_of(model, source, calibration), kernels_of(model, source, tests)
         observe(model, source, fit, measured)
+    residuals = np.abs(np.log(prediction / target))
+    near = _near(dataset.devices)
     outputs = []
     for column, device in enumerate(dataset.devices):
         rows = np.isfinite(target[:, column])
-        residual = np.abs(np.log(prediction[rows, column] / target[rows, column]))
-        averaged, known = narrowest(residual, many[rows, column])
-        usual = float(np.median(spread(many[rows, column], averaged)))
+        residual, kernels = _enough(residuals, many, near[column])
+        averaged, known = narrowest(residual, kernels)
+        usual = float(np.median(spread(kernels, averaged)))
         novel = known * usual + WIDER if sums_kernels else 4 * known
         novel = max(novel_quantiles.get(device, novel), known * usual)
         truth = dataset.targets[tests, column]
@@ -255,6 +288,13 @@ def export_predictor(
                 floor_ms=least_ms(device) if sums_kernels else (0.0, 0.0),
             )
         )
+
+    for device, told in relatives.items():
+        column = dataset.devices.index(told["of"])
+        model = with_relative(model, column, {term: times for term, times in told.items() if term != "of"})
+        widths = {name: float(np.hypot(width, UNMEASURED)) for name, width in outputs[column].quantiles.items()}
+        outputs.append(replace(outputs[column], device=device, description=descriptions[device], quantiles=widths))
+        outputs[-1] = replace(outputs[-1], held_out={"rows": 0})
 
     card = Card(
         name=name,

@@ -54,7 +54,8 @@ def run(
         fit,
         calibration if len(calibration) else validation,
         directory / f"{name}.onnx",
-        descriptions={device: description(device) for device in dataset.devices},
+        descriptions={device: description(device) for device in (*dataset.devices, *config.relatives)},
+        relatives=config.relatives,
         novel_quantiles=left_out_errors(config.left_out),
         training={
             "dataset": dataset.name,
