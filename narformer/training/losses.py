@@ -26,12 +26,15 @@ def log_l1(prediction: Tensor, target: Tensor, weights: Tensor | None = None) ->
     return (error if weights is None else error * weights).sum() / measured.sum().clamp_min(1)
 
 
+FEW = 300  # networks; targets with fewer weigh no more each
+
+
 def balanced(counts: Tensor, power: float) -> Tensor:
     """Weights of targets by how many networks were measured on each, (K,): mean 1 over all measurements.
 
     power: 0 for equal weights of measurements, 1 for equal weights of targets.
     """
-    weights = counts.clamp_min(1).double() ** -power
+    weights = counts.clamp_min(FEW).double() ** -power
     return (weights * counts.sum() / (weights * counts).sum()).float()
 
 
