@@ -65,9 +65,9 @@ from narformer.measurement.timing import Plan
 FIGURES = ("digest", "ms", "spread_ms", "repeats", "reference_ms", "peak_mb", "processor", "date", "failure")
 # A network's loading, warming and at least four runs; the plan has none that takes 3 s a run on a core of 2020 on.
 TIMEOUT_S = 25.0
-# How much of the reference network's slowness a network shares, as a power: what makes two runs agree best. Each is timed
-# by its own processor time, so that what slows both is little; with 1, half of the rows differ by more than 4.4 % from
-# one run to the next, with 0.3 by more than 1.7 %.
+# How much of the reference network's slowness a network shares, as a power: what makes two runs agree best. Each is
+# timed by its own processor time, so that what slows both is little: with 1, half of the rows differ by more than 4.4 %
+# from one run to the next, with 0.3 by more than 1.9 %.
 SHARED = 0.3
 
 
@@ -274,7 +274,7 @@ def write_graphs(first: Path, real: Sequence[Path] | None, path: Path) -> None:
 
 
 def _usual(path: Path) -> dict[str, tuple[Row, float]]:
-    """What a run measured, by id: the row, and its latency where the reference takes its usual time, as far as they share it."""
+    """What a run measured, by id: the row, and its latency where the reference takes its usual time (see SHARED)."""
     rows = [row for row in read_table(path, (*COLUMNS, *FIGURES)) if row["ms"]]
     usual = {
         threads: statistics.median(float(r["reference_ms"]) for r in rows if r["threads"] == threads)

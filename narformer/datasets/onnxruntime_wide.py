@@ -64,7 +64,8 @@ class Planned:
     """One measurement: a network at a batch, in a precision, by some threads.
 
     source: drawn, cpu (a row of onnxruntime-cpu), file (a real one), or a source of the zoo. name: kind and seed; the
-    row's id; the file's and its inputs' shapes; or the zoo's name. size: of the zoo's image. precision: fp32, fp16, int8 (static, QDQ) or int8-dynamic.
+    row's id; the file's and its inputs' shapes; or the zoo's name. size: of the zoo's image. precision: fp32, fp16,
+    int8 (static, QDQ) or int8-dynamic.
     """
 
     source: str

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from narformer.errors import ConfigError
+
 
 class LatencyModel(nn.Module, ABC):
     """Latencies in ms of the networks of a packed batch, (B, outputs), positive; an output a target.
@@ -53,6 +55,16 @@ class LatencyModel(nn.Module, ABC):
     def penalty(self, networks: int) -> Tensor | float:
         """Added to the loss of a batch in training. networks: how many there are to learn from."""
         return 0.0
+
+    def with_relative(self, output: int, factors: Mapping[str, float]) -> LatencyModel:
+        """The model with one more output: a target that nothing was measured on, from a measured one.
+
+        output: the measured target's. factors: how many times as long a unit of each kind of work takes there.
+        Raises ConfigError for a model that knows of no work.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} knows measured targets alone; leave relatives out"
+        )
 
     def observe(self, features: Tensor, graph: Tensor, measured: Tensor) -> None:
         """Shown all networks learned from once training has ended. measured (B, outputs): where each was measured."""

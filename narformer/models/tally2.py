@@ -26,8 +26,8 @@ from narformer.models.layers import degree, full_precision, pool_sum
 from narformer.models.tally import DirectedRound, place_of, size_of
 from narformer.tokens import runtime_kernels as tokens
 
-# Work of a kernel: a column of its tokens, or what `amounts` makes of several; ln of the ms a unit of it takes, from which
-# training starts; and what it costs, in mean |ln| error, that a price differs by a factor e between kinds or groups.
+# Work of a kernel: a column of its tokens, or what `amounts` makes of several; ln of the ms a unit of it takes, from
+# which training starts; and what it costs, in mean |ln| error, that a price differs by a factor e from its group's.
 _TERMS = (
     ("inside", -17.8, 1e-3),  # MACs on numbers
     ("padding", -18.5, 1e-3),  # MACs on what convolutions are padded with
@@ -120,7 +120,9 @@ class Prices(nn.Module):
     def __init__(self, config: Tally2Config) -> None:
         super().__init__()
         count, terms = config.outputs, len(WORK)
-        groups = config.groups or tuple((k,) for k in range(count))
+        groups = self.groups = config.groups or tuple((k,) for k in range(count))
+        self.least_run = config.least_run or (1e-3,) * count
+        self.least_call = config.least_call or (1e-4,) * count
         total = 1 + max((g for each in groups for g in each), default=0)
         belongs = torch.zeros(count, total)
         for output, each in enumerate(groups):
@@ -128,9 +130,8 @@ class Prices(nn.Module):
         self.register_buffer("belongs", belongs, persistent=False)
         self.register_buffer("class_of", torch.tensor(tokens.CLASS_OF_KIND), persistent=False)
         self.register_buffer("start", torch.tensor(_START)[:, None, None], persistent=False)
-        least = torch.full((len(tokens.KINDS), count), 1e-4)
-        least[:] = torch.tensor(config.least_call or (1e-4,) * count)
-        least[0] = torch.tensor(config.least_run or (1e-3,) * count)
+        least = torch.tensor(self.least_call).repeat(len(tokens.KINDS), 1)
+        least[0] = torch.tensor(self.least_run)
         self.register_buffer("least", least, persistent=False)
         self.target = nn.Parameter(torch.zeros(terms, count))
         self.by_class = nn.Parameter(torch.zeros(terms, len(tokens.CLASSES), total))
@@ -292,6 +293,29 @@ class Tally2(KernelSum):
             beyond = torch.maximum(beyond, torch.maximum(under, over))
         return (beyond > 0).to(features.dtype) * kind[:, 1:].sum(dim=1, keepdim=True)
 
+    def with_relative(self, output: int, factors: Mapping[str, float]) -> Tally2:
+        """The model with one more output: a target that nothing was measured on, from a measured one.
+
+        output: the measured target's. factors: how many times as long a unit of work of each term takes there, by the
+        names of WORK; "others" stands for all terms that are not named. Facts of datasheets decide them.
+        """
+        config = replace(
+            self.config,
+            outputs=self.config.outputs + 1,
+            groups=(*self.prices.groups, self.prices.groups[output]),
+            least_run=(*self.prices.least_run, self.prices.least_run[output]),
+            least_call=(*self.prices.least_call, self.prices.least_call[output]),
+        )
+        wider = Tally2(config)
+        state = self.state_dict()
+        for name in ("lowest", "highest"):
+            state[name] = torch.cat([state[name], state[name][..., output, None]], dim=2)
+        times = torch.tensor([factors.get(name, factors.get("others", 1.0)) for name in WORK])
+        mine = state["prices.target"][:, output] + torch.log(times) / _SPEED
+        state["prices.target"] = torch.cat([state["prices.target"], mine[:, None]], dim=1)
+        wider.load_state_dict(state)
+        return wider.eval()
+
     def parts(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
         """What `embed` returns, and the milliseconds of each token that it sums, (T, outputs)."""
         networks = static.shape[0]
@@ -314,30 +338,6 @@ class Tally2(KernelSum):
     def answers(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, ...]:
         """Latency, embedding, the latency of each token, and which are unlike those that were measured."""
         return *super().answers(features, edges, graph, static), self.unfamiliar(features)
-
-
-def with_relative(model: Tally2, output: int, factors: Mapping[str, float]) -> Tally2:
-    """The model with one more output: a target that nothing was measured on, from a measured one.
-
-    output: the measured target's. factors: how many times as long a unit of work of each term takes there, by the names
-    of WORK; "others" stands for all terms that are not named. Facts of datasheets decide them.
-    """
-    config = replace(
-        model.config,
-        outputs=model.config.outputs + 1,
-        groups=(*model.config.groups, model.config.groups[output]),
-        least_run=(*model.config.least_run, model.config.least_run[output]),
-        least_call=(*model.config.least_call, model.config.least_call[output]),
-    )
-    wider = Tally2(config)
-    state = model.state_dict()
-    for name in ("lowest", "highest"):
-        state[name] = torch.cat([state[name], state[name][..., output, None]], dim=2)
-    times = torch.tensor([factors.get(name, factors.get("others", 1.0)) for name in WORK])
-    mine = state["prices.target"][:, output] + torch.log(times) / _SPEED
-    state["prices.target"] = torch.cat([state["prices.target"], mine[:, None]], dim=1)
-    wider.load_state_dict(state)
-    return wider.eval()
 
 
 def amounts(features: Tensor) -> list[Tensor]:

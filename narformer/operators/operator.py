@@ -72,8 +72,8 @@ class Operator:
         no training adjusts: running statistics, caches, initial states. scales: of scales and zero points of integers.
     elements: by position, how many numbers an operand stands for that packs several into one element.
     reads, writes: elements really read of operands, by position, and written of outputs, where not all are.
-    fuses: runtimes run it within the product of matrices before it. one_by_one: runtimes compute it number by number,
-        for lack of a vector unit's instruction, and this is how many nanoseconds an x86 core then takes for one. known: it has a row.
+    fuses: runtimes run it within the product of matrices before it. known: it has a row. one_by_one: runtimes compute
+        it number by number, for lack of a vector unit's instruction; about how many nanoseconds an x86 core then takes.
     shapes: a rule for the shapes of its outputs, for an operator that `register` has added.
     """
 

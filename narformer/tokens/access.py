@@ -84,7 +84,7 @@ def _transposed(node: Node, data: Shape) -> int:
         if rest == sorted(rest):
             return -(-math.prod(data) // TILE)
     run = 1
-    for axis, expected in zip(reversed(kept), reversed(sorted(kept)), strict=True):
+    for axis, expected in zip(reversed(kept), sorted(kept, reverse=True), strict=True):
         if axis != expected:
             break
         run *= data[axis]
@@ -108,7 +108,7 @@ def _moved(before: Shape, after: Shape) -> int:
             last = len(after) - 1 - back
             break
     if last < 0:
-        return 1
+        return after[0] if after else 1
     longer = len(before) < len(after) or math.prod(after) > math.prod(before)
     return max(1, math.prod(after[: last + 1] if longer else after[:last]))
 
@@ -129,7 +129,7 @@ def _together(operands: list[Shape], shape: Shape) -> int:
     """How many neighbours of an element-wise result have operands that are neighbours, or one and the same."""
     run = 1
     held: list[bool | None] = [None] * len(operands)  # whether an operand stays the same along the run
-    for back, size in enumerate(reversed(shape)):
+    for back, size in enumerate(reversed(shape[1:] or shape)):  # each of a batch is a piece of its own
         if size == 1:
             continue
         now = [1 if back >= len(operand) else operand[-1 - back] for operand in operands]

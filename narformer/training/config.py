@@ -25,8 +25,8 @@ class TrainConfig:
     left_out: results of `narformer evaluate …/leave-one-family-out`, whose errors set the intervals of networks far
         from those trained on (empty: four times the usual width).
     loss: `relative_mse` (the paper's) or `log_l1`, the mean of |ln(prediction / truth)|.
-    relatives: targets that nothing was measured on, each with `of`, the measured target whose prices it has, and by term
-        of a kernel's work how many times as long it takes there (models/tally2.py, `with_relative`).
+    relatives: targets that nothing was measured on, each with `of`, the measured target whose prices it has, and by
+        term of a kernel's work how many times as long it takes there (models/tally2.py, `with_relative`).
     balance: 0 where every measurement counts alike, 1 where every target does, or a number between them.
     precision: `bfloat16` runs the wide layers in bfloat16 and keeps weights, sums and outputs in float32; on a CPU
         that has no AVX-512, where it would be ten times slower, it is float32.

@@ -26,7 +26,6 @@ from narformer.frontends.folding import foldable
 from narformer.graph import Graph
 from narformer.metrics import acc, mape
 from narformer.models.interface import LatencyModel
-from narformer.models.tally2 import with_relative
 from narformer.prediction.card import Card, Output
 from narformer.prediction.novelty import Novelty
 from narformer.prediction.predictor import CANONICAL
@@ -291,7 +290,7 @@ def export_predictor(
 
     for device, told in relatives.items():
         column = dataset.devices.index(told["of"])
-        model = with_relative(model, column, {term: times for term, times in told.items() if term != "of"})
+        model = model.with_relative(column, {term: times for term, times in told.items() if term != "of"})
         widths = {name: float(np.hypot(width, UNMEASURED)) for name, width in outputs[column].quantiles.items()}
         outputs.append(replace(outputs[column], device=device, description=descriptions[device], quantiles=widths))
         outputs[-1] = replace(outputs[-1], held_out={"rows": 0})

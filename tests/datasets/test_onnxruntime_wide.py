@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from narformer.datasets import zoo
 from narformer.datasets.dataset import FamilySource
 from narformer.datasets.onnxruntime_wide import (
     COLUMNS,
+    CONVERTED,
+    FILE,
+    STORED,
     TABLE,
     DrawnSource,
     Known,
+    StoredSource,
     digest,
     load_onnxruntime_wide,
     planned,
@@ -100,19 +105,21 @@ def test_a_table_is_a_dataset_with_a_column_a_target(tmp_path: Path) -> None:
         + row("cpu:vgg_3", "7,14", threads=2)
     )
     dataset = load_onnxruntime_wide(path)
-    assert dataset.ids == ("drawn:attention 7", "drawn:attention 7x4", "timm:resnet18@224x4", "cpu:vgg_3")
+    converted = "timm:resnet18@224x4 int8 1t"
+    assert dataset.ids == ("drawn:attention 7", "drawn:attention 7x4", "timm:resnet18@224x4", converted, "cpu:vgg_3")
     assert dataset.devices == tuple(f"epyc-turin:onnxruntime-1.32:{how}" for how in ("fp32:1t", "int8:1t", "fp32:2t"))
     nan = np.nan
-    expected = [[2, nan, nan], [8, nan, nan], [5, 3, nan], [nan, nan, 7]]
+    # What int8 was measured of is a network too, which the target of float32 runs as its file says.
+    expected = [[2, nan, nan], [8, nan, nan], [5, 3, nan], [3, nan, nan], [nan, nan, 7]]
     assert dataset.targets == pytest.approx(np.array(expected), nan_ok=True)
     # A drawn network is drawn at its batch; the others are rebuilt at batch 1.
-    assert dataset.batch == (1, 1, 4, 1)
+    assert dataset.batch == (1, 1, 4, 1, 1)
     assert dataset.sources[:3] == (
         DrawnSource("attention", 7),
         DrawnSource("attention", 7, 4),
         ZooSource("resnet18", 224),
     )
-    assert isinstance(dataset.sources[3], FamilySource)
+    assert isinstance(dataset.sources[4], FamilySource)
     assert dataset.sources[1].graph().inputs[0].shape[0] == 4
     assert dataset.sources[2].graph().inputs[0].shape == (1, 3, 224, 224)
 
@@ -133,6 +140,10 @@ def test_a_measurement_that_is_there_twice_one_without_a_size_and_a_missing_tabl
 def test_the_shipped_table_is_whole_and_of_the_networks_that_are_drawn_now() -> None:
     dataset = load_onnxruntime_wide()
     assert np.isfinite(dataset.targets).any(axis=1).all()
+    stored = [source for source in dataset.sources if isinstance(source, StoredSource)]
+    assert {source.origin for source in stored} == {FILE, CONVERTED}
+    assert {(source.origin, source.name) for source in stored} == {(e.source, e.name) for e in zoo.names(path=STORED)}
+    assert all(len(source.graph()) for source in stored[::50])
     rows = [row for row in read_table(TABLE, (*COLUMNS, "digest")) if row["digest"]]
     for row in rows[:: max(len(rows) // 100, 1)]:
         kind, _, seed = row["name"].rpartition(" ")

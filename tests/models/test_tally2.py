@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from narformer.models.tally2 import WORK, Tally2, Tally2Config
@@ -42,10 +43,41 @@ def test_a_target_without_measurements_has_the_prices_of_its_relatives() -> None
     model = Tally2(Tally2Config(outputs=3, groups=groups(devices))).eval()
     shared = (model.prices.belongs[0] * model.prices.belongs[1] * (1 - model.prices.belongs[2])).argmax()
     with torch.no_grad():
-        model.prices.by_kind[WORK.index("macs"), tokens.KINDS.index("convolution"), shared] = 0.1
+        model.prices.by_kind[WORK.index("inside"), tokens.KINDS.index("convolution"), shared] = 0.25
     latency = model(*_network(_token("run"), _token("convolution", macs=1e9)))[0]
     torch.testing.assert_close(latency[0], latency[1])
     assert latency[0] > 2 * latency[2]
+
+
+def test_a_target_that_nothing_was_measured_on_has_a_relatives_prices_times_factors() -> None:
+    model = Tally2(Tally2Config(outputs=2, least_run=(0.002, 0.001), least_call=(0.0003, 0.0002))).eval()
+    with torch.no_grad():
+        model.prices.target[WORK.index("read"), 1] = 0.1
+    wider = model.with_relative(1, {"inside": 2.0, "others": 1.5})
+    convolution, addition = _token("convolution", macs=1e9), _token("add", read=1e9)
+    for kernel, factor in ((convolution, 2.0), (addition, 1.5)):
+        latency = wider(*_network(_token("run"), kernel))[0].detach()
+        torch.testing.assert_close(latency[:2], model(*_network(_token("run"), kernel))[0].detach())
+        assert float(latency[2] / latency[1]) == pytest.approx(factor, rel=0.01)
+
+
+def test_prices_are_learned_alone_at_first_and_integers_have_prices_of_their_own() -> None:
+    model = Tally2(Tally2Config(outputs=1))
+    network = _network(_token("run"), _token("convolution", macs=1e9))
+    for share, learned in ((0.0, False), (0.9, True)):
+        model.schedule(share, torch.ones(1))
+        model.zero_grad()
+        model(*network).sum().backward()
+        assert (model.correction.weight.grad is not None) == learned
+    integers = _token("convolution", macs=1e9)
+    integers[tokens.FLAG["integer data"]] = 1
+    with torch.no_grad():
+        model.prices.by_numbers[1, WORK.index("inside"), tokens.KINDS.index("convolution"), 0] = 0.1
+    model.eval()
+    with torch.no_grad():
+        kernels = (_token("convolution", macs=1e9), integers)
+        latency = [float(model(*_network(_token("run"), kernel))) for kernel in kernels]
+    assert latency[1] > 1.5 * latency[0]
 
 
 def test_kernels_unlike_any_measured_on_a_target_are_strange_there_alone() -> None:

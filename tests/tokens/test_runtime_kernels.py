@@ -22,7 +22,7 @@ def _graph(nodes: list[onnx.NodeProto], shape: list[int], weights: dict[str, tup
         [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.zeros(s, np.float32), name) for name, s in weights.items()],
     )
-    return read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9))
+    return read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9))
 
 
 def _numbers(features: np.ndarray, row: int) -> dict[str, float]:
@@ -72,3 +72,38 @@ def test_every_kernel_is_a_node_of_the_canonical_form_and_nodes_within_it_come_a
     place = tokens.kernels(graph)
     assert all(place[place[index]] == place[index] <= index for index in range(len(graph)))
     assert len(set(place)) + 1 == len(tokens.tokenize(graph).features)
+
+
+def test_images_are_put_in_blocks_once_for_convolutions_and_back_for_what_cannot_read_them() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "v"], ["c"]),
+        helper.make_node("Softmax", ["c"], ["y"], axis=1),
+    ]
+    read = tokens.tokenize(_graph(nodes, [1, 16, 4, 4], {"w": (16, 16, 1, 1), "v": (32, 16, 1, 1)}))
+    assert tokens.kind_names(read.features) == ["run", "pointwise", "pointwise", "softmax"]
+    reordered = [_numbers(read.features, row)["reordered"] for row in range(4)]
+    assert reordered == [0, 2 * 4 * 256, 0, 2 * 4 * 512]
+
+
+def test_lanes_idle_where_channels_do_not_fill_them_and_odd_channels_take_no_blocks() -> None:
+    for channels, lanes in ((16, 0.0), (8, 1.0), (24, 1 / 3)):
+        nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+        read = tokens.tokenize(_graph(nodes, [1, 16, 4, 4], {"w": (channels, 16, 1, 1)}))
+        row = _numbers(read.features, 1)
+        assert row["idle"] == pytest.approx(row["macs"] * lanes)
+        assert row["unblocked"] == 0
+    read = tokens.tokenize(
+        _graph([helper.make_node("Conv", ["x", "w"], ["y"], pads=[1] * 4)], [1, 17, 4, 4], {"w": (16, 17, 3, 3)})
+    )
+    row = _numbers(read.features, 1)
+    assert row["unblocked"] == row["macs"]
+    assert row["unfolded"] == 16 * 17 * 9  # a number a place, channel and tap
+    assert row["padding"] == pytest.approx(row["macs"] * (1 - (10 / 12) ** 2))
+
+
+def test_what_no_vector_unit_computes_is_counted_apart() -> None:
+    for op, cost in (("Mish", 10), ("Relu", 0), ("Log", 2)):
+        read = tokens.tokenize(_graph([helper.make_node(op, ["x"], ["y"])], [1, 8], {}))
+        assert _numbers(read.features, 1)["scalar"] == 8 * cost
