@@ -62,9 +62,7 @@ class LatencyModel(nn.Module, ABC):
         output: the measured target's. factors: how many times as long a unit of each kind of work takes there.
         Raises ConfigError for a model that knows of no work.
         """
-        raise ConfigError(
-            f"{type(self).__name__} knows measured targets alone; leave relatives out"
-        )
+        raise ConfigError(f"{type(self).__name__} knows measured targets alone; leave relatives out")
 
     def observe(self, features: Tensor, graph: Tensor, measured: Tensor) -> None:
         """Shown all networks learned from once training has ended. measured (B, outputs): where each was measured."""

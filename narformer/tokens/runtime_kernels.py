@@ -85,7 +85,8 @@ WIDTH = FIRST_WINDOW + len(WINDOWS) + 1
 STATIC_WIDTH = 1  # the batch size
 _KIND: Mapping[str, int] = {kind: k for k, kind in enumerate(KINDS)}
 _ELEMENT_WISE = frozenset(kind for kind, of in CLASS_OF.items() if of == "element-wise")
-_MATRIX = frozenset(kind for kind, of in CLASS_OF.items() if of == "matrix")
+MATRIX = frozenset({LINEAR, *(kind for kind, of in CLASS_OF.items() if of == "matrix")})
+_MATRIX = MATRIX - {LINEAR}
 # Element-wise kernels that take others in, or are taken in: what works on one element at a time.
 _CHAINED = _ELEMENT_WISE - {"softmax", "normalization", "quantize"}
 _CONVOLUTIONS = frozenset({"convolution", "pointwise", "depthwise", "grouped convolution"})

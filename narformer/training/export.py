@@ -30,7 +30,8 @@ from narformer.prediction.card import Card, Output
 from narformer.prediction.novelty import Novelty
 from narformer.prediction.predictor import CANONICAL
 from narformer.prediction.target_groups import groups, least_ms
-from narformer.prediction.trust import effective_kernels, spread
+from narformer.prediction.trust import effective_kernels, network_sums, spread
+from narformer.tokens import runtime_kernels
 from narformer.training.batching import Indices, predict_rows
 
 # Reference networks a family for the novelty measure: enough to cover a family's range, little enough for a card.
@@ -39,6 +40,7 @@ LEVEL = 0.9
 AVERAGED = (0.0, 0.25, 0.5, 0.75, 0.9)
 WIDER = 0.25  # in ln(ms), of networks unlike those trained on, where no families were left out to measure it
 FEW = 0.03
+FEWEST = 20  # networks of a precision, from which on a target counts as measured in it
 ENOUGH = 40  # rows that an interval is calibrated on; a target with fewer borrows its relatives'
 UNMEASURED = 0.25  # in ln(ms), by which intervals of targets that nothing was measured on are wider, as errors add up
 
@@ -166,9 +168,28 @@ def _batches(dataset: Dataset, rows: Indices, graphs: Sequence[Graph]) -> tuple[
     return tuple(sorted({dataset.batch[row] for row in rows}))
 
 
-def _precisions(device: str) -> tuple[str, ...]:
-    """In which precisions files may be whose estimates are measured ones: a target that computes in float16 casts."""
-    return ("float32", "float16") if device.endswith(":fp16") else ("float32",)
+def _precisions(device: str, integers: int, halves: int) -> tuple[str, ...]:
+    """In which precisions files may be whose estimates are measured ones; a target that computes in float16 casts.
+
+    integers, halves: how many networks that compute in 8 bits, and in float16, were learned from there.
+    """
+    half = halves >= FEWEST or device.endswith(":fp16")
+    return ("float32", *(("float16",) if half else ()), *(("int8", "uint8") if integers >= FEWEST else ()))
+
+
+def _narrow(source: TokenCache | KernelCache, rows: Indices) -> npt.NDArray[np.bool_]:
+    """Which networks compute in 8 bits, and which in float16: most of their products of matrices do, (rows, 2)."""
+    matrix = [
+        runtime_kernels.FIRST_KIND + k for k, kind in enumerate(runtime_kernels.KINDS) if kind in runtime_kernels.MATRIX
+    ]
+    flags = [runtime_kernels.FLAG["integer data"], runtime_kernels.FLAG["half data"]]
+    shares = []
+    for start in range(0, len(rows), 256):
+        batch = source.batch(rows[start : start + 256])
+        products = batch.features[:, matrix].sum(axis=1, keepdims=True)
+        of = network_sums(np.hstack([products, products * batch.features[:, flags]]), batch.graph, len(batch.static))
+        shares.append(of[:, 1:] > 0.5 * np.maximum(of[:, :1], 1))
+    return np.concatenate(shares)
 
 
 def observe(
@@ -248,10 +269,12 @@ def export_predictor(
     tests = dataset.rows("test")
     test_prediction = predict_rows(model, source, tests)
     many, test_many = np.ones(target.shape), np.ones((len(tests), target.shape[1]))
+    narrow = np.zeros((len(fit), 2), dtype=bool)
     sums_kernels = tokenizer == CANONICAL  # the kernels that the runtime runs, rather than the file's nodes
     if sums_kernels:
         many, test_many = kernels_of(model, source, calibration), kernels_of(model, source, tests)
         observe(model, source, fit, measured)
+        narrow = _narrow(source, fit)
     residuals = np.abs(np.log(prediction / target))
     near = _near(dataset.devices)
     outputs = []
@@ -282,7 +305,7 @@ def export_predictor(
                 batch_sizes=_batches(dataset, fit[measured[fit, column]], graphs),
                 references="".join("1" if there else "0" for there in here),
                 threshold=novelty_threshold(measure, here, source.statistics[calibration[rows]]),
-                precisions=_precisions(device),
+                precisions=_precisions(device, *(int(n) for n in narrow[measured[fit, column]].sum(axis=0))),
                 averaged=averaged,
                 floor_ms=least_ms(device) if sums_kernels else (0.0, 0.0),
             )
