@@ -60,7 +60,7 @@ _SPEED = 8.0  # prices are learned so many times faster than weights; many group
 _ODD_PENALTY = 1e-3
 _BOUND = 3.0  # of the correction, in ln
 _CORRECTION_PENALTY = 0.1
-_PRICES_ALONE = 0.4  # of the epochs
+_PRICES_ALONE = 0.25  # of the epochs
 # Factors of tiles (see models/tally.py): by window and height, sixteenths of an octave of channels read and written.
 _HEIGHTS, _CHANNELS = 8, 256
 _SHAPES = (len(tokens.WINDOWS) + 2) * _HEIGHTS
@@ -128,6 +128,7 @@ class Prices(nn.Module):
         for output, each in enumerate(groups):
             belongs[output, list(each)] = 1
         self.register_buffer("belongs", belongs, persistent=False)
+        self.asked: Tensor | None = None  # the outputs that are asked for; None for all
         self.register_buffer("class_of", torch.tensor(tokens.CLASS_OF_KIND), persistent=False)
         self.register_buffer("start", torch.tensor(_START)[:, None, None], persistent=False)
         least = torch.tensor(self.least_call).repeat(len(tokens.KINDS), 1)
@@ -139,15 +140,19 @@ class Prices(nn.Module):
         self.by_numbers = nn.Parameter(torch.zeros(_NUMBERS - 1, terms, len(tokens.KINDS), total))
         self.by_oddity = nn.Parameter(torch.zeros(len(tokens.KINDS), total))
 
+    def of_asked(self, tensor: Tensor) -> Tensor:
+        """Of a tensor whose last axis is outputs, those asked for."""
+        return tensor if self.asked is None else tensor.index_select(-1, self.asked)
+
     def prices(self) -> Tensor:
-        """(terms, numbers x kinds, outputs)."""
+        """(terms, numbers x kinds, outputs asked for)."""
         said = self.by_class[:, self.class_of] + self.by_kind
-        said = torch.cat([said, *(said + more for more in self.by_numbers)], dim=1) @ self.belongs.T
-        return torch.exp(self.start + _SPEED * (self.target[:, None] + said))
+        said = torch.cat([said, *(said + more for more in self.by_numbers)], dim=1) @ self.of_asked(self.belongs.T)
+        return torch.exp(self.start + _SPEED * (self.of_asked(self.target)[:, None] + said))
 
     def oddity(self) -> Tensor:
-        """ln of a factor for kernels that read a number of channels that four does not divide, (kinds, outputs)."""
-        return _SPEED * self.by_oddity @ self.belongs.T
+        """ln of a factor for kernels that read channels that four does not divide, (kinds, outputs asked for)."""
+        return _SPEED * self.by_oddity @ self.of_asked(self.belongs.T)
 
     def penalty(self) -> Tensor:
         """What differing prices cost; free for the run, a target's constant."""
@@ -197,6 +202,15 @@ class Tally2(KernelSum):
         self.register_buffer("lowest", torch.full(region, 1e3))
         self.register_buffer("highest", torch.full(region, -1e3))
 
+    def restrict(self, outputs: Tensor | None) -> Tensor | None:
+        """Give these outputs alone: a batch has few of many targets, and the work of a step grows with them."""
+        self.prices.asked = outputs
+        return outputs
+
+    def from_embedding(self, vector: Tensor) -> Tensor:
+        """Latencies from the vector of `embed`, (B, outputs asked for)."""
+        return torch.exp(vector[:, : vector.shape[1] - self.config.hidden])
+
     def schedule(self, share: float, measured: Tensor) -> None:
         """Before an epoch: what is learned when. share: of the epochs that are done.
 
@@ -245,14 +259,17 @@ class Tally2(KernelSum):
         narrow = integers * features[:, tokens.FLAG["integer result"], None]
         each_kind = torch.cat([kind * (1 - integers), kind * narrow, kind * (integers - narrow)], dim=1)
         prices = self.prices.prices()
-        each = each_kind @ prices[-1] + kind @ self.prices.least
+        each = each_kind @ prices[-1] + kind @ self.prices.of_asked(self.prices.least)
         for term, amount in enumerate(amounts(features)):
             each = each + amount[:, None] * (each_kind @ prices[term])
         odd = (1 - features[:, tokens.FLAG["reads by 4"], None]) * there
         odd = odd * (features[:, tokens.COLUMN["widest"], None] >= 8)
         ln = odd * (kind @ self.prices.oddity())
-        if self.config.tiled:
-            ln = ln.index_add(1, torch.tensor(self.config.tiled, device=ln.device), self.tiles(features, kind))
+        asked = range(self.config.outputs) if self.prices.asked is None else self.prices.asked.tolist()
+        tiled = [(asked.index(output), k) for k, output in enumerate(self.config.tiled) if output in asked]
+        if tiled:
+            to, of = torch.tensor(tiled, device=ln.device).T
+            ln = ln.index_add(1, to, self.tiles(features, kind).index_select(1, of))
         return each * torch.exp(ln)
 
     def tiles(self, features: Tensor, kind: Tensor) -> Tensor:
@@ -327,9 +344,11 @@ class Tally2(KernelSum):
         with full_precision(vectors):
             wide = vectors.float()
             there = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW].sum(dim=1, keepdim=True)
-            correction = _BOUND * torch.tanh((self.correction(wide) @ self.prices.belongs.T) / _BOUND)
+            correction = _BOUND * torch.tanh(
+                (self.correction(wide) @ self.prices.of_asked(self.prices.belongs.T)) / _BOUND
+            )
             if self.training:
-                self.corrected = (correction.square() * there).sum() / there.sum() / self.config.outputs
+                self.corrected = (correction.square() * there).sum() / there.sum() / correction.shape[1]
             each = self.roofline(features) * torch.exp(correction)
             total = pool_sum(each, graph, networks).clamp_min(1e-9)
             mean = pool_sum(wide * there, graph, networks) / pool_sum(there, graph, networks).clamp_min(1)

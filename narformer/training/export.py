@@ -280,6 +280,7 @@ def export_predictor(
     outputs = []
     for column, device in enumerate(dataset.devices):
         rows = np.isfinite(target[:, column])
+        rows = rows if rows.any() else np.ones(len(rows), dtype=bool)
         residual, kernels = _enough(residuals, many, near[column])
         averaged, known = narrowest(residual, kernels)
         usual = float(np.median(spread(kernels, averaged)))

@@ -89,3 +89,17 @@ def test_kernels_unlike_any_measured_on_a_target_are_strange_there_alone() -> No
     other = _token("softmax", read=100.0)
     strange = model.unfamiliar(torch.stack([_token("run"), near, large, other]))
     assert strange.tolist() == [[0, 0], [0, 1], [1, 1], [1, 1]]
+
+
+def test_outputs_that_are_asked_for_alone_are_those_of_the_whole_model() -> None:
+    torch.manual_seed(0)
+    model = Tally2(Tally2Config(outputs=4, groups=((0, 1), (0, 2), (0, 3), (0, 1)), tiled=(1, 3))).eval()
+    with torch.no_grad():
+        for parameter in (model.prices.by_kind, model.by_tile, model.correction.weight):
+            parameter.normal_(0, 0.05)
+    network = _network(_token("run"), _token("convolution", macs=1e8, channels=24.0, widest=16.0, height=14.0))
+    whole = model(*network)
+    model.restrict(torch.tensor([1, 2]))
+    torch.testing.assert_close(model(*network), whole[:, 1:3])
+    model.restrict(None)
+    torch.testing.assert_close(model(*network), whole)
