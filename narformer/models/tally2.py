@@ -56,7 +56,7 @@ _L2, _L3 = float(2**20), float(2**25)
 # Kinds of numbers: floating-point; integers that become integers; integers that become floating-point numbers or wide
 # integers. Prices of a kind differ among them.
 _NUMBERS = 3
-_SPEED = 8.0  # prices are learned so many times faster than weights; many groups move a price at once
+_SPEED = 3.0  # prices are learned so many times faster than weights; many groups move a price at once
 _ODD_PENALTY = 1e-3
 _BOUND = 3.0  # of the correction, in ln
 _CORRECTION_PENALTY = 0.1
