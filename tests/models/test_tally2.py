@@ -72,7 +72,7 @@ def test_prices_are_learned_alone_at_first_and_integers_have_prices_of_their_own
     integers = _token("convolution", macs=1e9)
     integers[tokens.FLAG["integer data"]] = 1
     with torch.no_grad():
-        model.prices.by_numbers[1, WORK.index("inside"), tokens.KINDS.index("convolution"), 0] = 0.1
+        model.prices.by_numbers[1, WORK.index("inside"), tokens.KINDS.index("convolution"), 0] = 0.3
     model.eval()
     with torch.no_grad():
         kernels = (_token("convolution", macs=1e9), integers)
