@@ -34,6 +34,8 @@ class Output:
         where it was measured on this device. threshold: a network further than this from all of them is novel.
     averaged: how much of the error of known networks averages out where many kernels share the time: their half width
         is that of `quantiles` times `spread(kernels, averaged)`.
+    common: what may be wrong with all kernels alike, in ln(ms), where the target's prices are a relative's; it adds to
+        the half width as independent errors do.
     precisions: in which the training networks' files were. floor_ms: what a run, and a kernel, take at least.
     """
 
@@ -48,6 +50,7 @@ class Output:
     precisions: tuple[str, ...] = ("float32",)
     floor_ms: tuple[float, float] = (0.0, 0.0)
     averaged: float = 0.0
+    common: float = 0.0
 
     def has_seen(self, batch_size: int) -> bool:
         """Whether a batch size is between those that training networks were measured at on this device."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,7 +65,8 @@ def half_width(output: Output, far: int, kernels: float) -> float:
     """
     known = output.quantiles["known"] * float(spread(kernels, output.averaged))
     novel = max(known, output.quantiles["novel"])
-    return (known, novel, output.quantiles.get("doubted", novel + max(novel, DOUBTED)))[far]
+    half = (known, novel, output.quantiles.get("doubted", novel + max(novel, DOUBTED)))[far]
+    return math.hypot(half, output.common)
 
 
 def doubts(network: Reading, outputs: Sequence[Output], strange: Unfamiliar) -> list[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,9 @@ from narformer.prediction.predictor import Predictor
 from narformer.training.batching import TOKEN_MULTIPLE, predict_rows, split_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig, load_config, save_config
-from narformer.training.export import conformal_quantile, export_predictor
+from narformer.training.export import AVERAGED, conformal_quantile, export_predictor, narrowest
 from narformer.training.loop import learning_rate_at, train
-from narformer.training.losses import relative_mse
+from narformer.training.losses import balanced, relative_mse
 
 OPTIONS = {"hidden": 16}
 CONFIG = TrainConfig(model_options=OPTIONS, epochs=4, batch_size=4)
@@ -172,6 +173,25 @@ def test_conformal_intervals_cover_what_they_promise() -> None:
     assert conformal_quantile(np.array([1.0, 2.0]), np.array([1.0, 1.0])) == pytest.approx(np.log(2))
     with pytest.raises(DataError, match="no rows"):
         conformal_quantile(np.array([]), np.array([]))
+
+
+def test_intervals_narrow_with_the_number_of_kernels_where_errors_do() -> None:
+    random = np.random.default_rng(0)
+    kernels = np.tile([1.0, 4.0, 100.0], 400)
+    shared = narrowest(np.abs(random.normal(0, 0.2, len(kernels))), kernels)
+    averaging = narrowest(np.abs(random.normal(0, 0.5 / np.sqrt(kernels))), kernels)
+    assert shared[0] == 0.0
+    assert averaging[0] == max(AVERAGED)
+
+
+def test_targets_with_few_networks_weigh_more_each_and_measurements_weigh_one_in_the_mean() -> None:
+    counts = torch.tensor([10_000, 400, 10])
+    weights = balanced(counts, 0.5)
+    assert float((weights * counts).sum() / counts.sum()) == pytest.approx(1.0)
+    assert float(weights[1] / weights[0]) == pytest.approx(5.0)
+    assert float(weights[2] / weights[1]) == pytest.approx(math.sqrt(400 / 300))  # no more than that of 300
+    prediction, target = torch.tensor([[1.0, 1.0]]), torch.tensor([[math.e, float("nan")]])
+    assert float(log_l1(prediction, target, torch.tensor([3.0, 7.0]))) == pytest.approx(3.0)
 
 
 def test_the_exported_predictor_equals_the_model(tmp_path: Path, dataset: Dataset, tokens: TokenCache) -> None:
