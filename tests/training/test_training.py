@@ -24,7 +24,7 @@ from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig, load_config, save_config
 from narformer.training.export import AVERAGED, conformal_quantile, export_predictor, narrowest
 from narformer.training.loop import learning_rate_at, train
-from narformer.training.losses import balanced, relative_mse
+from narformer.training.losses import balanced, log_l1, relative_mse
 
 OPTIONS = {"hidden": 16}
 CONFIG = TrainConfig(model_options=OPTIONS, epochs=4, batch_size=4)
