@@ -4,7 +4,7 @@
 
 The table has a row a file: model (its name below FILES), sha256, kind, family, shapes ("NAME=1,3,224,224 …") and
 ms_measured; package, version and path say where it is from. A file that is absent, has another sha256 or is refused
-counts as not answered. The processor that measured need not be the one predicted for (an EPYC Genoa is no Milan), so
+counts as not answered. The processor that measured need not be the one predicted for (an EPYC Genoa is no Turin), so
 errors and coverage are given twice: as they are, and with all predictions times one factor, the median over all files
 of measured to predicted.
 """
@@ -29,7 +29,7 @@ from narformer.evaluation.report import save_result
 from narformer.frontends.onnx import read_onnx
 from narformer.prediction.predictor import Predictor
 
-DEVICE = "epyc-milan:onnxruntime-1.32:fp32:1t"
+DEVICE = "epyc-genoa:onnxruntime-1.32:fp32:1t"
 QUANTISED = "quantised"
 LEAST_MS = 1.0
 WORST = 10
