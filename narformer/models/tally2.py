@@ -60,7 +60,6 @@ _SPEED = 3.0  # prices are learned so many times faster than weights; many group
 _ODD_PENALTY = 1e-3
 _BOUND = 3.0  # of the correction, in ln
 _CORRECTION_PENALTY = 0.1
-_PRICES_ALONE = 0.25  # of the epochs
 # Factors of tiles (see models/tally.py): by window and height, sixteenths of an octave of channels read and written.
 _HEIGHTS, _CHANNELS = 8, 256
 _SHAPES = (len(tokens.WINDOWS) + 2) * _HEIGHTS
@@ -95,6 +94,7 @@ class Tally2Config:
 
     least_run, least_call: ms that a run and a call take at least, by output. tiled: outputs that have factors of tiles,
     for which thousands of networks were measured. kind_dropout: how often training hides a kernel's kind.
+    prices_alone: share of the epochs in which prices are learned without a correction.
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
@@ -106,6 +106,7 @@ class Tally2Config:
     hidden: int = 64
     rounds: int = 2
     kind_dropout: float = 0.05
+    prices_alone: float = 0.25
     outputs: int = 1
 
 
@@ -217,7 +218,7 @@ class Tally2(KernelSum):
         Prices come first, alone, so that what they can explain is explained by them: they hold for kernels unlike any
         seen, a correction does not. Then the correction as well, and in the second half factors of tiles.
         """
-        self.corrects = share >= _PRICES_ALONE
+        self.corrects = share >= self.config.prices_alone
         self.by_tile.requires_grad_(share >= 0.5)
 
     def penalty(self, networks: int) -> Tensor:
