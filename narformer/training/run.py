@@ -72,7 +72,7 @@ def run(
     )
 
 
-def load_start(model: nn.Module, path: Path) -> None:
+def load_start(model: LatencyModel, path: Path) -> None:
     """Weights of an earlier run. Raises DataError where there are none, or they are those of another model."""
     if not path.exists():
         raise DataError(f"{path}: not there; train the configuration whose run it is first")
