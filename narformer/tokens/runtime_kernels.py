@@ -345,18 +345,19 @@ def _product(node: Node, kind: str, computed: list[Operand]) -> tuple[float, flo
     """
     shape = node.output_shape
     elements = math.prod(shape)
-    if node.op in ("Conv", "ConvTranspose") and len(node.operands) > 1 and len(shape) > 2:
-        data, weight = node.operands[0].tensor.shape, node.operands[1].tensor.shape
+    read = [o.tensor.shape for o in node.operands[:2]]
+    if node.op in ("Conv", "ConvTranspose") and len(shape) > 2 and [len(s) for s in read] == [len(shape)] * 2:
+        data, weight = read
         groups = max(_groups(node), 1)
         window = math.prod(weight[2:])
         if node.op == "Conv":
             return shape[0] * math.prod(shape[2:]), groups, shape[1] / groups, weight[1] * window
         return data[0] * math.prod(data[2:]), groups, weight[1] * window, data[1] / groups
-    if kind == "fully connected" and len(node.operands) > 1 and shape:
-        return elements / max(shape[-1], 1), 1, shape[-1], node.operands[0].tensor.shape[-1]
-    if kind == "matrix product" and len(shape) > 1:
-        return shape[-2], math.prod(shape[:-2]), shape[-1], node.operands[0].tensor.shape[-1]
-    if kind == "attention" and len(shape) == 4 and len(node.operands) > 1:
+    if kind == "fully connected" and len(read) > 1 and shape and read[0]:
+        return elements / max(shape[-1], 1), 1, shape[-1], read[0][-1]
+    if kind == "matrix product" and len(shape) > 1 and read and read[0]:
+        return shape[-2], math.prod(shape[:-2]), shape[-1], read[0][-1]
+    if kind == "attention" and len(shape) == 4 and len(read) > 1 and len(read[1]) > 1:
         keys = node.operands[1].tensor.shape[-2]
         return shape[2], shape[0] * shape[1], keys, shape[3]
     if kind == "recurrent" and len(node.operands) > 2 and len(node.operands[0].tensor.shape) == 3:

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from narformer.families.registry import build, sample
 from narformer.frontends.canonical import canonical
 from narformer.frontends.onnx import read_onnx
-from narformer.graph import Graph
+from narformer.graph import Graph, Node, Operand, Tensor
 from narformer.tokens import runtime_kernels as tokens
 
 
@@ -107,3 +107,12 @@ def test_what_no_vector_unit_computes_is_counted_apart() -> None:
     for op, cost in (("Mish", 10), ("Relu", 0), ("Log", 2)):
         read = tokens.tokenize(_graph([helper.make_node(op, ["x"], ["y"])], [1, 8], {}))
         assert _numbers(read.features, 1)["scalar"] == 8 * cost
+
+
+def test_a_convolution_whose_weights_have_too_few_axes_is_described_all_the_same() -> None:
+    weight = Operand(Tensor((3,), "float32"), name="w")
+    data = Operand(Tensor((1, 3, 4, 4), "float32"), source=-1)
+    for op in ("Conv", "ConvTranspose"):
+        node = Node("n", op, (data, weight), (Tensor((1, 3, 4, 4), "float32"),))
+        graph = Graph((node,), (data.tensor,), ("x",), "g")
+        assert len(tokens.tokenize(graph).features) == 2
