@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from narformer.errors import ModelError
 from narformer.families.registry import build, sample
 from narformer.frontends.canonical import canonical
 from narformer.frontends.onnx import read_onnx
@@ -109,10 +110,11 @@ def test_what_no_vector_unit_computes_is_counted_apart() -> None:
         assert _numbers(read.features, 1)["scalar"] == 8 * cost
 
 
-def test_a_convolution_whose_weights_have_too_few_axes_is_described_all_the_same() -> None:
+def test_a_convolution_whose_weights_have_too_few_axes_is_refused_in_words() -> None:
     weight = Operand(Tensor((3,), "float32"), name="w")
     data = Operand(Tensor((1, 3, 4, 4), "float32"), source=-1)
     for op in ("Conv", "ConvTranspose"):
         node = Node("n", op, (data, weight), (Tensor((1, 3, 4, 4), "float32"),))
         graph = Graph((node,), (data.tensor,), ("x",), "g")
-        assert len(tokens.tokenize(graph).features) == 2
+        with pytest.raises(ModelError, match=f"do not fit {op}"):
+            tokens.tokenize(graph)
