@@ -16,7 +16,7 @@ _MACS, _BYTES = NAMES.index("log_macs"), NAMES.index("log_activation_bytes")
 _PARAMETERS = NAMES.index("log_parameters")
 
 
-class Yardstick(Protocol):
+class Baseline(Protocol):
     """fit: graph statistics (rows, S), latencies (rows,) in ms, none missing. predict: (rows, S) -> (rows,)."""
 
     def fit(self, statistics: Array, target: Array) -> None: ...
@@ -76,7 +76,7 @@ def _relative_least_squares(terms: Array, target: Array) -> Array:
     return np.asarray(factors / size)
 
 
-YARDSTICKS: Mapping[str, type[Yardstick]] = {
+BASELINES: Mapping[str, type[Baseline]] = {
     "flops": FlopsFit,
     "flops_memory": FlopsMemoryFit,
     "line": LineFit,
@@ -85,12 +85,12 @@ YARDSTICKS: Mapping[str, type[Yardstick]] = {
 
 
 def fit_predict(name: str, statistics: Array, targets: Array, fit: Indices, test: Indices) -> Array:
-    """One yardstick a device: targets (rows, devices) with NaN where not measured -> predictions (test, devices)."""
+    """One baseline a device: targets (rows, devices) with NaN where not measured -> predictions (test, devices)."""
     prediction = np.full((len(test), targets.shape[1]), np.nan)
     for column in range(targets.shape[1]):
         rows = fit[np.isfinite(targets[fit, column])]
         if len(rows):
-            yardstick = YARDSTICKS[name]()
-            yardstick.fit(statistics[rows], targets[rows, column])
-            prediction[:, column] = yardstick.predict(statistics[test])
+            baseline = BASELINES[name]()
+            baseline.fit(statistics[rows], targets[rows, column])
+            prediction[:, column] = baseline.predict(statistics[test])
     return prediction
