@@ -42,6 +42,7 @@ class DrawnSource:
     batch: int = 1
 
     def graph(self) -> Graph:
+        """Draw the network."""
         return read_onnx(drawn(self.kind, self.seed, self.batch))
 
 
@@ -71,6 +72,7 @@ class Planned:
 
     @property
     def id(self) -> str:
+        """The id of the row: network, precision and threads."""
         return f"{self.network} {self.precision} {self.threads}t"
 
     def rebuilt(self) -> Source:
@@ -157,6 +159,7 @@ def digest(model: bytes) -> str:
 
 
 def split_of(name: str) -> str:
+    """`train` or `test`: a tenth of the numbers of networks is for testing, the same ones for ever."""
     return "test" if _number(name) % 10 < TEST_TENTHS else "train"
 
 

@@ -187,6 +187,7 @@ class Bench:
 
     @classmethod
     def prepare(cls, dataset: Dataset, tokens: TokenCache) -> Bench:
+        """Learn every device from its own train rows."""
         work = work_by_kind(tokens)
         train = dataset.rows("train")
         parts = {}

@@ -19,18 +19,22 @@ _PARAMETERS = NAMES.index("log_parameters")
 class Baseline(Protocol):
     """fit: graph statistics (rows, S), latencies (rows,) in ms, none missing. predict: (rows, S) -> (rows,)."""
 
-    def fit(self, statistics: Array, target: Array) -> None: ...
+    def fit(self, statistics: Array, target: Array) -> None:
+        """Learn from statistics (rows, S) and latencies in ms (rows,)."""
 
-    def predict(self, statistics: Array) -> Array: ...
+    def predict(self, statistics: Array) -> Array:
+        """Latencies in ms of statistics (rows, S), (rows,)."""
 
 
 class FlopsFit:
     """Latency proportional to FLOPs; the factor with the least squared relative error."""
 
     def fit(self, statistics: Array, target: Array) -> None:
+        """Learn from statistics (rows, S) and latencies in ms (rows,)."""
         self._factors = _relative_least_squares(self._terms(statistics), target)
 
     def predict(self, statistics: Array) -> Array:
+        """Latencies in ms of statistics (rows, S), (rows,)."""
         return np.asarray(self._terms(statistics) @ self._factors)
 
     def _terms(self, statistics: Array) -> Array:
@@ -60,9 +64,11 @@ class BoostedTrees:
         self._trees: Any = HistGradientBoostingRegressor(max_iter=300, random_state=0)
 
     def fit(self, statistics: Array, target: Array) -> None:
+        """Learn from statistics (rows, S) and latencies in ms (rows,)."""
         self._trees.fit(statistics, np.log(target))
 
     def predict(self, statistics: Array) -> Array:
+        """Latencies in ms of statistics (rows, S), (rows,)."""
         return np.asarray(np.exp(self._trees.predict(statistics)))
 
 

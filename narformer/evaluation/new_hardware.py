@@ -109,14 +109,17 @@ class NewHardware:
 
     @property
     def targets(self) -> list[str]:
+        """Ids of the targets of the hardware that is new."""
         return [d for d in self.dataset.devices if hardware_of(d) == self.hardware]
 
     @property
     def known(self) -> list[str]:
+        """Ids of the targets of all other hardware."""
         return [d for d in self.dataset.devices if hardware_of(d) != self.hardware]
 
     @cached_property
     def test(self) -> Indices:
+        """Rows whose network no train row has."""
         return new_networks(self.dataset)
 
     @cached_property
