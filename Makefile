@@ -18,7 +18,7 @@ lint: $(VENV)/.installed-dev  ## Style, types, and which way imports may point.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-dev  ## Speed against named rivals, as ratios.
+bench: $(VENV)/.installed-dev  ## Speed against named baselines, as ratios.
 	$(BIN)/python benchmarks/all.py
 
 docs: $(VENV)/.installed-dev  ## The manual as a site in build/site; a broken link or an unknown name is an error.

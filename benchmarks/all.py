@@ -1,4 +1,4 @@
-"""Every speed that matters, against a named rival: one table.
+"""Every speed that matters, against a named baseline: one table.
 
     python benchmarks/all.py [--json]
 

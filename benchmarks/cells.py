@@ -2,8 +2,8 @@
 
     python benchmarks/cells.py [--json]
 
-The rival sends each cell through the model alone, in float32, and steps once a batch of 8; both see each cell and its
-re-ordering. The shipped predictor, a Gaussian process, is compared with itself, cell by cell.
+The baseline sends each cell through the model alone, in float32, and steps once a batch of 8; both see each cell and
+its re-ordering. The shipped predictor, a Gaussian process, is compared with itself, cell by cell.
 """
 
 from __future__ import annotations

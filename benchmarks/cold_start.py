@@ -1,4 +1,4 @@
-"""Cold start: the whole command, from nothing to the printed table, against what its rivals need before they begin.
+"""Cold start: the whole command, from nothing to the printed table, against what its baselines need before they begin.
 
 python benchmarks/cold_start.py [--json]
 """
@@ -15,7 +15,7 @@ from table import Row, main
 FILE = Path(__file__).resolve().parents[1] / "examples" / "resnet18.onnx"
 ROUNDS = 7
 COMMAND = ["-c", "from narformer.cli.main import main; main()", "predict", str(FILE)]
-RIVALS = {
+BASELINES = {
     "`import torch` alone": ["-c", "import torch"],
     "`import numpy, onnx, onnxruntime` alone": ["-c", "import numpy, onnx, onnxruntime"],
 }
@@ -35,13 +35,13 @@ def run(arguments: list[str]) -> tuple[float, float]:
 
 
 def rows() -> list[Row]:
-    sides = {"": COMMAND, **RIVALS}
+    sides = {"": COMMAND, **BASELINES}
     for arguments in sides.values():
         run(arguments)
     taken = [{name: run(arguments) for name, arguments in sides.items()} for _ in range(ROUNDS)]
     mine = statistics.median(round[""][0] for round in taken)
     made = []
-    for name in RIVALS:
+    for name in BASELINES:
         ratio = statistics.median(round[name][0] / round[""][0] for round in taken)
         other = statistics.median(round[name][0] for round in taken)
         peaks = [max(round[side][1] for round in taken) for side in ("", name)]

@@ -2,7 +2,7 @@
 
     python benchmarks/frontend.py [--json]
 
-Tokens are those of the default predictor. Times are processor time. The rival infers the shapes of the
+Tokens are those of the default predictor. Times are processor time. The baseline infers the shapes of the
 whole model, keeps them in a dictionary, and writes a row of features for each node: what one writes first.
 """
 
@@ -30,7 +30,7 @@ def ours(data: bytes) -> object:
     return tokenize(read_onnx(data))
 
 
-def rival(data: bytes) -> object:
+def baseline(data: bytes) -> object:
     """Features of each node, and the edges."""
     model = onnx.shape_inference.infer_shapes(onnx.load_from_string(data))
     graph = model.graph
@@ -105,7 +105,7 @@ def rows() -> list[Row]:
             f"bytes to tokens: {name}",
             "onnx.shape_inference and a loop",
             functools.partial(ours, data),
-            functools.partial(rival, data),
+            functools.partial(baseline, data),
             rounds=9,
             repeats=repeats,
             clock=time.process_time,

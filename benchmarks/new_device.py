@@ -9,7 +9,7 @@ share is not taken out again, so figures are a little better than those of hardw
 
 In each draw a random tenth of the networks is tested; of 300 random rows of the others 5 to 50 are measured, random
 ones or those that the design chooses. Beside the adaptation, from the chosen ones: one factor on the relative that fits
-best, and yardsticks (evaluation/yardsticks.py).
+best, and baselines (evaluation/baselines.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from narformer.adaptation.prices import Adaptation, Design, Profiles, half_width
 from narformer.adaptation.profile import profile, relatives
 from narformer.datasets.timm import ZooSource, load_timm
 from narformer.datasets.zoo import Entry
-from narformer.evaluation.yardsticks import YARDSTICKS
+from narformer.evaluation.baselines import BASELINES
 from narformer.metrics import mape
 from narformer.prediction.predictor import Predictor
 from narformer.prediction.target import select
@@ -94,9 +94,9 @@ def one(
     best = int(np.abs(ratio - np.median(ratio, axis=0)).mean(axis=0).argmin())
     found.append(mape(np.exp(np.median(ratio[:, best])) * profiles.total[test, best], latencies[test]))
     for name in ("line", "flops"):
-        yardstick = YARDSTICKS[name]()
-        yardstick.fit(statistics[chosen], latencies[chosen])
-        found.append(mape(yardstick.predict(statistics[test]), latencies[test]))
+        baseline = BASELINES[name]()
+        baseline.fit(statistics[chosen], latencies[chosen])
+        found.append(mape(baseline.predict(statistics[test]), latencies[test]))
     covered = np.abs(np.log(value / latencies[test])) <= half
     return [*found, 100 * float(covered.mean()), 100 * float((2 * np.sinh(half)).mean())]
 

@@ -2,8 +2,8 @@
 
     python benchmarks/predict.py [--json]
 
-The rival of one prediction is what it spares: ONNX Runtime loads the network and runs it once, on one thread. That of a
-thousand files is a loop of single predictions in one process, so neither starts a command for each.
+The baseline of one prediction is what it spares: ONNX Runtime loads the network and runs it once, on one thread. That
+of a thousand files is a loop of single predictions in one process, so neither starts a command for each.
 """
 
 from __future__ import annotations

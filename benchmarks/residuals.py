@@ -21,8 +21,8 @@ import numpy.typing as npt
 from narformer.datasets.cache import build_cache
 from narformer.datasets.dataset import sha1_order
 from narformer.datasets.nnmeter import load_nnmeter
+from narformer.evaluation.baselines import fit_predict
 from narformer.evaluation.run import predict_sources
-from narformer.evaluation.yardsticks import fit_predict
 from narformer.prediction.predictor import Predictor
 
 FOLDS = 5

@@ -1,4 +1,4 @@
-"""What every comparison here gives: a row that names the rival, both sides' median, the ratio, and peak memory.
+"""What every comparison here gives: a row that names the baseline, both sides' median, the ratio, and peak memory.
 
 Both sides run in one process, in turns, so that a busy or a slow machine is the same for both.
 """
@@ -30,7 +30,7 @@ class Row:
     """
 
     what: str
-    rival: str
+    baseline: str
     unit: str
     ours: float
     theirs: float
@@ -42,7 +42,7 @@ class Row:
 
 def compare(
     what: str,
-    rival: str,
+    baseline: str,
     ours: Callable[[], object],
     theirs: Callable[[], object],
     *,
@@ -70,7 +70,7 @@ def compare(
     mine, other = (statistics.median(side) for side in zip(*seconds, strict=True))
     ratio = statistics.median(b / a for a, b in seconds)
     mine, other = (1000 * mine, 1000 * other) if unit == "ms" else (1 / mine, 1 / other)
-    return Row(what, rival, unit, mine, other, ratio, rounds, megabytes, their_megabytes)
+    return Row(what, baseline, unit, mine, other, ratio, rounds, megabytes, their_megabytes)
 
 
 def peak_megabytes(function: Callable[[], object]) -> float:
@@ -98,12 +98,12 @@ def peak_megabytes(function: Callable[[], object]) -> float:
 
 def print_table(rows: Sequence[Row]) -> None:
     """As Markdown, so that a page of the manual can take it as it is."""
-    print("| what | narformer | rival | | ratio | peak MB, narformer | peak MB, rival |")
+    print("| what | narformer | baseline | | ratio | peak MB, narformer | peak MB, baseline |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
         memory = [("" if m is None else f"{m:.0f}") for m in (row.megabytes, row.their_megabytes)]
         sides = [f"{_figure(side)} {row.unit}" for side in (row.ours, row.theirs)]
-        print(f"| {row.what} | {sides[0]} | {row.rival} | {sides[1]} | **{row.ratio:.2f}** | {' | '.join(memory)} |")
+        print(f"| {row.what} | {sides[0]} | {row.baseline} | {sides[1]} | **{row.ratio:.2f}** | {' | '.join(memory)} |")
 
 
 def _figure(value: float) -> str:

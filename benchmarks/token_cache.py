@@ -2,8 +2,8 @@
 
     python benchmarks/token_cache.py [--json]
 
-The rival of building is a loop over the networks in one process that writes a file each; that of reading, to read and
-tokenise the networks of a batch again.
+The baseline of building is a loop over the networks in one process that writes a file each; that of reading, to read
+and tokenise the networks of a batch again.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/training_step.py [--json]
 
-The rival is the straightforward way (and the released one): each network of a batch goes through the blocks alone, with
-a dense adjacency matrix, in float32; ours are wide layers in bfloat16.
+The baseline is the straightforward way (and the released one): each network of a batch goes through the blocks alone,
+with a dense adjacency matrix, in float32; ours are wide layers in bfloat16.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def dense_attention(layer: GraphAidedAttention, x: Tensor, adjacency: Tensor) ->
 
 
 def looped(model: NarformerV2, networks: list[Tokens]) -> Tensor:
-    """The rival: one network after another."""
+    """The baseline: one network after another."""
     pooled = []
     for tokens in networks:
         x = torch.from_numpy(tokens.features)

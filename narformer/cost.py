@@ -45,10 +45,12 @@ class Cost(NamedTuple):
 
     @property
     def flops(self) -> int:
+        """Floating-point operations, two a MAC."""
         return 2 * self.macs
 
     @property
     def activation_bytes(self) -> int:
+        """Bytes of activations that are read and written."""
         return self.read_bytes + self.written_bytes
 
 

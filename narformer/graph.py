@@ -74,10 +74,12 @@ class Tensor(NamedTuple):
 
     @property
     def elements(self) -> int:
+        """How many numbers there are."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
+        """Bytes of all numbers at the width of their type; packed ones share a byte."""
         return math.ceil(self.elements * DTYPE_BYTES[self.dtype])
 
 
@@ -108,6 +110,7 @@ class Operand(NamedTuple):
 
     @property
     def is_weight(self) -> bool:
+        """Whether it is a constant of the network rather than computed."""
         return self.source is None
 
 
@@ -160,6 +163,7 @@ class Node(NamedTuple):
 
     @property
     def weights(self) -> tuple[Operand, ...]:
+        """The operands that are constants."""
         return tuple([o for o in self.operands if o.source is None])
 
     @property

@@ -6,8 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from dummies import write_dummy
+from hypothesis import HealthCheck, settings
 
 from narformer.cells.table import CellTable, enumerate_space
+
+# A busy machine is slow, and that is no fault of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -30,6 +36,12 @@ def resnet18() -> Path:
 def nasbench101() -> CellTable:
     """Every cell of NAS-Bench-101, which takes seconds to enumerate."""
     return enumerate_space("nasbench101")
+
+
+@pytest.fixture
+def dummy(tmp_path: Path) -> Path:
+    """A predictor in the real file format that predicts 10 ms on p and 20 ms on q for every network."""
+    return write_dummy(tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -75,10 +75,12 @@ class AdaptedDevice:
 
     @cached_property
     def prices(self) -> Adaptation:
+        """What was learned from the measurements, fitted when it is first asked for."""
         return Adaptation(self.profiles, self.latencies, self.weights)
 
     @property
     def description(self) -> str:
+        """For tables: what it was adapted from."""
         return f"adapted from {len(self.networks)} networks measured on {self.measured_on}"
 
     def save(self, directory: Path | None = None) -> Path:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def with_adapted(predictor: Predictor) -> Predictor:
     """The predictor together with the devices adapted by it; itself where there are none.
 
     A device that cannot be used is no reason to refuse all others: its file is broken, or was made with another
-    version. It is kept in `unusable`, with the reason, which is raised where that device is asked for.
+    version. It is kept among the unusable ones, with the reason, which is raised where that device is asked for.
     """
     adapted, unusable = [], {}
     for path in sorted(devices_directory().glob("*.json")):
@@ -49,51 +49,48 @@ def with_adapted(predictor: Predictor) -> Predictor:
                 f"{device.name}: adapted with another version of {predictor.card.name}; adapt again (the store has its "
                 f"measurements): narformer adapt --device {device.name}; or remove it from {devices_directory()}"
             )
-    return PredictorWithAdapted(predictor, adapted, unusable) if adapted or unusable else predictor
+    if not adapted and not unusable:
+        return predictor
+    return predictor.with_further(AdaptedDevices({device.name: device for device in adapted}, unusable))
 
 
-class PredictorWithAdapted(Predictor):
-    """A predictor that answers for adapted devices as well; everything else is the predictor's own."""
+def adapted_devices(predictor: Predictor) -> Mapping[str, AdaptedDevice]:
+    """The adapted devices that a predictor answers for, by name."""
+    return predictor.further.devices if isinstance(predictor.further, AdaptedDevices) else {}
 
-    def __init__(
-        self, predictor: Predictor, adapted: Sequence[AdaptedDevice], unusable: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(predictor.card, predictor._session)
-        self.adapted = {device.name: device for device in adapted}
-        self.unusable = dict(unusable or {})
+
+@dataclass(frozen=True)
+class AdaptedDevices:
+    """The devices to which a predictor was adapted, as its further targets (prediction/further.py).
+
+    devices: by name. unusable: names of files that cannot be used, and why not.
+    """
+
+    devices: Mapping[str, AdaptedDevice]
+    unusable: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, *devices: AdaptedDevice) -> AdaptedDevices:
+        """Some devices."""
+        return cls({device.name: device for device in devices})
 
     @property
-    def devices(self) -> tuple[str, ...]:
-        return (*super().devices, *self.adapted)
+    def names(self) -> tuple[str, ...]:
+        """Of the devices that can be used."""
+        return tuple(self.devices)
 
-    def select(self, targets: str | Iterable[str]) -> list[str]:
-        """As Predictor's, of adapted devices too. Raises DataError for one that cannot be used."""
-        wanted = [targets] if isinstance(targets, str) else list(targets)
-        for device in wanted:
-            if device in self.unusable:
-                raise DataError(self.unusable[device])
-        return super().select(wanted)
-
-    def estimates(self, networks: Sequence[Reading], devices: Sequence[str] | None = None) -> list[Estimate]:
-        wanted = [self.devices[column] for column in self._columns(devices)]
-        own = [device for device in wanted if device not in self.adapted]
-        if not networks or len(own) == len(wanted):
-            return super().estimates(networks, own)
-        predicted = super().estimates(networks, own) if own else []
-        columns = {device: predicted[place :: len(own)] for place, device in enumerate(own)}
-        columns |= {name: self._adapted(networks, self.adapted[name]) for name in wanted if name not in own}
-        return [columns[device][row] for row in range(len(networks)) for device in wanted]
-
-    def _adapted(self, networks: Sequence[Reading], device: AdaptedDevice) -> list[Estimate]:
-        value, deviation = device.prices.predict(profile(networks, self, device.relatives))
+    def estimates(self, networks: Sequence[Reading], name: str, predictor: Predictor) -> list[Estimate]:
+        """An Estimate for each network on one device, from what the predictor knows of related targets."""
+        device = self.devices[name]
+        value, deviation = device.prices.predict(profile(networks, predictor, device.relatives))
         outputs = [
             replace(output, batch_sizes=device.batch_sizes)
-            for output in self.card.outputs
+            for output in predictor.card.outputs
             if output.device in device.relatives
         ]
         novel = float(np.mean([output.quantiles["novel"] for output in outputs]))
         estimates = []
-        for row, (network, told) in enumerate(zip(networks, self.trust(networks, outputs), strict=True)):
+        for row, (network, told) in enumerate(zip(networks, predictor.trust(networks, outputs), strict=True)):
             # One relative that has seen the like of a network is enough to trust its profile.
             far, warnings = min(told, key=lambda each: (each[0], len(each[1])))
             # Far from what the predictor was trained on, its profile is off too: as wide again as its own interval.

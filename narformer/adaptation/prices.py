@@ -59,6 +59,7 @@ class Profiles:
         return len(self.parts)
 
     def rows(self, chosen: npt.ArrayLike) -> Profiles:
+        """Those of some networks."""
         index = np.asarray(chosen, dtype=np.int64)
         return Profiles(self.parts[index], self.work[index], self.statistics[index])
 

@@ -70,7 +70,7 @@ def run_cell_protocol(
         raise ConfigError(f"unknown model of cells {model!r}; known are {', '.join(FITTED + TRAINED)}")
     statistics = None
     if model in FITTED:
-        # Ours reads the network of a cell, its rivals the cell as it is written.
+        # Ours reads the network of a cell, its baselines the cell as it is written.
         statistics = (predictor_statistics if "process" in model else statistics_as_written)(dataset.table)
     results = []
     for seed in seeds:
@@ -117,7 +117,7 @@ def _fitted(
     test: npt.NDArray[np.int64],
     seed: int,
 ) -> Array:
-    """Ours on all statistics; the rivals are trees on ranks, on composition and paths, or on path encodings."""
+    """Ours on all statistics; the baselines are trees on ranks, on composition and paths, or on path encodings."""
     if model == "gaussian_process":
         return GaussianProcess(groups).fit(statistics[fit], accuracy[fit]).predict(statistics[test])
     if model == "process_and_forest":

@@ -120,7 +120,7 @@ def validate(
     """
     from narformer.adaptation import session as adapting
     from narformer.adaptation.device import adapted_device
-    from narformer.adaptation.predictor import PredictorWithAdapted
+    from narformer.adaptation.predictor import AdaptedDevices
     from narformer.errors import ConfigError
     from narformer.measurement.store import Store
     from narformer.prediction.predictor import Predictor
@@ -132,7 +132,7 @@ def validate(
         raise ConfigError(
             f"{device} is {adapted.measured_on}, and this is {here}: measure there, or with its --runtime"
         )
-    loaded = PredictorWithAdapted(Predictor.load(predictor or adapted.predictor), [adapted])
+    loaded = Predictor.load(predictor or adapted.predictor).with_further(AdaptedDevices.of(adapted))
     if loaded.card.name != adapted.predictor:
         raise ConfigError(f"{device} was adapted with predictor {adapted.predictor}, not {loaded.card.name}")
     with Store.open(store) as opened:

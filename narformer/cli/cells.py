@@ -76,7 +76,6 @@ def _cells_of(file: Path, space: str) -> list[str]:
 
 def rank(
     space: str = typer.Argument(..., help=SPACES),
-    objective: str = typer.Option("accuracy", "--objective", help="What to rank by: accuracy."),
     max_ms: float | None = typer.Option(None, "--max-ms", help="Only cells whose network is at most this slow."),
     device: str | None = typer.Option(None, "--device", "-d", help="Device of the latencies. Without: accuracy alone."),
     top: int = typer.Option(20, "--top", min=1, help="How many cells to print."),
@@ -95,8 +94,6 @@ def rank(
     """
     from narformer.cells.ranking import rank_space
 
-    if objective != "accuracy":
-        raise ConfigError(f"unknown objective {objective!r}; known is accuracy")
     if device is None and (max_ms is not None or plot is not None):
         raise ConfigError("--max-ms and --plot are about latency: give --device too")
     form = chosen(form, as_json)

@@ -22,16 +22,13 @@ def devices(
     if here:
         _print_here(form)
         return
-    from narformer.adaptation.predictor import PredictorWithAdapted, default_predictor
+    from narformer.adaptation.predictor import adapted_devices, default_predictor
     from narformer.cli.inputs import tell_unusable
 
     loaded = default_predictor(predictor)
     card = loaded.card
     rows: list[dict[str, Any]] = [_row(o.device, o.description, "predicted", o.held_out) for o in card.outputs]
-    rows += [
-        _row(d.name, d.description, "adapted", d.validation)
-        for d in (loaded.adapted.values() if isinstance(loaded, PredictorWithAdapted) else ())
-    ]
+    rows += [_row(d.name, d.description, "adapted", d.validation) for d in adapted_devices(loaded).values()]
     tell_unusable(loaded)
     if form is not Format.TABLE:
         flat = [{k: v for k, v in row.items() if k != "held_out"} | _held_out(row) for row in rows]

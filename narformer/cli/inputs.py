@@ -184,8 +184,5 @@ def _checked(path: Path | None) -> Path | None:
 
 def tell_unusable(predictor: Predictor) -> None:
     """A line on standard error for each adapted device that is left out, and why."""
-    from narformer.adaptation.predictor import PredictorWithAdapted
-
-    if isinstance(predictor, PredictorWithAdapted):
-        for reason in predictor.unusable.values():
-            print(f"narformer: left out: {reason}", file=sys.stderr)
+    for reason in predictor.further.unusable.values():
+        print(f"narformer: left out: {reason}", file=sys.stderr)

@@ -61,6 +61,7 @@ app.add_typer(store, name="store")
 
 @app.callback(invoke_without_command=True)
 def version(show: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    """Options of the command itself: its version."""
     if show:
         from narformer import __version__
 

@@ -88,6 +88,7 @@ class Reader:
         self.store = existing_store(question.store) if question.measured else None
 
     def close(self) -> None:
+        """Close the store, where one is open."""
         if self.store is not None:
             self.store.close()
 

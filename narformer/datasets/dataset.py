@@ -23,7 +23,8 @@ QUICK_TRAIN, QUICK_TEST = 150, 50
 class Source(Protocol):
     """Where one network comes from; small, picklable, and equal to itself in another process."""
 
-    def graph(self) -> Graph: ...
+    def graph(self) -> Graph:
+        """Build or read the network."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class FamilySource:
     input_size: int | None = None
 
     def graph(self) -> Graph:
+        """Build or read the network."""
         return read_onnx(build(self.family, self.config, self.version, input_size=self.input_size))
 
 
@@ -47,6 +49,7 @@ class FileSource:
     batch_size: int | None = None
 
     def graph(self) -> Graph:
+        """Build or read the network."""
         return read_onnx(self.path, batch_size=self.batch_size)
 
 

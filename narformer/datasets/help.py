@@ -38,7 +38,7 @@ class LatencyTable:
 
     work: a matrix (networks, costs) for each way of running a network; latency is about `work @ costs`. The first
     column is what every network pays. choices: what stands at each place,
-    one-hot, for yardsticks.
+    one-hot, for baselines.
     """
 
     name: str

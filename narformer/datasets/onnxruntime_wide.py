@@ -45,6 +45,7 @@ class DrawnSource:
     batch: int = 1
 
     def graph(self) -> Graph:
+        """Draw the network."""
         return read_onnx(drawn(self.kind, self.seed, self.batch))
 
 
@@ -86,6 +87,7 @@ class Planned:
 
     @property
     def id(self) -> str:
+        """The id of the row: network, precision and threads."""
         return f"{self.network} {self.precision} {self.threads}t"
 
     def rebuilt(self) -> Source:
@@ -180,6 +182,7 @@ def file_row(model: str, shapes: str, family: str) -> Planned:
 
 
 def split_of(name: str) -> str:
+    """`train` or `test`: a tenth of the numbers of networks is for testing, the same ones for ever."""
     return "test" if _number(name) % 10 < TEST_TENTHS else "train"
 
 

@@ -107,6 +107,7 @@ def one_graph(name: str) -> str:
 
 
 def family(name: str) -> str:
+    """The family of a network by its name; the name itself where no family is known."""
     return next((each for each, parts in _FAMILIES if any(part in name for part in parts)), name)
 
 

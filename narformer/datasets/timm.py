@@ -36,6 +36,7 @@ class ZooSource:
     origin: str = "timm"
 
     def graph(self) -> Graph:
+        """The zoo's network."""
         return zoo.load(self.name, self.size or None, source=self.origin)
 
 

@@ -117,7 +117,7 @@ def _space_model(
 def _trees_and_ridge(
     table: LatencyTable, known: list[int], rows: Indices
 ) -> Callable[[int, int, np.random.Generator], tuple[Indices, Array]]:
-    """The simple rival: boosted trees for each known device, and a ridge from their predictions; random samples."""
+    """The simple baseline: boosted trees for each known device, and a ridge from their predictions; random samples."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.linear_model import RidgeCV
 
@@ -187,6 +187,7 @@ class Bench:
 
     @classmethod
     def prepare(cls, dataset: Dataset, tokens: TokenCache) -> Bench:
+        """Learn every device from its own train rows."""
         work = work_by_kind(tokens)
         train = dataset.rows("train")
         parts = {}

@@ -54,10 +54,12 @@ class DevicePrior:
 
     @property
     def mean(self) -> Array:
+        """Mean costs of the known devices, (costs,)."""
         return np.asarray(self.costs.mean(axis=0))
 
     @property
     def covariance(self) -> Array:
+        """How the costs of devices vary together, (costs, costs)."""
         return np.asarray(np.cov(self.costs.T) + FREEDOM**2 * np.eye(self.costs.shape[1]))
 
     def choose(self, work: tuple[Array, ...], count: int, random: np.random.Generator) -> Indices:

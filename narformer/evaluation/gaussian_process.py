@@ -52,6 +52,7 @@ class Profiles:
         return len(self.parts)
 
     def rows(self, chosen: npt.ArrayLike) -> Profiles:
+        """Those of some networks."""
         index = np.asarray(chosen, dtype=np.int64)
         return Profiles(self.parts[index], self.macs[index], self.statistics[index])
 
@@ -67,6 +68,7 @@ class Profiles:
 
     @cached_property
     def differences(self) -> Array:
+        """ln(ms) on each known device less their mean, (n, devices)."""
         return self.known - self.mean[:, None]
 
     @cached_property
@@ -77,6 +79,7 @@ class Profiles:
 
     @cached_property
     def mac_shares(self) -> Array:
+        """Square roots of each kind's share in a network's MACs, (n, KINDS)."""
         return np.asarray(np.sqrt(self.macs / np.maximum(self.macs.sum(axis=1, keepdims=True), 1)))
 
 

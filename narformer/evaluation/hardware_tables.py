@@ -13,6 +13,8 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class HardwareProtocol:
+    """A dataset of which one hardware after another is new."""
+
     name: str
     dataset: str
 
@@ -27,6 +29,7 @@ HARDWARE_PROTOCOLS: Mapping[str, HardwareProtocol] = {
 
 
 def hardware_of(device: str) -> str:
+    """The hardware in a target's id."""
     return device.partition(":")[0]
 
 

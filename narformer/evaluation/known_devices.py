@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from narformer.datasets.cache import TokenCache
 from narformer.evaluation.gaussian_process import KINDS, kinds
+from narformer.tokens.physical import amounts
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -26,7 +27,7 @@ def work_by_kind(tokens: TokenCache) -> Array:
     parts = []
     for start in range(0, len(tokens), 64):
         batch = tokens.batch(np.arange(start, min(start + 64, len(tokens))))
-        numbers = np.column_stack([np.expm1(20 * batch.features[:, :2].astype(np.float64)), np.ones(len(batch.graph))])
+        numbers = np.column_stack([amounts(batch.features, "macs", "traffic"), np.ones(len(batch.graph))])
         work = np.zeros((len(batch.static), KINDS, 3))
         np.add.at(work, (batch.graph, kinds(batch.features)), numbers)
         parts.append(work)

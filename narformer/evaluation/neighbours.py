@@ -33,7 +33,7 @@ def embeddings(
     dataset: Dataset, predictor: str | None, cache: Path, show: Callable[[int, int], None] = lambda _done, _all: None
 ) -> Vectors:
     """The vector of every row, (rows, width), computed once by all cores and kept below `cache`."""
-    key = hashlib.sha256(repr((predictor, Predictor.load(predictor).card.to_json(), dataset.sources)).encode())
+    key = hashlib.sha256(repr((predictor, Predictor.load(predictor).card.fingerprint, dataset.sources)).encode())
     path = cache / "embeddings" / f"{dataset.name}-{key.hexdigest()[:16]}.npy"
     if path.exists():
         return np.asarray(np.load(path))

@@ -27,11 +27,11 @@ from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache, build_kernel_cache, cache_for
 from narformer.datasets.registry import load_dataset
 from narformer.errors import ConfigError
+from narformer.evaluation import baselines
 from narformer.evaluation.hardware_tables import HardwareProtocol, hardware_of
 from narformer.evaluation.known_devices import standardised
 from narformer.evaluation.protocols import Task, new_networks
 from narformer.evaluation.run import trained
-from narformer.evaluation.yardsticks import YARDSTICKS
 from narformer.metrics import mape
 from narformer.prediction.target import Target
 from narformer.prediction.target_groups import tags
@@ -109,14 +109,17 @@ class NewHardware:
 
     @property
     def targets(self) -> list[str]:
+        """Ids of the targets of the hardware that is new."""
         return [d for d in self.dataset.devices if hardware_of(d) == self.hardware]
 
     @property
     def known(self) -> list[str]:
+        """Ids of the targets of all other hardware."""
         return [d for d in self.dataset.devices if hardware_of(d) != self.hardware]
 
     @cached_property
     def test(self) -> Indices:
+        """Rows whose network no train row has."""
         return new_networks(self.dataset)
 
     @cached_property
@@ -137,9 +140,9 @@ class NewHardware:
         names = np.array([(self.dataset.network or self.dataset.ids)[row] for row in rows])
         return np.asarray(rows[np.sort(np.unique(names, return_index=True)[1])])
 
-    def fitted(self, yardstick: str, rows: Indices, latencies: Array) -> Array:
-        """A yardstick's estimate of every row, fitted to some."""
-        model = YARDSTICKS[yardstick]()
+    def fitted(self, name: str, rows: Indices, latencies: Array) -> Array:
+        """A baseline's estimate of every row, fitted to some."""
+        model = baselines.BASELINES[name]()
         model.fit(self.statistics[rows], latencies)
         return model.predict(self.statistics)
 
@@ -166,9 +169,9 @@ def baseline(name: str, bench: NewHardware) -> Predict:
         if name == "related_measured":
             return factor * labels
         if relative not in of_relative:
-            yardstick = {"related_line": "line", "related_trees": "boosted_trees"}.get(name, name)
+            simple = {"related_line": "line", "related_trees": "boosted_trees"}.get(name, name)
             fit = bench.measured(relative, bench.dataset.rows("train"))
-            of_relative[relative] = bench.fitted(yardstick, fit, labels[fit])
+            of_relative[relative] = bench.fitted(simple, fit, labels[fit])
         return factor * of_relative[relative]
 
     def predict(device: str, rows: Indices, latencies: Array) -> Prediction:

@@ -70,6 +70,7 @@ class Protocol:
 
 
 def in_domain(dataset: Dataset) -> list[Task]:
+    """One task: all train rows, all test rows."""
     return [Task("in-domain", dataset.rows("train"), dataset.rows("test"))]
 
 

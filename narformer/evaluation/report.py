@@ -36,6 +36,7 @@ PUBLISHED = (
 
 
 def file_stem(protocol: str, form: str) -> str:
+    """Name of the file of a result, without its ending."""
     return f"{protocol.replace('/', '-')}.{form}"
 
 
@@ -116,6 +117,7 @@ def _present(result: Result) -> Result:
 
 
 def devices_of(result: Result) -> list[str]:
+    """The devices that a result has scores of, in their order."""
     return list(dict.fromkeys(d for run in result["runs"] for task in run["tasks"].values() for d in task["devices"]))
 
 

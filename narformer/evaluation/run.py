@@ -15,12 +15,12 @@ import numpy.typing as npt
 from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset, Source
 from narformer.datasets.kernel_cache import KernelCache, cache_for
+from narformer.evaluation.baselines import BASELINES, fit_predict
 from narformer.evaluation.interval_tables import MANY
 from narformer.evaluation.plots import predicted_against_measured
 from narformer.evaluation.protocols import Protocol, Task
 from narformer.evaluation.report import file_stem
 from narformer.evaluation.scores import score_table
-from narformer.evaluation.yardsticks import YARDSTICKS, fit_predict
 from narformer.prediction.predictor import Predictor
 from narformer.prediction.target import canonical_id
 from narformer.processes import in_order_with
@@ -45,13 +45,13 @@ def run_protocol(
     runs: Path,
     show: Show = lambda _: None,
 ) -> Result:
-    """Train and score `model` on every task for every seed. A yardstick needs one seed: it has no chance in it.
+    """Train and score `model` on every task for every seed. A baseline needs one seed: it has no chance in it.
 
     Below `runs` each task keeps its checkpoints and, once finished, `scores.json`. Raises DataError, ConfigError.
     """
     tasks = protocol.tasks(dataset)
     tokens: TokenCache | KernelCache
-    if model in YARDSTICKS:
+    if model in BASELINES:
         seeds = seeds[:1]
         tokens = cache_for(dataset, "runtime_kernels" if dataset.batch else "narformer_v2", cache)
     else:
@@ -85,7 +85,7 @@ def run_protocol(
             listed = "  ".join(f"{d} {e:.2f} %" for d, e in errors.items())
             show(f"{protocol.name} {form} {model} seed {seed} {task.name}: {listed}")
         results.append({"seed": seed, "tasks": scored, "log_error_90": _log_error(dataset, tasks, homes)})
-        if model not in YARDSTICKS:
+        if model not in BASELINES:
             from narformer.evaluation.left_out_intervals import left_out_intervals
 
             truths = [_truth(dataset, task) for task in tasks]
@@ -94,7 +94,7 @@ def run_protocol(
         "protocol": protocol.name,
         "form": form,
         "model": model,
-        "epochs": None if model in YARDSTICKS else epochs,
+        "epochs": None if model in BASELINES else epochs,
         "runs": results,
     }
 
@@ -126,7 +126,7 @@ def _predict(
     model: str, dataset: Dataset, tokens: TokenCache | KernelCache, task: Task, seed: int, epochs: int, home: Path
 ) -> npt.NDArray[np.float64]:
     """Learn from the task's fit rows, predict its test rows: (test, devices)."""
-    if model in YARDSTICKS:
+    if model in BASELINES:
         return fit_predict(model, tokens.statistics, dataset.targets, task.fit, task.test)
     from narformer.training.batching import predict_rows
 

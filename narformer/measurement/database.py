@@ -55,6 +55,7 @@ class Database:
         return self._patiently(work, writes=True)
 
     def close(self) -> None:
+        """End all connections."""
         self.engine.dispose()
 
     def _patiently(self, work: Callable[[Connection], Result], writes: bool) -> Result:

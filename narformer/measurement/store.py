@@ -102,6 +102,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
+        """End all connections."""
         self._database.close()
 
     @property

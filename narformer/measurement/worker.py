@@ -118,6 +118,7 @@ def _answer(results: BinaryIO, answer: object) -> None:
 
 
 def main(_: Sequence[str] = ()) -> None:
+    """Answer jobs from standard input until it ends."""
     # Where memory ends, the system should end this process rather than the one that keeps the results.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -22,7 +22,10 @@ from torch.nn import functional
 
 from narformer.models.interface import KernelSum, register
 from narformer.models.layers import degree, full_precision, neighbour_sum, pool_sum
+from narformer.tokens.kernels import COLUMN, COLUMNS
 
+# MACs, bytes moved and bytes of weights, one beside the other and of one scale.
+_WORK = slice(COLUMN["macs"], COLUMN["weights"] + 1)
 # ln of ms a MAC, a byte moved, a byte of weights, a call, from which training starts: 33 GMAC/s, 5 GB/s, 10 µs.
 _START = (-17.3, -15.4, -15.4, -4.6)
 _MOVED = 1
@@ -142,8 +145,8 @@ class Roofline(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Milliseconds of each token of tokens/kernels.py, (T, outputs). One without a kind takes no time."""
         kind = self.kinds(features)
-        odd = features[:, self.numbers - 1 : self.numbers]
-        work = torch.expm1(20 * features[:, :3].clamp(0.0, 2.0))  # up to e⁴⁰ MACs or bytes
+        odd = features[:, COLUMN["odd"], None]
+        work = torch.expm1(COLUMNS["macs"] * features[:, _WORK].clamp(0.0, 2.0))  # up to e⁴⁰ MACs or bytes
         macs, moved, weights, calls = self.prices().unbind(0)
         even = (
             work[:, :1] * (kind @ macs) + work[:, 1:2] * (kind @ moved) + work[:, 2:] * (kind @ weights) + kind @ calls
@@ -156,8 +159,10 @@ class Roofline(nn.Module):
 
     def tiles(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of `by_tile` for what each token reads and for what it writes, (T,) each."""
-        # As tokens/kernels.py scales them: ln of what it writes, of the height, and ln(1 + what it reads).
-        written, ln_height, read = torch.exp(8 * features[:, 7]), 5 * features[:, 8], torch.expm1(8 * features[:, 10])
+        ln_channels, ln_height, ln_widest = (
+            COLUMNS[name] * features[:, COLUMN[name]] for name in ("channels", "height", "widest")
+        )
+        written, read = torch.exp(ln_channels), torch.expm1(ln_widest)
         windows = self.numbers + len(self.class_of)
         window = features[:, windows : windows + _WINDOWS].argmax(dim=1)
         window = torch.where(features[:, self.numbers + self.multiply] > 0, _WINDOWS, window)

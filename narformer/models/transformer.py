@@ -1,4 +1,4 @@
-"""A plain transformer encoder over the same tokens: the yardstick that tells what graph aid is worth.
+"""A plain transformer encoder over the same tokens: the baseline that tells what graph aid is worth.
 
 It sees no edge. Order reaches it through the sinusoidal code of a token's place in the sequence (Vaswani et al., 2017).
 """

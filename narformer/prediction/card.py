@@ -1,12 +1,13 @@
-"""The card of a predictor: a JSON file beside its ONNX file."""
+"""The card of a predictor: a JSON file beside its ONNX file, and an .npz of the networks that it knows."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from narformer.prediction.novelty import Novelty
 from narformer.prediction.target import canonical_id
 from narformer.prediction.target_groups import description
 
-CARD_FORMAT = 3
-READ_FORMATS = (2, CARD_FORMAT)  # cards before precisions and floors were told
+CARD_FORMAT = 4
+READ_FORMATS = (2, 3, CARD_FORMAT)  # 2: before precisions and floors were told; 3: reference networks in the JSON
 
 
 @dataclass(frozen=True)
@@ -91,14 +92,25 @@ class Card:
     def __repr__(self) -> str:
         return f"Card({self.name!r}, {self.model} on {self.tokenizer}, {len(self.outputs)} targets)"
 
-    def to_json(self) -> str:
-        novelty = {
-            "center": _line(self.novelty.center, 4),
-            "scale": _line(self.novelty.scale, 4),
-            "references": [_line(row, 2) for row in self.novelty.references],
-        }
-        data = {**asdict(self), "format": CARD_FORMAT, "novelty": novelty}
-        return json.dumps(data, indent=1)
+    def save(self, path: Path) -> None:
+        """Write the card to `path` (.json), and the networks that it knows beside it (.npz)."""
+        outputs = [asdict(output) for output in self.outputs]
+        measured = [output.pop("references").encode() for output in outputs]
+        partial = path.with_suffix(".partial.npz")
+        np.savez_compressed(
+            partial,
+            center=self.novelty.center,
+            scale=self.novelty.scale,
+            # Hundredths of a standard deviation: what tells networks apart is coarser by far.
+            references=np.round(100 * self.novelty.references).astype(np.int32),
+            measured=np.packbits(np.array([list(letters) for letters in measured]) == ord("1"), axis=1),
+        )
+        partial.replace(path.with_suffix(".npz"))
+        data = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("outputs", "novelty")}
+        text = json.dumps({**data, "outputs": outputs, "format": CARD_FORMAT}, indent=1)
+        partial = path.with_suffix(".json.partial")
+        partial.write_text(text + "\n")
+        partial.replace(path)
 
     @property
     def fingerprint(self) -> str:
@@ -108,29 +120,30 @@ class Card:
 
     @classmethod
     def read(cls, path: Path) -> Card:
-        """Raises DataError where the file is absent, broken, or of a later format."""
+        """The card at `path` (.json). Raises DataError where a file is absent, broken, or of a later format."""
         try:
             data = json.loads(path.read_text())
-            if data.pop("format") not in READ_FORMATS:
+            number = data.pop("format")
+            if number not in READ_FORMATS:
                 raise DataError(f"{path}: a card of another format; install the narformer version that wrote it")
-            novelty = data.pop("novelty")
-            told: list[dict[str, Any]] = data.pop("outputs")
-            lists: list[dict[str, Any]] = [
-                {k: tuple(v) if isinstance(v, list) else v for k, v in output.items()} for output in told
+            outputs: list[dict[str, Any]] = [
+                {k: tuple(v) if isinstance(v, list) else v for k, v in output.items()} for output in data.pop("outputs")
             ]
-            outputs = tuple(_present(Output(**output)) for output in lists)
-            center, scale, *references = (
-                np.array(line.split(), dtype=np.float64)
-                for line in (novelty["center"], novelty["scale"], *novelty["references"])
-            )
-            if any(len(output.references) != len(references) for output in outputs):
+            if number < CARD_FORMAT:
+                novelty = _in_text(data.pop("novelty"))
+            else:
+                novelty, measured = _in_arrays(path.with_suffix(".npz"))
+                outputs = [{**o, "references": letters} for o, letters in zip(outputs, measured, strict=True)]
+            card = cls(outputs=tuple(_present(Output(**output)) for output in outputs), novelty=novelty, **data)
+            if any(len(output.references) != len(novelty.references) for output in card.outputs):
                 raise ValueError("references of an output are not those of the card")
-            return cls(outputs=outputs, novelty=Novelty(center, scale, np.stack(references)), **data)
+            return card
         except OSError as error:
             raise DataError(
-                f"{path}: cannot be read ({error.strerror}); a predictor is NAME.onnx beside NAME.json"
+                f"{error.filename or path}: cannot be read ({error.strerror}); a predictor is NAME.onnx beside "
+                "NAME.json and NAME.npz"
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: not the card of a predictor ({error})") from error
 
 
@@ -140,6 +153,19 @@ def _present(output: Output) -> Output:
     return replace(output, device=device, description=description(device) or output.description)
 
 
-def _line(numbers: npt.NDArray[np.float64], decimals: int) -> str:
-    """Numbers as one line of text: a card stays readable, and a difference between two cards too."""
-    return " ".join(f"{number:.{decimals}f}" for number in numbers)
+def _in_arrays(path: Path) -> tuple[Novelty, list[str]]:
+    """The reference networks, and for each output which of them were measured there, a letter each."""
+    with path.open("rb") as file, np.load(file) as arrays:
+        references = arrays["references"] / 100
+        measured = np.unpackbits(arrays["measured"], axis=1, count=len(references))
+        novelty = Novelty(arrays["center"].astype(np.float64), arrays["scale"].astype(np.float64), references)
+    return novelty, ["".join(map(str, row)) for row in measured.tolist()]
+
+
+def _in_text(novelty: Mapping[str, Any]) -> Novelty:
+    """The reference networks as cards before format 4 have them: lines of text within the JSON."""
+    center, scale, *references = (
+        np.array(line.split(), dtype=np.float64)
+        for line in (novelty["center"], novelty["scale"], *novelty["references"])
+    )
+    return Novelty(center, scale, np.stack(references))

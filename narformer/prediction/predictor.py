@@ -19,6 +19,7 @@ from narformer.frontends.sources import Source, graphs_of, names_of, traced
 from narformer.graph import Graph
 from narformer.prediction.card import Card, Output
 from narformer.prediction.estimate import Estimate, Estimates
+from narformer.prediction.further import FurtherTargets, NoFurtherTargets
 from narformer.prediction.reading import Reading, read
 from narformer.prediction.target import select
 from narformer.prediction.trust import (
@@ -56,8 +57,12 @@ class Predictor:
     'ms'
     """
 
-    def __init__(self, card: Card, session: onnxruntime.InferenceSession) -> None:
+    def __init__(
+        self, card: Card, session: onnxruntime.InferenceSession, further: FurtherTargets | None = None
+    ) -> None:
+        """further: targets for which it answers beyond those of its card, which are its own."""
         self.card = card
+        self.further = further or NoFurtherTargets()
         self._session = session
 
     @classmethod
@@ -89,15 +94,24 @@ class Predictor:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.card.name!r}, {len(self.devices)} targets)"
 
+    def with_further(self, further: FurtherTargets) -> Predictor:
+        """The same predictor, answering for further targets too."""
+        return Predictor(self.card, self._session, further)
+
     @property
     def targets(self) -> tuple[str, ...]:
-        """What latencies are predicted on."""
-        return self.devices
+        """What latencies are predicted on: its own targets, then further ones."""
+        return (*self.own_targets, *self.further.names)
+
+    @property
+    def own_targets(self) -> tuple[str, ...]:
+        """The targets that it was trained for, an output of its model each."""
+        return tuple(output.device for output in self.card.outputs)
 
     @property
     def devices(self) -> tuple[str, ...]:
         """What `targets` was called."""
-        return tuple(output.device for output in self.card.outputs)
+        return self.targets
 
     def predict(
         self,
@@ -153,8 +167,21 @@ class Predictor:
 
     def estimates(self, networks: Sequence[Reading], devices: Sequence[str] | None = None) -> list[Estimate]:
         """As `predict`, of networks that this predictor has read, or one with the same tokenizer."""
-        columns = self._columns(devices)
+        wanted = list(self.targets) if devices is None else self.select(devices)
         if not networks:
+            return []
+        own = [target for target in wanted if target not in self.further.names]
+        found = self._own_estimates(networks, own)
+        if len(own) == len(wanted):
+            return found
+        columns = {target: found[place :: len(own)] for place, target in enumerate(own)}
+        columns |= {t: self.further.estimates(networks, t, self) for t in wanted if t not in columns}
+        return [columns[target][row] for row in range(len(networks)) for target in wanted]
+
+    def _own_estimates(self, networks: Sequence[Reading], targets: Sequence[str]) -> list[Estimate]:
+        """An Estimate for each network on each of some of its own targets."""
+        columns = self._columns(targets)
+        if not columns:
             return []
         outputs = [self.card.outputs[column] for column in columns]
         values, strange = self._values(networks, columns)
@@ -184,8 +211,13 @@ class Predictor:
         return estimates
 
     def latencies(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
-        """The numbers alone: (Graphs, devices), in ms."""
-        return self._run_all(self._tokens(graphs_of(graphs)), "latency", len(self.card.outputs))
+        """The numbers alone: (Graphs, targets), in ms."""
+        if not self.further.names:
+            return self._run_all(self._tokens(graphs_of(graphs)), "latency", len(self.card.outputs))
+        networks = [self.read(graph) for graph in graphs_of(graphs)]
+        own = self._run_all((network.tokens for network in networks), "latency", len(self.card.outputs))
+        others = [[e.value for e in self.further.estimates(networks, name, self)] for name in self.further.names]
+        return np.column_stack([own, *others])
 
     def embed(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
         """A vector for each Graph, (Graphs, width): what the model's last layer reads. Near vectors, like networks."""
@@ -215,7 +247,7 @@ class Predictor:
         """
         if self.card.tokenizer != CANONICAL or "node_latency" not in self._outputs:
             raise ConfigError(f"predictor {self.card.name} does not tell kinds of kernels apart; the default one does")
-        columns = self._columns(targets)
+        columns = self._columns(select(targets, self.own_targets))
         parts = np.zeros((len(networks), len(runtime_kernels.KINDS), len(columns)))
         row = 0
         for batch in _batches(network.tokens for network in networks):
@@ -294,14 +326,18 @@ class Predictor:
     def select(self, targets: str | Iterable[str]) -> list[str]:
         """Those of its targets that some texts stand for: ids, hardware, beginnings (target.py tells).
 
-        Raises UnknownDeviceError, which names the nearest, for what stands for none of them.
+        Raises UnknownDeviceError, which names the nearest, for what stands for none of them; DataError for a further
+        target that cannot be used.
         """
-        return select([targets] if isinstance(targets, str) else targets, self.targets)
+        texts = [targets] if isinstance(targets, str) else list(targets)
+        for text in texts:
+            if text in self.further.unusable:
+                raise DataError(self.further.unusable[text])
+        return select(texts, self.targets)
 
-    def _columns(self, devices: Sequence[str] | None) -> list[int]:
-        if devices is None:
-            return list(range(len(self.devices)))
-        return [self.devices.index(device) for device in self.select(devices)]
+    def _columns(self, targets: Sequence[str]) -> list[int]:
+        """The outputs of the model for some of its own targets."""
+        return [self.own_targets.index(target) for target in targets]
 
     def trust(
         self, networks: Sequence[Reading], outputs: Sequence[Output] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 
-from narformer.adaptation.predictor import PredictorWithAdapted, default_predictor
+from narformer.adaptation.predictor import adapted_devices, default_predictor
 from narformer.cost import node_costs
 from narformer.datasets import zoo
 from narformer.errors import ConfigError, ModelWarning, UnknownDeviceError
@@ -125,7 +125,6 @@ class Answers:
             }
             for o in card.outputs
         ]
-        adapted = self.predictor.adapted.values() if isinstance(self.predictor, PredictorWithAdapted) else ()
         rows += [
             {
                 **_about(d.name, d.description),
@@ -133,7 +132,7 @@ class Answers:
                 "held_out": dict(d.validation),
                 "batch_sizes": [],
             }
-            for d in adapted
+            for d in adapted_devices(self.predictor).values()
         ]
         return {"predictor": card.name, "targets": rows, "choosable": choice.targets(self.predictor)}
 
@@ -181,8 +180,7 @@ class Answers:
         """Milliseconds of each node on one target, with what it costs and reads, so that it can be drawn."""
         (text,) = question.targets or self.predictor.targets[:1]
         target, _ = one_target(text, self.predictor.targets)
-        adapted = self.predictor.adapted if isinstance(self.predictor, PredictorWithAdapted) else {}
-        if target in adapted:
+        if target in self.predictor.further.names:
             raise Refused(
                 422, f"{target} is adapted: it is known by whole networks, not by nodes", "UnknownDeviceError"
             )

@@ -103,6 +103,7 @@ class Service:
         return found
 
     def one(self, sent: Received, named: Known | None) -> tuple[Network]:
+        """The one network of a request."""
         found = self.networks(sent, [named])
         if len(found) != 1:
             what = "no network" if not found else f"{len(found)} networks"
@@ -119,6 +120,7 @@ class Service:
         raise Refused(422, "model: give a hash, or the name of a network of the zoo")
 
     def targets(self, named: Sequence[str] | None) -> tuple[str, ...] | None:
+        """The targets asked for; refused where they are too many."""
         most = self.settings.limits.targets
         if named is not None and len(named) > most:
             raise Refused(

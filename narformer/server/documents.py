@@ -80,6 +80,7 @@ class OpenApi:
         self._document: dict[str, Any] = {}
 
     def __call__(self) -> dict[str, Any]:
+        """The document, made when it is first asked for."""
         if not self._document:
             app = self.app
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)

@@ -36,6 +36,7 @@ class Gate:
         self.under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with why not."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -38,4 +38,5 @@ class Metrics:
         size.set_function(lambda: structures.bytes)
 
     def text(self) -> bytes:
+        """All counters as Prometheus reads them."""
         return generate_latest(self.registry)

@@ -120,6 +120,7 @@ async def _read(request: Request, limit: int, compressed: bool) -> bytes:
 
 
 def too_large(limit: int) -> Refused:
+    """The refusal of a request that is larger than the limit."""
     return Refused(413, f"more than {limit} bytes; {SMALLER}", "LimitError", CLOSE)
 
 

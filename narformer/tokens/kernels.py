@@ -12,6 +12,7 @@ positions, each from 1 up, over 20; ln 1 = 0 where there are none. The static fe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -56,8 +57,15 @@ _CLASS = np.array(list(CLASS_OF.values()))
 _CONVOLUTION, _POINTWISE, _DEPTHWISE, _CONNECTED = (KINDS.index(n) for n in KINDS[1:5])
 _RECTIFIER, _CLIP = KINDS.index("rectifier"), KINDS.index("clip")
 _MULTIPLY, _NORMALIZATION, _SMOOTH = (KINDS.index(n) for n in ("multiply", "normalization", "smooth activation"))
-_SCALE = np.array([20, 20, 20, 20, 20, 10, 3, 8, 5, 5, 8, 6, 1, 3, 1, 1, 1, 1, 1, 1], dtype=np.float64)
-NUMBERS = len(_SCALE)
+# As physical.COLUMNS; bytes moved (activations, and weights that are read in a stream) come in place of all traffic.
+COLUMNS: Mapping[str, float] = {
+    **{"moved" if name == "traffic" else name: scale for name, scale in physical.COLUMNS.items()},
+    "channels by 8": 1.0,
+    "odd": 1.0,
+}
+COLUMN: Mapping[str, int] = {name: place for place, name in enumerate(COLUMNS)}
+_SCALE = np.array(list(COLUMNS.values()))
+NUMBERS = len(COLUMNS)
 # After the numbers: the kind, the size of the window (1, 3, 5, 7, other), and which rectifiers run within the kernel.
 WIDTH = NUMBERS + len(KINDS) + len(WINDOWS) + 1 + 2
 STATIC_WIDTH = physical.STATIC_WIDTH

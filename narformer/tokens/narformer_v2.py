@@ -60,6 +60,7 @@ class StaticNumbers(NamedTuple):
 
 
 def static_numbers(graph: Graph) -> StaticNumbers:
+    """Batch size, and FLOPs, parameters and memory access as the paper's authors count them."""
     return StaticNumbers(graph.batch_size, *authors_cost(graph))
 
 

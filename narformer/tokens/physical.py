@@ -70,8 +70,31 @@ _CLASS_OF = {
 _GROUP = {op: index for index, ops in enumerate(GROUPS.values()) for op in ops}
 _OTHER = len(GROUPS) - 1
 _CLASS = np.array([_CLASS_OF[group] for group in GROUPS])
-NUMBERS = 18
-DEPTHWISE = 12  # the column that says so
+# What a token's first columns are, each divided by its scale so that it stays near 1: sizes as ln(1 + x), and what
+# counts from 1 up (batch, channels, height, width, groups, stride) as ln(x).
+COLUMNS: Mapping[str, float] = {
+    "macs": 20.0,
+    "traffic": 20.0,
+    "weights": 20.0,
+    "read": 20.0,
+    "written": 20.0,
+    "intensity": 10.0,
+    "batch": 3.0,
+    "channels": 8.0,
+    "height": 5.0,
+    "width": 5.0,
+    "widest": 8.0,
+    "groups": 6.0,
+    "depthwise": 1.0,
+    "window": 3.0,
+    "stride": 1.0,
+    "channels by 4": 1.0,
+    "read often": 1.0,
+    "reads several": 1.0,
+}
+COLUMN: Mapping[str, int] = {name: place for place, name in enumerate(COLUMNS)}
+NUMBERS = len(COLUMNS)
+DEPTHWISE = COLUMN["depthwise"]
 WIDTH = NUMBERS + len(CLASSES) + COMMON + len(WINDOWS) + 1
 STATIC_WIDTH = 4
 
@@ -118,7 +141,7 @@ def features(raw: RawNodes) -> FloatArray:
             of.sources > 1,
         ]
     )
-    scale = np.array([20, 20, 20, 20, 20, 10, 3, 8, 5, 5, 8, 6, 1, 3, 1, 1, 1, 1], dtype=np.float64)
+    scale = np.array(list(COLUMNS.values()))
     out = np.zeros((count, WIDTH), dtype=np.float32)
     out[:, :NUMBERS] = columns / scale
     token = np.arange(count)
@@ -128,6 +151,12 @@ def features(raw: RawNodes) -> FloatArray:
     windowed = np.flatnonzero(of.window > 0)
     out[windowed, NUMBERS + len(CLASSES) + COMMON + window_place(of.window[windowed])] = 1
     return out
+
+
+def amounts(features: FloatArray, *names: str) -> npt.NDArray[np.float64]:
+    """Sizes as they are, (T, names), from the columns of these names, which hold their scaled ln(1 + x)."""
+    scale = np.array([COLUMNS[name] for name in names])
+    return np.asarray(np.expm1(scale * features[:, [COLUMN[name] for name in names]].astype(np.float64)))
 
 
 def static_features(numbers: npt.NDArray[np.float64]) -> FloatArray:

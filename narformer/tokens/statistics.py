@@ -1,4 +1,4 @@
-"""A network in a few dozen numbers: sizes and operator counts of the whole Graph, for yardsticks and for novelty."""
+"""A network in a few dozen numbers: sizes and operator counts of the whole Graph, for baselines and for novelty."""
 
 from __future__ import annotations
 

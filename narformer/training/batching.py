@@ -22,7 +22,8 @@ Indices = npt.NDArray[np.int64]
 class TokenSource(Protocol):
     """Whatever gives the tokens of several networks as one batch: the cache on disk, or a list in memory."""
 
-    def batch(self, indices: Indices) -> PackedTokens: ...
+    def batch(self, indices: Indices) -> PackedTokens:
+        """The tokens of these rows as one batch."""
 
 
 def split_rows(ids: Sequence[str], shares: Sequence[float]) -> list[Indices]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import warnings
@@ -255,7 +254,7 @@ def export_predictor(
     training: Mapping[str, Any],
     relatives: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Card:
-    """Write `path` (.onnx) and its card (.json): intervals from the `calibration` rows, errors from the test rows.
+    """Write `path` (.onnx) and its card beside it: intervals from the `calibration` rows, errors from the test rows.
 
     novel_quantiles: half width of the interval, in ln(ms), for networks far from those trained on; by device, from
         families left out of training (see `narformer evaluate`); a device without one gets WIDER more than its own, or,
@@ -333,8 +332,5 @@ def export_predictor(
     )
     example = source.batch(tests[:1] if len(tests) else fit[:1])
     export_onnx(model, example.features.shape[1], example.static.shape[1], path)
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(card.to_json())
-    json.loads(partial.read_text())
-    partial.replace(path.with_suffix(".json"))
+    card.save(path.with_suffix(".json"))
     return card

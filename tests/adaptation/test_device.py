@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from narformer.adaptation.device import AdaptedDevice, Sample, adapt, adapted_device, check_name, devices_directory
-from narformer.adaptation.predictor import PredictorWithAdapted, default_predictor, with_adapted
+from narformer.adaptation.predictor import AdaptedDevices, default_predictor, with_adapted
 from narformer.adaptation.profile import profile, relatives
 from narformer.cli.main import app
 from narformer.cost import graph_cost
@@ -70,7 +70,7 @@ def test_a_device_like_a_known_one_is_predicted_well_on_networks_it_never_measur
     predictor: Predictor, graphs: list[Graph], slow: AdaptedDevice
 ) -> None:
     others = graphs[2::3]
-    estimates = PredictorWithAdapted(predictor, [slow]).predict(others, ["slow"])
+    estimates = predictor.with_further(AdaptedDevices.of(slow)).predict(others, ["slow"])
     truth = FACTOR * predictor.latencies(others)[:, 0]
     assert np.mean([abs(e.latency_ms / t - 1) for e, t in zip(estimates, truth, strict=True)]) < 0.15
     for estimate, latency in zip(estimates, truth, strict=True):
@@ -109,7 +109,7 @@ def test_the_default_predictor_knows_adapted_devices_in_the_order_asked_for(
 def test_what_the_predictor_warns_of_makes_adapted_intervals_wider_too(
     predictor: Predictor, graphs: list[Graph], slow: AdaptedDevice
 ) -> None:
-    known = PredictorWithAdapted(predictor, [slow])
+    known = predictor.with_further(AdaptedDevices.of(slow))
     batched = read_onnx(next(iter(sample("squeezenet", 1))).build(batch_size=4096), name="batched")
     (usual,), (warned,) = known.predict(graphs[:1], ["slow"]), known.predict([batched], ["slow"])
     assert any("unlike any measured" in warning or "batch size" in warning for warning in warned.warnings)
@@ -120,7 +120,7 @@ def test_what_the_predictor_warns_of_makes_adapted_intervals_wider_too(
 def test_a_batch_that_was_not_measured_on_the_device_is_told(
     predictor: Predictor, graphs: list[Graph], slow: AdaptedDevice
 ) -> None:
-    known = PredictorWithAdapted(predictor, [slow])
+    known = predictor.with_further(AdaptedDevices.of(slow))
     (estimate,) = known.predict_batches(graphs[:1], [8], ["slow"])
     assert estimate.warnings == ("batch size 8 was never measured there (only 1): an extrapolation",)
     assert estimate.batch_size == 8
@@ -192,3 +192,16 @@ def test_an_adapted_device_is_not_explained_and_the_reason_is_told(
     assert "slow is adapted" in str(answer.exception)
     answer = CliRunner().invoke(app, ["explain", "examples/resnet18.onnx", "--device", "slower"])
     assert isinstance(answer.exception, UnknownDeviceError)
+
+
+def test_every_target_has_a_column_of_latencies_adapted_ones_too(
+    predictor: Predictor, graphs: list[Graph], slow: AdaptedDevice
+) -> None:
+    known = predictor.with_further(AdaptedDevices.of(slow))
+    assert known.targets == known.devices == (*predictor.targets, "slow")
+    assert known.own_targets == predictor.targets
+    found = known.latencies(graphs[:3])
+    assert found.shape == (3, len(known.targets))
+    np.testing.assert_array_equal(found[:, :-1], predictor.latencies(graphs[:3]))
+    np.testing.assert_allclose(found[:, -1], [e.latency_ms for e in known.predict(graphs[:3], ["slow"])])
+    assert predictor.targets == known.own_targets  # it is not changed by what it was given to

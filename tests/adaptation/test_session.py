@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from narformer.adaptation import session as adapting
-from narformer.adaptation.predictor import PredictorWithAdapted
+from narformer.adaptation.predictor import AdaptedDevices
 from narformer.adaptation.session import (
     Comparison,
     Pool,
@@ -102,7 +102,7 @@ def test_what_fails_is_replaced_and_nothing_is_measured_twice(
     assert len(asked) == len(set(asked)) == 13
     assert asked[1].partition("@")[0] not in device.networks
     graph = zoo.load("resnet18", 224)
-    (estimate,) = PredictorWithAdapted(predictor, [device]).predict([graph], ["slow"])
+    (estimate,) = predictor.with_further(AdaptedDevices.of(device)).predict([graph], ["slow"])
     assert abs(estimate.latency_ms / (5 * predictor.latencies([graph])[0, 0]) - 1) < 0.15
 
 
@@ -129,7 +129,7 @@ def test_validation_takes_networks_that_were_not_measured(asked: list[str], pool
     assert len(hashes) == 6
     assert not hashes & set(device.hashes)
     assert not {network_hash(graph) for _, graph in strangers(6, hashes)} & hashes
-    known = PredictorWithAdapted(predictor, [device])
+    known = predictor.with_further(AdaptedDevices.of(device))
     comparisons = validate(device, chosen, settings=Settings(), store=ABSENT, predictor=known)
     for comparison, (_, graph) in zip(comparisons, chosen, strict=True):
         assert comparison.measured == pytest.approx(5 * predictor.latencies([graph])[0, 0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shlex
@@ -20,18 +19,7 @@ from onnx import TensorProto, helper
 from narformer.datasets.nnlqp import load_nnlqp
 from narformer.prediction.predictor import Predictor
 
-spec = importlib.util.spec_from_file_location("dummies", Path(__file__).parents[1] / "prediction" / "test_predictor.py")
-assert spec is not None
-assert spec.loader is not None
-dummies = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(dummies)
-
 Run = Callable[..., Any]
-
-
-@pytest.fixture
-def dummy(tmp_path: Path) -> Path:
-    return dummies.write_dummy(tmp_path)
 
 
 def test_predict_prints_a_table(run: Run, dummy: Path, resnet18: Path) -> None:

@@ -14,11 +14,11 @@ from narformer.datasets.nnlqp import load_nnlqp
 from narformer.errors import ConfigError, DataError
 from narformer.evaluation import protocols as protocols_module
 from narformer.evaluation import run as run_module
+from narformer.evaluation.baselines import BASELINES, fit_predict
 from narformer.evaluation.protocols import PROTOCOLS, few_samples, leave_one_family_out, left_out_models, protocol
 from narformer.evaluation.report import load_results, page, save_result, spread
 from narformer.evaluation.run import run_protocol
 from narformer.evaluation.scores import score_table
-from narformer.evaluation.yardsticks import YARDSTICKS, fit_predict
 from narformer.families.registry import sample
 from narformer.training.run import left_out_errors
 
@@ -180,7 +180,7 @@ def test_a_table_of_many_targets_has_a_row_each() -> None:
     assert "| `npu3:tflite:int8` | 50.00 | **40.00** |" in text
 
 
-def test_yardsticks_find_what_they_are_made_for(dataset: Dataset) -> None:
+def test_baselines_find_what_they_are_made_for(dataset: Dataset) -> None:
     from narformer.tokens.statistics import NAMES, statistics
 
     numbers = np.stack([statistics(s.graph()) for s in dataset.sources])
@@ -194,7 +194,7 @@ def test_yardsticks_find_what_they_are_made_for(dataset: Dataset) -> None:
     np.testing.assert_allclose(fit_predict("flops_memory", numbers, targets, fit, test), targets[test], rtol=1e-6)
     predicted = fit_predict("line", numbers, weighty[:, None], fit, test)[:, 0]
     np.testing.assert_allclose(predicted, weighty[test], rtol=1e-6)
-    assert set(YARDSTICKS) == {"flops", "flops_memory", "line", "boosted_trees"}
+    assert set(BASELINES) == {"flops", "flops_memory", "line", "boosted_trees"}
 
 
 def test_scores_leave_missing_labels_out() -> None:

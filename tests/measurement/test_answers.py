@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dummies import relu_graph
 
 pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy: pip install 'narformer[measure]'")
 
@@ -24,20 +24,7 @@ from narformer.measurement.measurement import Measurement
 from narformer.measurement.store import Store
 from narformer.prediction.predictor import Predictor
 
-spec = importlib.util.spec_from_file_location("dummies", Path(__file__).parents[1] / "prediction" / "test_predictor.py")
-assert spec is not None
-assert spec.loader is not None
-dummies = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(dummies)
-
-NET, OTHER = dummies.relu_graph(), dummies.relu_graph("Tanh")
-
-
-@pytest.fixture
-def dummy(tmp_path: Path) -> Path:
-    """Predicts 10 ms on p and 20 ms on q."""
-    path: Path = dummies.write_dummy(tmp_path)
-    return path
+NET, OTHER = relu_graph(), relu_graph("Tanh")
 
 
 @pytest.fixture

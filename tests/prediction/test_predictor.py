@@ -11,57 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from dummies import relu_graph, write_dummy
 from onnx import TensorProto, helper
 
 import narformer
 from narformer.errors import ConfigError, DataError, ModelError, UnknownDeviceError
 from narformer.graph import Graph, Node, Operand, Tensor
-from narformer.prediction.card import Card, Output
-from narformer.prediction.novelty import Novelty
+from narformer.prediction.card import Card
 from narformer.prediction.predictor import Predictor
-from narformer.tokens.statistics import NAMES, statistics
-
-X = Tensor((1, 3, 8, 8))
-
-
-def relu_graph(op: str = "Relu", batch: int = 1, name: str = "net") -> Graph:
-    x = Tensor((batch, 3, 8, 8))
-    return Graph((Node("r", op, (Operand(x, ~0),), (x,)),), (x,), ("x",), name)
-
-
-def write_dummy(directory: Path, devices: tuple[str, ...] = ("p", "q")) -> Path:
-    """A predictor that answers 10, 20, … ms for every network."""
-    inputs = [
-        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["t", 152]),
-        helper.make_tensor_value_info("edges", TensorProto.INT64, [2, "e"]),
-        helper.make_tensor_value_info("graph", TensorProto.INT64, ["t"]),
-        helper.make_tensor_value_info("static", TensorProto.FLOAT, ["b", 40]),
-    ]
-    constants = {
-        "zero": np.zeros((40, len(devices)), dtype=np.float32),
-        "answer": 10 * np.arange(1, len(devices) + 1, dtype=np.float32),
-    }
-    nodes = [
-        helper.make_node("MatMul", ["static", "zero"], ["nothing"]),
-        helper.make_node("Add", ["nothing", "answer"], ["latency"]),
-    ]
-    output = helper.make_tensor_value_info("latency", TensorProto.FLOAT, ["b", len(devices)])
-    tensors = [onnx.numpy_helper.from_array(a, n) for n, a in constants.items()]
-    graph = helper.make_graph(nodes, "dummy", inputs, [output], tensors)
-    path = directory / "dummy.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), str(path))
-    known = statistics(relu_graph())
-    card = Card(
-        name="dummy",
-        model="narformer_v2",
-        tokenizer="narformer_v2",
-        outputs=tuple(
-            Output(d, "", {"known": 0.1, "novel": 1.0}, {"mape": 3.0}, ("Relu",), (1,), "1", 0.5) for d in devices
-        ),
-        novelty=Novelty(known, np.ones(len(NAMES)), np.zeros((1, len(NAMES)))),
-    )
-    path.with_suffix(".json").write_text(card.to_json())
-    return path
 
 
 @pytest.fixture
@@ -111,6 +68,14 @@ def test_broken_and_absent_predictors_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such predictor"):
         Predictor.load("nobody")
     path = write_dummy(tmp_path)
+    beside = path.with_suffix(".npz")
+    whole = beside.read_bytes()
+    beside.write_bytes(whole[:100])
+    with pytest.raises(DataError, match="not the card of a predictor"):
+        Predictor.load(path)
+    beside.unlink()
+    with pytest.raises(DataError, match=r"dummy\.npz: cannot be read"):
+        Predictor.load(path)
     path.with_suffix(".json").write_text("{}")
     with pytest.raises(DataError, match="not the card of a predictor"):
         Predictor.load(path)
@@ -207,3 +172,22 @@ def test_the_road_of_a_prediction_never_imports_torch(tmp_path: Path, resnet18: 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_card_gives_itself_back_also_from_the_format_before(tmp_path: Path) -> None:
+    path = write_dummy(tmp_path).with_suffix(".json")
+    card = Card.read(path)
+    assert [output.references for output in card.outputs] == ["1", "1"]
+    data = json.loads(path.read_text())
+    assert "novelty" not in data
+    for output in data["outputs"]:
+        output["references"] = "1"
+    lines = {name: " ".join(map(str, getattr(card.novelty, name))) for name in ("center", "scale")}
+    references = [" ".join(f"{number:.2f}" for number in row) for row in card.novelty.references]
+    path.with_suffix(".npz").unlink()
+    path.write_text(json.dumps({**data, "format": 3, "novelty": {**lines, "references": references}}))
+    before = Card.read(path)
+    assert before.outputs == card.outputs
+    assert before.fingerprint == card.fingerprint
+    for name in ("center", "scale", "references"):
+        np.testing.assert_allclose(getattr(before.novelty, name), getattr(card.novelty, name))

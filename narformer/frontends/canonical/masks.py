@@ -67,5 +67,6 @@ def _condition(draft: Draft, mask: Operand) -> Operand:
 
 
 def widened(mask: Operand) -> Operand:
+    """The mask with four axes, ones before its own."""
     shape = mask.tensor.shape
     return mask._replace(tensor=mask.tensor._replace(shape=(1,) * (4 - len(shape)) + shape))

@@ -31,6 +31,7 @@ def run_body(walk: Walk, graph: onnx.GraphProto, given: Sequence[Item], scope: S
 
 
 def body_of(walk: Walk, node: onnx.NodeProto, name: str) -> onnx.GraphProto:
+    """The body that an attribute of a node holds. Raises ModelError where there is none."""
     for attribute in node.attribute:
         if attribute.name == name and attribute.HasField("g"):
             return attribute.g
@@ -38,6 +39,7 @@ def body_of(walk: Walk, node: onnx.NodeProto, name: str) -> onnx.GraphProto:
 
 
 def items_of(walk: Walk, node: onnx.NodeProto, scope: Scope) -> list[Item]:
+    """What a node's inputs are, None for those left out."""
     return [walk.read(value, scope, node) if value else None for value in node.input]
 
 
@@ -57,4 +59,5 @@ def gather(walk: Walk, node: onnx.NodeProto, read: Sequence[Item], results: Sequ
 
 
 def bind(node: onnx.NodeProto, scope: Scope, items: Sequence[Item]) -> None:
+    """Give the outputs of a node their names."""
     scope.names.update((name, item) for name, item in zip(node.output, items, strict=False) if name)

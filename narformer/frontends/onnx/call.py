@@ -35,27 +35,33 @@ class Call:
     outputs: int
 
     def has(self, position: int) -> bool:
+        """Whether the node has an operand at a position."""
         return position < len(self.operands) and self.operands[position] is not None
 
     def tensor(self, position: int) -> Tensor:
+        """The operand at a position."""
         tensor = self.operands[position] if position < len(self.operands) else None
         if tensor is None:
             raise UnknownShape(f"its operand {position} is missing")
         return tensor
 
     def shape(self, position: int) -> Shape:
+        """Shape of the operand at a position."""
         return self.tensor(position).shape
 
     def dtype(self, position: int = 0) -> str:
+        """Type of numbers of the operand at a position."""
         return self.tensor(position).dtype
 
     def integer(self, name: str, default: int) -> int:
+        """An attribute that is one integer."""
         value = self.attributes.get(name, default)
         if not isinstance(value, int):
             raise UnknownShape(f"its attribute {name} is no integer")
         return value
 
     def integers(self, name: str, default: Shape = ()) -> Shape:
+        """An attribute that is a list of integers."""
         value = self.attributes.get(name)
         if value is None:
             return default
@@ -100,6 +106,7 @@ def axis_of(axis: int, rank: int) -> int:
 
 
 def axes_of(axes: Sequence[int], rank: int) -> Shape:
+    """Axes counted from the front."""
     return tuple(axis_of(a, rank) for a in axes)
 
 

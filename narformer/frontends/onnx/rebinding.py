@@ -31,6 +31,7 @@ class Rebatched:
 
     @property
     def ratio(self) -> Fraction:
+        """New size over old."""
         return Fraction(self.new, self.old)
 
     def check_sizes(self, after: Mapping[str, Shape], inputs: Sequence[str], label: str) -> None:

@@ -108,4 +108,5 @@ def inferred(call: Call, opsets: Mapping[str, int]) -> list[Tensor]:
 
 
 def first_line(error: Exception) -> str:
+    """The first line of what an error says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

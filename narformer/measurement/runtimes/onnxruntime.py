@@ -29,6 +29,7 @@ class OnnxRuntime:
     install: str = "pip install onnxruntime   (onnxruntime-gpu for CUDA)"
 
     def version(self) -> str:
+        """Version of the runtime. Raises MissingExtraError where it is not installed."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -36,12 +37,14 @@ class OnnxRuntime:
         return str(onnxruntime.__version__)
 
     def processors(self) -> tuple[str, ...]:
+        """Names of the processors that it can run on here."""
         import onnxruntime
 
         available = onnxruntime.get_available_providers()
         return tuple(name for name, provider in _PROVIDERS.items() if provider in available)
 
     def load(self, network: Runnable, target: Target) -> Run:
+        """Make a network ready to run, as `Runtime.load` says."""
         import onnxruntime
 
         processor = processor_of(target, _PROVIDERS)

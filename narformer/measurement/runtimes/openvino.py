@@ -21,17 +21,20 @@ class OpenVino:
     install: str = "pip install 'narformer[openvino]'"
 
     def version(self) -> str:
+        """Version of the runtime. Raises MissingExtraError where it is not installed."""
         try:
             return str(_imported().__version__)
         except ImportError as error:
             raise MissingExtraError(f"OpenVINO is not installed: {self.install}") from error
 
     def processors(self) -> tuple[str, ...]:
+        """Names of the processors that it can run on here."""
         openvino = _imported()
         # "GPU.0" and "GPU.1" are two of a kind: the first is meant.
         return tuple(dict.fromkeys(name.partition(".")[0].lower() for name in openvino.Core().available_devices))
 
     def load(self, network: Runnable, target: Target) -> Run:
+        """Make a network ready to run, as `Runtime.load` says."""
         openvino = _imported()
         processor = processor_of(target, ("gpu", "npu"))
         if network.model.ByteSize() > MAX_BYTES:

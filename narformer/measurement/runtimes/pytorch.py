@@ -27,9 +27,11 @@ class PyTorch:
 
     @property
     def name(self) -> str:
+        """`pytorch`, or `torchcompile`."""
         return "torchcompile" if self.compiled else "pytorch"
 
     def version(self) -> str:
+        """Version of the runtime. Raises MissingExtraError where it is not installed."""
         try:
             import torch
         except ImportError as error:
@@ -37,11 +39,13 @@ class PyTorch:
         return str(torch.__version__)
 
     def processors(self) -> tuple[str, ...]:
+        """Names of the processors that it can run on here."""
         import torch
 
         return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
     def load(self, network: Runnable, target: Target) -> Run:
+        """Make a network ready to run, as `Runtime.load` says."""
         import torch
 
         from narformer.measurement.runtimes.torch_network import TorchNetwork

@@ -16,21 +16,25 @@ _MACS, _BYTES = NAMES.index("log_macs"), NAMES.index("log_activation_bytes")
 _PARAMETERS = NAMES.index("log_parameters")
 
 
-class Yardstick(Protocol):
+class Baseline(Protocol):
     """fit: graph statistics (rows, S), latencies (rows,) in ms, none missing. predict: (rows, S) -> (rows,)."""
 
-    def fit(self, statistics: Array, target: Array) -> None: ...
+    def fit(self, statistics: Array, target: Array) -> None:
+        """Learn from statistics (rows, S) and latencies in ms (rows,)."""
 
-    def predict(self, statistics: Array) -> Array: ...
+    def predict(self, statistics: Array) -> Array:
+        """Latencies in ms of statistics (rows, S), (rows,)."""
 
 
 class FlopsFit:
     """Latency proportional to FLOPs; the factor with the least squared relative error."""
 
     def fit(self, statistics: Array, target: Array) -> None:
+        """Learn from statistics (rows, S) and latencies in ms (rows,)."""
         self._factors = _relative_least_squares(self._terms(statistics), target)
 
     def predict(self, statistics: Array) -> Array:
+        """Latencies in ms of statistics (rows, S), (rows,)."""
         return np.asarray(self._terms(statistics) @ self._factors)
 
     def _terms(self, statistics: Array) -> Array:
@@ -60,9 +64,11 @@ class BoostedTrees:
         self._trees: Any = HistGradientBoostingRegressor(max_iter=300, random_state=0)
 
     def fit(self, statistics: Array, target: Array) -> None:
+        """Learn from statistics (rows, S) and latencies in ms (rows,)."""
         self._trees.fit(statistics, np.log(target))
 
     def predict(self, statistics: Array) -> Array:
+        """Latencies in ms of statistics (rows, S), (rows,)."""
         return np.asarray(np.exp(self._trees.predict(statistics)))
 
 
@@ -76,7 +82,7 @@ def _relative_least_squares(terms: Array, target: Array) -> Array:
     return np.asarray(factors / size)
 
 
-YARDSTICKS: Mapping[str, type[Yardstick]] = {
+BASELINES: Mapping[str, type[Baseline]] = {
     "flops": FlopsFit,
     "flops_memory": FlopsMemoryFit,
     "line": LineFit,
@@ -85,12 +91,12 @@ YARDSTICKS: Mapping[str, type[Yardstick]] = {
 
 
 def fit_predict(name: str, statistics: Array, targets: Array, fit: Indices, test: Indices) -> Array:
-    """One yardstick a device: targets (rows, devices) with NaN where not measured -> predictions (test, devices)."""
+    """One baseline a device: targets (rows, devices) with NaN where not measured -> predictions (test, devices)."""
     prediction = np.full((len(test), targets.shape[1]), np.nan)
     for column in range(targets.shape[1]):
         rows = fit[np.isfinite(targets[fit, column])]
         if len(rows):
-            yardstick = YARDSTICKS[name]()
-            yardstick.fit(statistics[rows], targets[rows, column])
-            prediction[:, column] = yardstick.predict(statistics[test])
+            baseline = BASELINES[name]()
+            baseline.fit(statistics[rows], targets[rows, column])
+            prediction[:, column] = baseline.predict(statistics[test])
     return prediction
