@@ -110,6 +110,7 @@ class PredictorWithAdapted(Predictor):
                     level=LEVEL,
                     held_out_error=device.validation.get("mape"),
                     warnings=warnings,
+                    extrapolated=not outputs[0].has_seen(network.batch_size),
                 )
             )
         return estimates
