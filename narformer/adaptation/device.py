@@ -30,6 +30,7 @@ FORMAT = 3
 FEWEST = 3  # measurements, below which nothing is said of a device
 _LISTS = ("networks", "hashes", "batch_sizes", "latencies")  # an entry a network
 _FIELDS = ("name", "predictor", "fingerprint", "measured_on", *_LISTS, "relatives", "weights")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _ARRAYS = ("parts", "work", "statistics")
 
 
@@ -142,14 +143,34 @@ def adapted_device(name: str) -> AdaptedDevice:
     """Raises DataError, naming those there are, for a device that was not adapted to."""
     path = device_file(name)
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in devices_directory().glob("*.json"))) or "none"
-        raise DataError(f"{name}: not an adapted device; there are: {known}. Make one with `narformer adapt`")
+        raise DataError(
+            f"{name}: not an adapted device; there are: {_adapted_names()}. Make one with `narformer adapt`"
+        )
     return AdaptedDevice.read(path)
+
+
+def remove(name: str) -> Path:
+    """Remove an adapted device, whether its file can be read or not; where the file was.
+
+    Raises DataError, naming those there are, for a device that was not adapted to.
+    """
+    path = device_file(name)
+    if not re.fullmatch(_NAME, name) or not path.is_file():
+        raise DataError(f"{name}: not an adapted device; there are: {_adapted_names()}")
+    try:
+        path.unlink()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be removed ({error.strerror})") from error
+    return path
+
+
+def _adapted_names() -> str:
+    return ", ".join(sorted(path.stem for path in devices_directory().glob("*.json"))) or "none"
 
 
 def check_name(name: str, predictor: Predictor) -> None:
     """Raises ConfigError for a name that cannot be a file's, or that the predictor itself has."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    if not re.fullmatch(_NAME, name):
         raise ConfigError(f"{name!r}: a device's name is of letters, digits, and . _ - between them")
     known = [output.device for output in predictor.card.outputs]
     if canonical_id(name) in known or name in {device.partition(":")[0] for device in known}:

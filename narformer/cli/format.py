@@ -115,10 +115,12 @@ def _width(console: Console) -> int | None:
     return console.width if console.is_terminal or "COLUMNS" in os.environ else None
 
 
-def print_table(table: Table, styles: Mapping[str, str] | None = None, notes: Sequence[str] = ()) -> None:
+def print_table(
+    table: Table, styles: Mapping[str, str] | None = None, notes: Sequence[str] = (), groups: Sequence[str] = ()
+) -> None:
     """Print a table no wider than the terminal.
 
-    styles: words, and how rich shows them. notes: a line below each row, or an empty text.
+    styles: words, and how rich shows them. notes: a line below each row, or an empty text; groups: one above it.
     """
     from rich.console import Console
     from rich.text import Text
@@ -128,6 +130,8 @@ def print_table(table: Table, styles: Mapping[str, str] | None = None, notes: Se
     for line in head:
         console.print(Text(line, style="bold"), soft_wrap=True)
     for number, lines in enumerate(rows):
+        if groups and groups[number]:
+            print_text(groups[number], "bold")
         for line in lines:
             text = Text(line)
             for word, style in (styles or {}).items():

@@ -39,6 +39,7 @@ MANY = 20  # files, from which on there is a progress bar
 def predict(
     models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
     device: list[str] = DEVICES,
+    every: bool = typer.Option(False, "--all", help="Without --device: every target, not about a dozen of them."),
     batch_size: str | None = BATCH_SIZES,
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
@@ -103,7 +104,8 @@ def predict(
                 for estimate in answer.estimates:
                     records.add({**estimate.to_dict(), "model": answer.path})
             elif answer.estimates:
-                _print_table(answer.path, Estimates(answer.estimates), max_ms, bool(device) or max_ms is not None)
+                chosen_ones = bool(device) or every or max_ms is not None
+                _print_table(answer.path, Estimates(answer.estimates), max_ms, chosen_ones)
             exceeded |= max_ms is not None and any(not e.value <= max_ms for e in answer.estimates)
     records.end()
     if failed:
@@ -113,17 +115,15 @@ def predict(
 
 
 def _print_table(path: str, estimates: Estimates, max_ms: float | None, selected: bool) -> None:
-    """selected: whether the targets were named; else those never measured at this batch are counted alone."""
+    """selected: whether all targets are asked for; else about a dozen are shown that stand for them."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
     console.print(Text(path, style="bold"), soft_wrap=True)  # a path is neither folded nor read as markup
-    beyond = [] if selected else [e for e in estimates if e.extrapolated]
-    if len(beyond) < len(estimates):
-        estimates = Estimates(e for e in estimates if e not in beyond)
-    else:
-        beyond = []
+    left_out = ""
+    if not selected:
+        estimates, left_out = _headlines(estimates)
     places = {target: place for place, target in enumerate(dict.fromkeys(e.target for e in estimates))}
     estimates = Estimates(sorted(estimates, key=lambda e: places[e.target]))  # the batches of a target together
     table = estimates.table()
@@ -135,15 +135,31 @@ def _print_table(path: str, estimates: Estimates, max_ms: float | None, selected
         warned = [e.target for e in estimates if warning in e.warnings]
         where = "" if len(warned) == len(estimates) else f" ({', '.join(warned)})"
         print_text(f"warning: {warning}{where}", "yellow", indent=2)
-    if beyond:
-        counts = Counter(e.batch_size for e in beyond)
-        if len({e.batch_size for e in [*estimates, *beyond]}) == 1:
-            told = f"{len(beyond)} targets never measured at this batch size"
-        else:
-            told = ", ".join(f"{count} targets at batch size {batch}" for batch, count in sorted(counts.items()))
-            told += ", where they were never measured"
-        print_text(f"not shown: {told}; -d NAME shows one", "dim", indent=2)
+    if left_out:
+        print_text(f"not shown: {left_out}; --all shows them", "dim", indent=2)
     print()
+
+
+def _headlines(estimates: Estimates) -> tuple[Estimates, str]:
+    """What was measured or adapted, and about a dozen of the targets that were measured at this batch size.
+
+    And how many are left out, in words; empty where none is.
+    """
+    from narformer.prediction.headline import headlines
+
+    near = [e for e in estimates if not e.extrapolated] or list(estimates)
+    first = set(headlines(list(dict.fromkeys(e.target for e in near if e.source == "predicted"))))
+    shown = [e for e in near if e.source != "predicted" or e.target in first]
+    beyond = Counter(e.batch_size for e in estimates if e not in near)
+    others = len({e.target for e in near} - {e.target for e in shown})
+    if len({e.batch_size for e in estimates}) == 1:
+        told = [f"{count} targets never measured at this batch size" for count in beyond.values()]
+    else:
+        told = [
+            f"{count} targets at batch size {batch}, never measured there" for batch, count in sorted(beyond.items())
+        ]
+    told += [f"{others} other targets" if beyond else f"{others} targets"] if others else []
+    return Estimates(shown), "; ".join(told)
 
 
 def _verdict(estimate: Estimate, max_ms: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from narformer.errors import ConfigError
+from narformer.prediction.hardware import Hardware
 from narformer.prediction.target import Target, canonical_id
 
 # Least ms of a run and of a kernel on each kind of hardware. An x86 core's are measured (a lone Relu takes 2.6 µs, two
@@ -91,3 +92,11 @@ def description(device: str) -> str:
         return Target.parse(device).description
     except ConfigError:
         return ""
+
+
+def hardware_of(device: str) -> Hardware | None:
+    """What is known of a target's hardware; None for what is no target."""
+    try:
+        return Target.parse(device).facts
+    except ConfigError:
+        return None

@@ -124,6 +124,8 @@ def test_a_batch_that_was_not_measured_on_the_device_is_told(
     (estimate,) = known.predict_batches(graphs[:1], [8], ["slow"])
     assert estimate.warnings == ("batch size 8 was never measured there (only 1): an extrapolation",)
     assert estimate.batch_size == 8
+    assert estimate.extrapolated
+    assert not known.predict(graphs[:1], ["slow"])[0].extrapolated
 
 
 def test_names_that_cannot_be_are_refused(predictor: Predictor) -> None:
