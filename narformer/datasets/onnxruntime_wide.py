@@ -57,6 +57,7 @@ class StoredSource:
     origin: str
 
     def graph(self) -> Graph:
+        """Its Graph, structure only."""
         return zoo.load(self.name, source=self.origin, path=STORED)
 
 

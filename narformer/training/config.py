@@ -27,7 +27,6 @@ class TrainConfig:
     loss: `relative_mse` (the paper's) or `log_l1`, the mean of |ln(prediction / truth)|.
     relatives: targets that nothing was measured on, each with `of`, the measured target whose prices it has, and by
         term of a kernel's work how many times as long it takes there (models/tally2.py, `with_relative`).
-    start: the checkpoint of an earlier run to begin from, its `best.pt` (empty: from random weights).
     balance: 0 where every measurement counts alike, 1 where every target does, or a number between them.
     precision: `bfloat16` runs the wide layers in bfloat16 and keeps weights, sums and outputs in float32; on a CPU
         that has no AVX-512, where it would be ten times slower, it is float32.
@@ -48,7 +47,6 @@ class TrainConfig:
     precision: str = "float32"
     loss: str = "relative_mse"
     relatives: Mapping[str, Any] = field(default_factory=dict)
-    start: str = ""
     balance: float = 0.0
     seed: int = 0
 

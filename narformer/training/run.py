@@ -23,7 +23,6 @@ from narformer.prediction.card import Card
 from narformer.prediction.target import canonical_id, select
 from narformer.prediction.target_groups import description, groups, least_ms
 from narformer.training.batching import Indices, split_rows
-from narformer.training.checkpoint import load_checkpoint
 from narformer.training.config import TrainConfig
 from narformer.training.export import export_predictor
 from narformer.training.loop import Progress, train
@@ -43,8 +42,6 @@ def run(
     fit, validation, calibration = train_parts(config, dataset)
     torch.manual_seed(config.seed)
     model = model_for(config.model, dataset, fit, config.model_options)
-    if config.start:
-        load_start(model, Path(config.start))
     for progress in train(config, model, tokens, dataset.targets, fit, validation, directory):
         show(progress)
     return export_predictor(
@@ -70,16 +67,6 @@ def run(
             "narformer": __version__,
         },
     )
-
-
-def load_start(model: LatencyModel, path: Path) -> None:
-    """Weights of an earlier run. Raises DataError where there are none, or they are those of another model."""
-    if not path.exists():
-        raise DataError(f"{path}: not there; train the configuration whose run it is first")
-    try:
-        model.load_state_dict(load_checkpoint(path)["model"])
-    except (RuntimeError, KeyError) as error:
-        raise DataError(f"{path}: the weights of another model ({str(error).splitlines()[0]})") from error
 
 
 def left_out_errors(paths: Sequence[str]) -> dict[str, float]:
