@@ -82,5 +82,5 @@ def test_reading_and_tokens_take_memory_in_proportion() -> None:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         peaks.append(peak)
-    assert peaks[1] < 5 * peaks[0]
+    assert peaks[1] < 6 * peaks[0]  # four times the nodes
     assert peaks[1] * 10_000 / 1_200 < 1e8

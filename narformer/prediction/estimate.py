@@ -181,7 +181,7 @@ class Estimates(Answers[Estimate]):
     >>> len(estimates), min(estimate.latency_ms for estimate in estimates) < 30
     (2, True)
     >>> estimates.to_csv().splitlines()[0]
-    'hash,model,target,batch_size,latency_ms,low_ms,high_ms,throughput,source,level,held_out_mape,warnings,device'
+    'hash,model,target,batch_size,latency_ms,low_ms,high_ms,throughput,source,level,held_out_mape,warnings,extrapolated,device'
     """
 
     def table(self) -> Table:

@@ -52,7 +52,7 @@ class Predictor:
     >>> import narformer
     >>> predictor = narformer.load()
     >>> predictor
-    Predictor('tally2', 18 targets)
+    Predictor('tally2', 116 targets)
     >>> predictor.predict("examples/resnet18.onnx", "adreno-640")[0].unit
     'ms'
     """
@@ -189,10 +189,10 @@ class Predictor:
         estimates = []
         for row, network in enumerate(networks):
             for place, output in enumerate(outputs):
-                value = float(values[row, place])
+                run, call = output.floor_ms
+                value = max(float(values[row, place]), run)
                 far, warnings = trust[row][place]
                 factor = math.exp(half_width(output, far, strange[row].kernels[place]))
-                run, call = output.floor_ms
                 least = run + call * network.nodes if run else 0.0
                 estimates.append(
                     Estimate(

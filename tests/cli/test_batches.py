@@ -43,8 +43,9 @@ def test_a_table_has_the_batches_of_a_target_together_and_counts_those_never_mea
     assert "batch size 1 was never measured there" in " ".join(out.split())
     plain = " ".join(run("predict", resnet18, "-b", "1,64").out.split())
     assert "targets at batch size 1," in plain
-    assert "targets at batch size 64, where they were never measured" in plain
-    assert [line for line in plain.split("not shown")[0].split() if line == GPU] == [GPU]
+    assert "targets at batch size 64, never measured there" in plain
+    compiled = "rtx4090:pytorch-2.9-compiled:fp16"  # of those of one GPU the one that stands for all
+    assert plain.split("not shown")[0].split().count(compiled) == 1
 
 
 def test_a_batch_that_does_not_fit_the_memory_is_told(run: Run, resnet18: Path) -> None:
