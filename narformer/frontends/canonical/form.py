@@ -96,8 +96,8 @@ def _canonical(graph: Graph) -> Graph:
         finished = draft.finished()
         if not finished.nodes:  # a network of views and constants alone stays what it is
             return graph
-        # Patterns take in what nothing else reads. A value that lost a reader meanwhile may be in one now. And a Transpose
-        # that was read in another shape has fewer axes now, and may move on.
+        # Patterns take in what nothing else reads. A value that lost a reader meanwhile may be in one now. And a
+        # Transpose that was read in another shape has fewer axes now, and may move on.
         lost = any(draft.uses[index] == 1 and draft.nodes[index] is not None for index in shared)
         moves = turn == 0 and any(node.op == "Transpose" for node in finished.nodes)
         if not lost and not moves:
