@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,15 @@ def test_the_command_prints_all_but_the_broken_one(run: Run, files: list[Path]) 
     assert [line for line in out.splitlines() if ".onnx" in line] == [str(path) for path in files[:2]]
 
 
-def test_ctrl_c_ends_it_at_once(files: list[Path]) -> None:
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """What is started in the background of a shell ignores SIGINT, and so would all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_it_at_once(files: list[Path], hears_ctrl_c: None) -> None:
     command = [sys.executable, "-c", "from narformer.cli.main import main; main()", "predict", *map(str, files * 40)]
     with subprocess.Popen(
         [*command, "--jobs", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True

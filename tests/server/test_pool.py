@@ -70,7 +70,7 @@ def test_signals_for_the_service_do_not_end_its_workers(one: Pool) -> None:
 def test_a_network_that_needs_too_much_memory_is_refused() -> None:
     x = Tensor((1, 3))
     small = Graph((Node("r", "Relu", (Operand(x, ~0),), (x,)),), (x,), ("x",)).to_json().encode()
-    huge = json.dumps({"nodes": [[k] for k in range(250_000)]}).encode()
+    huge = json.dumps({"nodes": [[k] for k in range(1_000_000)]}).encode()
     with Pool(Setup(measured=False, memory=24 << 20), 1, 60) as pool:
         reply = pool.ask(Question("predict", (Network("g.json", "h", huge),))).result()
         assert reply.status == 413
