@@ -19,12 +19,13 @@ from table import Row, compare, main
 import narformer
 from narformer.cli.many import Question, answers
 from narformer.families.registry import FAMILIES, sample
+from narformer.frontends.sizes import Sizes
 from narformer.measurement.weights import runnable
 from narformer.processes import cores
 
 FILE = Path(__file__).resolve().parents[1] / "examples" / "resnet18.onnx"
 FILES = 1000
-PREDICTORS = {"tally": "Tally", "narformer-v2-nnmeter": "NAR-Former V2"}
+PREDICTORS = {"tally2": "Tally 2, 116 targets", "tally": "Tally", "narformer-v2-nnmeter": "NAR-Former V2"}
 
 
 def one_file(predictor: str, directory: Path) -> Row:
@@ -54,7 +55,7 @@ def many_files(directory: Path) -> Row:
     paths = [directory / f"{number}.onnx" for number in range(FILES)]
     for path, variant in zip(paths, variants, strict=True):
         onnx.save(variant.build(), path)
-    question = Question(None, None, {}, None, None, measured=False)
+    question = Question(None, Sizes(), None, None, measured=False)
     return compare(
         f"{FILES:,} files in one call, {cores()} cores",
         "a loop of single predictions",
