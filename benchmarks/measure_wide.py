@@ -263,10 +263,11 @@ def write_graphs(first: Path, real: Sequence[Path] | None, path: Path) -> None:
     for row in read_table(first, COLUMNS):
         planned = row_of(row, str(first))
         if row["ms"] and planned.precision != "fp32" and planned.threads == 1:
-            graph = read_onnx(converted(_model(planned)[0], planned.precision), batch_size=_model(planned)[1])
+            model, batch = _model(planned)
+            graph = read_onnx(converted(model, planned.precision), batch_size=batch)
             networks.append((zoo.Entry(CONVERTED, planned.id, 0), graph))
     for row, planned in _real(real[0]) if real else []:
-        shapes = parse_input_shapes(row["shapes"].split())
+        shapes = parse_input_shapes([text for text in row["shapes"].split() if not text.endswith("=")])  # no scalars
         networks.append((zoo.Entry(FILE, planned.name, 0), read_onnx(real[1] / row["model"], input_shapes=shapes)))
     networks.sort(key=lambda pair: (pair[0].source, pair[0].name.split("_")[0], pair[0].name))
     zoo.write(networks, path, {"onnxruntime": RUNTIME.partition("-")[2]})

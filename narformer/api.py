@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from narformer.adaptation.predictor import default_predictor
 from narformer.errors import ConfigError, UnknownDeviceError
 from narformer.frontends.canonical import network_hash
-from narformer.frontends.sizes import Sizes, sizes_of
-from narformer.frontends.sources import Source, graph_of, names_of, several, traced
+from narformer.frontends.sizes import sizes_of
+from narformer.frontends.sources import Source, graph_of, names_of, one_graph, several, traced
 from narformer.graph import Graph
 from narformer.inspection import Inspection, inspection_of
 from narformer.measurement.answers import answer, existing_store, wanted_targets
@@ -148,7 +148,7 @@ def explain(
     >>> explained.latency_ms == sum(explained.milliseconds)
     True
     """
-    graph = _graph(model, example_inputs, sizes_of(batch_size, input_shapes, dims))
+    graph = one_graph(model, example_inputs, sizes_of(batch_size, input_shapes, dims))
     loaded = default_predictor(predictor)
     own = [output.device for output in loaded.card.outputs]
     wanted = names_of(devices)
@@ -174,7 +174,7 @@ def inspect(
     >>> inspection.operators[0].operator, inspection.operators[0].nodes
     ('Conv', 20)
     """
-    return inspection_of(_graph(model, example_inputs, sizes_of(batch_size, input_shapes, dims)))
+    return inspection_of(one_graph(model, example_inputs, sizes_of(batch_size, input_shapes, dims)))
 
 
 def compare(
@@ -246,13 +246,3 @@ def compared(
         for k in range(1, len(graphs))
         for target in shared
     )
-
-
-def _graph(model: object, example_inputs: object, sizes: Sizes) -> Graph:
-    """The Graph of one network, or of a PyTorch module."""
-    if example_inputs is not None:
-        return traced(model, example_inputs, sizes)
-    networks = several(model)
-    if len(networks) != 1:
-        raise ConfigError(f"{len(networks)} networks: give one")
-    return graph_of(networks[0], sizes)

@@ -21,8 +21,8 @@ from typing import IO, TYPE_CHECKING, Any
 from narformer import errors
 from narformer.errors import ConfigError, NarformerError, UserError
 from narformer.frontends.canonical import canonical, network_hash
-from narformer.frontends.sizes import Sizes, sizes_of
-from narformer.frontends.sources import Source, graph_of, names_of, several, traced
+from narformer.frontends.sizes import sizes_of
+from narformer.frontends.sources import Source, graph_of, names_of, one_graph, several, traced
 from narformer.frontends.structure import structure_of
 from narformer.graph import Graph
 from narformer.inspection import Inspection, inspection_of
@@ -106,7 +106,7 @@ class Client:
         dims: Mapping[str, int] | None = None,
     ) -> Explanations:
         """What `narformer.explain` answers there, by the service's predictor."""
-        graph = _one(model, example_inputs, sizes_of(batch_size, input_shapes, dims))
+        graph = one_graph(model, example_inputs, sizes_of(batch_size, input_shapes, dims))
         wanted = names_of(devices)
         if wanted is None:
             wanted = [row["target"] for row in self.targets() if row["source"] == "predicted"]
@@ -122,7 +122,7 @@ class Client:
         dims: Mapping[str, int] | None = None,
     ) -> Inspection:
         """What `narformer.inspect` answers: it needs no predictor, and nothing is sent."""
-        return inspection_of(_one(model, example_inputs, sizes_of(batch_size, input_shapes, dims)))
+        return inspection_of(one_graph(model, example_inputs, sizes_of(batch_size, input_shapes, dims)))
 
     def compare(
         self,
@@ -247,16 +247,6 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 def _estimate(graph: Graph, told: Mapping[str, Any]) -> Estimate:
     """An Estimate from its JSON; a newer service may say more than this version knows."""
     return replace(Estimate.from_dict(told), model=graph.name, hash=network_hash(graph))
-
-
-def _one(model: object, example_inputs: object, sizes: Sizes) -> Graph:
-    """The Graph of one network, or of a PyTorch module."""
-    if example_inputs is not None:
-        return traced(model, example_inputs, sizes)
-    networks = several(model)
-    if len(networks) != 1:
-        raise ConfigError(f"{len(networks)} networks: give one")
-    return graph_of(networks[0], sizes)
 
 
 def _choice(told: Mapping[str, Any]) -> Choice:

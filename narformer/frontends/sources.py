@@ -77,6 +77,16 @@ def traced(module: Any, example_inputs: Any, sizes: Sizes) -> Graph:
     return read_torch(module, example_inputs)
 
 
+def one_graph(model: object, example_inputs: object, sizes: Sizes) -> Graph:
+    """The Graph of one network, or of a PyTorch module with example inputs. Raises ConfigError for several."""
+    if example_inputs is not None:
+        return traced(model, example_inputs, sizes)
+    networks = several(model)
+    if len(networks) != 1:
+        raise ConfigError(f"{len(networks)} networks: give one")
+    return graph_of(networks[0], sizes)
+
+
 def names_of(devices: object) -> list[str] | None:
     """Devices, one or several, in a list; None for all. Raises ConfigError for what is no name."""
     if devices is None:

@@ -358,8 +358,7 @@ def _product(node: Node, kind: str, computed: list[Operand]) -> tuple[float, flo
     if kind == "matrix product" and len(shape) > 1 and read and read[0]:
         return shape[-2], math.prod(shape[:-2]), shape[-1], read[0][-1]
     if kind == "attention" and len(shape) == 4 and len(read) > 1 and len(read[1]) > 1:
-        keys = node.operands[1].tensor.shape[-2]
-        return shape[2], shape[0] * shape[1], keys, shape[3]
+        return shape[2], shape[0] * shape[1], read[1][-2], shape[3]
     if kind == "recurrent" and len(node.operands) > 2 and len(node.operands[0].tensor.shape) == 3:
         weight = node.operands[1].tensor.shape
         return node.operands[0].tensor.shape[1], 1, math.prod(weight[:2]), sum(weight[2:])
