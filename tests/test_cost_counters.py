@@ -1,7 +1,7 @@
 """MACs and parameters against independent counters on shared networks; every difference has a name.
 
 PyTorch's flop counter runs here. Figures of fvcore 0.1.5 (on the modules) and onnx-tool 1.0.1 (on the same exports)
-were taken once; docs/formats.md says how each of them counts.
+were taken once; docs/reference/formats.md says how each of them counts.
 """
 
 from __future__ import annotations

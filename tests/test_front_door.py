@@ -17,7 +17,7 @@ import narformer
 from narformer.errors import NarformerError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGE = (REPOSITORY / "docs" / "api.md").read_text()
+PAGE = (REPOSITORY / "docs" / "reference" / "api.md").read_text()
 SOURCES = sorted((REPOSITORY / "narformer").rglob("*.py"))
 WITH_EXAMPLES = [path for path in SOURCES if ">>>" in path.read_text()]
 

@@ -143,7 +143,7 @@ def test_metadata_of_the_newer_exporter_say_what_names_do_not() -> None:
 
 
 def test_the_manual_s_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "predict.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "predict.md").read_text()
     (code,) = [c for c in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "import module_latencies" in c]
     exec(code, {})
     assert re.search(r"^  layer1 +\d+\.\d ", capsys.readouterr().out, re.MULTILINE)

@@ -111,7 +111,7 @@ def bilinear_layer() -> onnx.ModelProto:
 
 def register_bilinear() -> None:
     """As the manual does it."""
-    page = (Path(__file__).resolve().parents[1] / "docs" / "operators.md").read_text()
+    page = (Path(__file__).resolve().parents[1] / "docs" / "reference" / "operators.md").read_text()
     exec(page.split("```python\n")[1].split("```")[0], {})
 
 

@@ -1,4 +1,4 @@
-"""A tour of the page in a real Chromium: what it must do, and the pictures of docs/serve.md.
+"""A tour of the page in a real Chromium: what it must do, and the pictures of docs/how-to/serve.md.
 
 python web/tour.py [--chromium /usr/bin/chromium] [--large 2000] [--pictures docs/pictures]
 

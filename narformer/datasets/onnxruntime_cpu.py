@@ -3,7 +3,7 @@
 The table `onnxruntime-cpu.csv` beside this file has a row a network: what rebuilds it (family, version, config, input
 size), its latency, and that in a second process, hours apart. The dataset has their geometric mean; how they differ
 tells how far to trust it.
-How it was measured is in docs/datasets.md; `benchmarks/measure_dataset.py` does it again.
+How it was measured is in docs/reference/datasets.md; `benchmarks/measure_dataset.py` does it again.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `planned` lists what is measured, in an order of which every beginning is a good sample. `onnxruntime-wide.csv`
 beside this file has a row a measurement: what rebuilds the network, how it ran, its milliseconds in two processes hours
-apart. `benchmarks/measure_wide.py` makes it; docs/datasets.md tells how.
+apart. `benchmarks/measure_wide.py` makes it; docs/reference/datasets.md tells how.
 """
 
 from __future__ import annotations

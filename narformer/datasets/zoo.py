@@ -3,7 +3,7 @@
 Each is the Graph that `read_torch` reads of the module as a public package builds it, at batch 1, with the names of its
 nodes, which tell the module that calls them. The file holds blocks of a few similar networks, each block compressed by
 itself: what differs among their nodes is listed once, and a network is a list of places in that list. To load a network
-is to read one block. `benchmarks/make_zoo.py` makes the file; docs/zoo.md tells what is in it.
+is to read one block. `benchmarks/make_zoo.py` makes the file; docs/reference/zoo.md tells what is in it.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ def _new_hardware(results: Sequence[Result]) -> Iterable[str]:
     yield (
         f"Each hardware in turn is unknown: no model or fit has seen a label of it but for so many samples, drawn "
         f"{draws} times. Made by `narformer evaluate {results[0]['protocol']} --model NAME --seeds {draws}`, `all` for "
-        f"what needs no training{_settings(results)} What the names say is told in [protocols](../evaluate.md)."
+        f"what needs no training{_settings(results)} What the names say is told in [protocols](../how-to/evaluate.md)."
     )
     for title, header, rows in hardware_tables(results):
         yield title

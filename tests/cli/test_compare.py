@@ -68,10 +68,10 @@ def test_mistakes_are_one_line(run: Run, resnet18: Path, more: list[str], messag
 
 
 def test_the_manual_shows_what_the_command_prints(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "compare.md").read_text()
     monkeypatch.chdir(Path(__file__).parents[2])
     files = ("examples/resnet18.onnx", "examples/mobilenet_v2.onnx")
     out = run("compare", *files, "-d", "adreno640", "-d", "myriadvpu", "--no-store").out
     table, why = out.split("\n\n")[:2]
     for shown in (table, why):
-        assert f"```\n{shown}\n```" in page, f"docs/compare.md shows something else than\n{shown}"
+        assert f"```\n{shown}\n```" in page, f"docs/how-to/compare.md shows something else than\n{shown}"
