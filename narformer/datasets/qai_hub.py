@@ -2,8 +2,8 @@
 
 `perf.csv` has a row a network (or one component of it), precision, device and runtime: milliseconds at batch 1, and how
 many layers ran on the NPU, the GPU and the CPU. The networks are the zoo's (datasets/zoo.py), which has their
-structure in float: that w8a8 computes in int8 is the target's, not the Graph's. docs/reference/datasets.md tells what was
-found wrong with the table; what is left out for it is counted by `select`.
+structure in float: that w8a8 computes in int8 is the target's, not the Graph's. docs/reference/datasets.md tells
+what was found wrong with the table; what is left out for it is counted by `select`.
 """
 
 from __future__ import annotations
