@@ -17,9 +17,10 @@ from table import Row, compare, main
 from torch import Tensor
 
 from narformer.cells.predictor import CellPredictor
+from narformer.cells.settings import CellTraining
 from narformer.cells.table import CellTable, enumerate_space
 from narformer.cells.tokens import reordered
-from narformer.cells.training import CellTraining, cell_loss, cell_tensors, create_cell_model
+from narformer.cells.training import cell_loss, cell_tensors, create_cell_model
 from narformer.models.layers import renew_masks
 from narformer.training.loop import keep_freed_memory, mixed_precision
 

@@ -2,6 +2,7 @@
 
 Each draw (seed) takes its training cells at random from the table; tau is over every other row. NAS-Bench-101's labels
 here are one validation run a cell, so tau has a lower ceiling than published ones, which average three.
+A trained model's tau is its last epoch's; beside it stand those of epochs chosen on validation and on test cells.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from narformer.cells.dataset import CellDataset
 from narformer.cells.nasbench101 import load_nasbench101
 from narformer.cells.nasbench201 import load_nasbench201
 from narformer.cells.predictor import GaussianProcess, normal_scores, predictor_statistics, statistics_as_written
+from narformer.cells.settings import CellTraining
 from narformer.cells.statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS
 from narformer.cells.table import CellTable
 from narformer.errors import ConfigError
@@ -60,18 +62,28 @@ def run_cell_protocol(
     epochs: int | None,
     runs: Path,
     sizes: tuple[int, ...] = (),
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
     show: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Learn and score for every seed and size; finished ones are kept below `runs`. Raises ConfigError.
 
-    epochs: of a trained model; None: as many as make VISITS.
+    epochs: of a trained model; None: as many as make VISITS. batch_size, learning_rate: its, where they are not to be
+    the paper's. A killed training goes on from its checkpoint.
     """
     if model not in FITTED + TRAINED:
         raise ConfigError(f"unknown model of cells {model!r}; known are {', '.join(FITTED + TRAINED)}")
+    if model in FITTED and (epochs or batch_size or learning_rate):
+        raise ConfigError(f"{model} is fitted at once: it has no epochs, no batch size and no learning rate")
     statistics = None
     if model in FITTED:
         # Ours reads the network of a cell, its baselines the cell as it is written.
         statistics = (predictor_statistics if "process" in model else statistics_as_written)(dataset.table)
+    settings = CellTraining(
+        epochs=epochs or CellTraining.epochs,
+        batch_size=batch_size or CellTraining.batch_size,
+        learning_rate=learning_rate or CellTraining.learning_rate,
+    )
     results = []
     for seed in seeds:
         order = np.random.default_rng(seed).permutation(len(dataset))
@@ -79,32 +91,50 @@ def run_cell_protocol(
         for size in sizes or protocol.sizes:
             if size >= len(dataset):
                 continue
-            wanted = (epochs or max(1, VISITS // size)) if model in TRAINED else None
-            finished = runs / protocol.name / f"{model}-{wanted or 'fit'}" / f"seed{seed}-{size}.json"
+            training = replace(settings, epochs=epochs or max(1, VISITS // size), seed=seed)
+            label = training.label if model in TRAINED else "fit"
+            finished = runs / protocol.name / f"{model}-{label}" / f"seed{seed}-{size}.json"
             if not finished.exists():
                 started = time.monotonic()
                 fit, test = order[:size], order[size:]
+                kept: dict[str, Any] = {}
                 if statistics is not None:
                     prediction = _fitted(model, dataset.table, *statistics, dataset.accuracy, fit, test, seed)
                 else:
-                    prediction = _trained(model, dataset, fit, test, wanted or 1, seed)
-                truth = dataset.accuracy[test]
-                scores = {
-                    "rows": len(test),
-                    "kendall": round(kendall_tau(prediction, truth), 4),
-                    "spearman": round(spearman(prediction, truth), 4),
-                }
+                    prediction, kept = _trained(training, model, dataset, fit, test, finished.with_suffix(""), show)
+                kept["devices"] = {"accuracy": {"all": _scores(prediction, dataset.accuracy[test])}}
+                kept["seconds"] = kept.get("seconds") or round(time.monotonic() - started, 1)
                 finished.parent.mkdir(parents=True, exist_ok=True)
                 partial = finished.with_suffix(".partial")
-                seconds = round(time.monotonic() - started, 1)
-                partial.write_text(json.dumps({"devices": {"accuracy": {"all": scores}}, "seconds": seconds}))
+                partial.write_text(json.dumps(kept))
                 partial.replace(finished)
             tasks[f"{size} cells"] = json.loads(finished.read_text())
             tau = tasks[f"{size} cells"]["devices"]["accuracy"]["all"]["kendall"]
             show(f"{protocol.name} {model} seed {seed}, {size} cells: tau {tau:.4f}")
         results.append({"seed": seed, "tasks": tasks})
-    kept = epochs if model in TRAINED else None
-    return {"protocol": protocol.name, "form": "full", "model": model, "epochs": kept, "runs": results}
+    result: dict[str, Any] = {
+        "protocol": protocol.name,
+        "form": "full",
+        "model": model,
+        "epochs": None,
+        "runs": results,
+    }
+    if epochs or batch_size or learning_rate:
+        result |= {
+            "form": settings.label if epochs else f"full{settings.label.removeprefix(str(settings.epochs))}",
+            "epochs": epochs,
+            "batch_size": settings.batch_size,
+            "learning_rate": settings.learning_rate,
+        }
+    return result
+
+
+def _scores(prediction: Array, truth: Array) -> dict[str, float]:
+    return {
+        "rows": len(truth),
+        "kendall": round(kendall_tau(prediction, truth), 4),
+        "spearman": round(spearman(prediction, truth), 4),
+    }
 
 
 def _fitted(
@@ -198,16 +228,27 @@ def path_encoding(table: CellTable) -> Array:
 
 
 def _trained(
-    model: str, dataset: CellDataset, fit: npt.NDArray[np.int64], test: npt.NDArray[np.int64], epochs: int, seed: int
-) -> Array:
+    training: CellTraining,
+    model: str,
+    dataset: CellDataset,
+    fit: npt.NDArray[np.int64],
+    test: npt.NDArray[np.int64],
+    directory: Path,
+    show: Callable[[str], None],
+) -> tuple[Array, dict[str, Any]]:
+    """Predictions of the last epoch for the test rows, and what else is to be told of the training.
+
+    The last of the test rows choose the epoch of the second choice, and have no part in its score.
+    """
     import torch
 
-    from narformer.cells.training import CellTraining, create_cell_model, predict_cells, train_cells
+    from narformer.cells.selection import VALIDATION, train_and_choose
 
-    torch.manual_seed(seed)
-    network = create_cell_model(model)
-    for _ in train_cells(
-        CellTraining(epochs=epochs, seed=seed), network, dataset.table.rows(fit), dataset.accuracy[fit]
-    ):
-        pass
-    return predict_cells(network, dataset.table.rows(test))
+    rest = len(test) - min(VALIDATION, len(test) // 2)
+    chosen = train_and_choose(training, model, dataset, fit, test[:rest], test[rest:], directory, show)
+    told = {
+        name: {"epochs": choice.epochs, **_scores(choice.prediction[:rest], dataset.accuracy[test[:rest]])}
+        for name, choice in chosen.items()
+    }
+    last = chosen["last"]
+    return last.prediction, {"chosen": told, "threads": torch.get_num_threads(), "seconds": last.seconds}

@@ -42,6 +42,12 @@ def evaluate(
     size: list[int] = typer.Option(
         [], "--cells", help="Only these numbers of training cells, for /accuracy protocols."
     ),
+    batch_size: int | None = typer.Option(
+        None, "--batch-size", min=1, help="Cells a step, for /accuracy protocols. Default: the paper's 8."
+    ),
+    learning_rate: float | None = typer.Option(
+        None, "--learning-rate", min=0, help="Peak rate, for /accuracy protocols. Default: the paper's 1e-4."
+    ),
     device: str | None = typer.Option(
         None, "--device", "-d", help="One device alone (of leave-one-hardware-out: one hardware). Default: all."
     ),
@@ -68,8 +74,10 @@ def evaluate(
     if protocol_name in CELL_PROTOCOLS:
         if predictor is not None:
             raise ConfigError(f"{protocol_name} trains models: give --model; predict-cell uses the shipped predictors")
-        _cells(protocol_name, model, seeds, epochs, size, data, runs, out)
+        _cells(protocol_name, model, seeds, epochs, size, batch_size, learning_rate, data, runs, out)
         return
+    if size or batch_size or learning_rate:
+        raise ConfigError(f"--cells, --batch-size and --learning-rate are for {' and '.join(CELL_PROTOCOLS)}")
     form = "quick" if quick else "full"
     from narformer.evaluation.adaptation import LEAVE_ONE_DEVICE_OUT, SPACES
 
@@ -122,6 +130,8 @@ def _cells(
     seeds: int,
     epochs: int | None,
     sizes: list[int],
+    batch_size: int | None,
+    learning_rate: float | None,
     data: Path | None,
     runs: Path,
     out: Path,
@@ -141,6 +151,8 @@ def _cells(
                 epochs=epochs,
                 runs=runs,
                 sizes=tuple(sizes),
+                batch_size=batch_size,
+                learning_rate=learning_rate,
                 show=_line,
             )
         print(save_cell_result(result, out))

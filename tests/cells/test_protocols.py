@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import torch
 
 from narformer.cells.cell import nasbench101_cell
 from narformer.cells.dataset import CellDataset
-from narformer.cells.protocols import CellProtocol, path_encoding, run_cell_protocol
+from narformer.cells.protocols import CELL_PROTOCOLS, CellProtocol, path_encoding, run_cell_protocol
 from narformer.cells.ranking import Ranking
 from narformer.cells.search import compare_searches
+from narformer.cells.selection import train_and_choose
+from narformer.cells.settings import CellTraining
 from narformer.cells.statistics import live_nodes
 from narformer.cells.table import cell_table, enumerate_space
-from narformer.cells.training import CellTraining, cell_loss, create_cell_model, predict_cells, train_cells
+from narformer.cells.training import cell_loss, create_cell_model, predict_cells, train_cells
 from narformer.errors import ConfigError
 from narformer.evaluation.report import page, save_cell_result
 
@@ -77,10 +80,12 @@ def test_a_guided_search_needs_fewer_trainings_than_a_random_one(benchmark: Cell
 
 def test_the_loss_of_cells_is_the_papers() -> None:
     prediction, again = torch.tensor([0.5, 1.0]), torch.tensor([0.6, 1.0])
-    target, pairs = torch.tensor([1.0, 1.0]), torch.tensor([1, 0])
-    # (0.25 + 0)/2 + 0.1 · |±0.5 − 0| + 0.5 · (0.1 + 0)/2
+    target, pairs = torch.tensor([1.0, 1.0]), torch.tensor([1, 0, 3, 2])
+    # (0.25 + 0 + 0.16 + 0)/4 + 0.1 · mean |±0.5, ±0.4| + 0.5 · (0.1 + 0)/2
     loss = cell_loss(prediction, again, target, pairs, CellTraining())
-    assert loss.item() == pytest.approx(0.125 + 0.05 + 0.025)
+    assert loss.item() == pytest.approx(0.1025 + 0.045 + 0.025)
+    # Without re-orderings: 0.25/2 + 0.1 · 0.5
+    assert cell_loss(prediction, None, target, pairs[:2], CellTraining()).item() == pytest.approx(0.125 + 0.05)
 
 
 @pytest.mark.parametrize("name", ["narformer_v2", "nn_former", "nnlp"])
@@ -93,3 +98,54 @@ def test_models_of_cells_train_and_do_not_mind_the_batch(name: str, benchmark: C
     together = predict_cells(model, table)
     alone = np.concatenate([predict_cells(model, table.rows(slice(k, k + 1))) for k in range(16)])
     np.testing.assert_allclose(alone, together, rtol=1e-4)
+
+
+@pytest.fixture
+def looks_after_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("narformer.cells.training.CYCLE", 1)
+    monkeypatch.setattr("narformer.cells.selection.CYCLE", 1)
+    monkeypatch.setattr("narformer.cells.training.SECONDS_BETWEEN_CHECKPOINTS", -1)
+
+
+@pytest.mark.usefixtures("looks_after_each_epoch")
+def test_a_killed_training_of_cells_ends_as_the_uninterrupted_one(benchmark: CellDataset, tmp_path: Path) -> None:
+    table, accuracy = benchmark.table.rows(slice(0, 16)), benchmark.accuracy[:16]
+    config, checkpoint = CellTraining(epochs=4, seed=3), tmp_path / "last.pt"
+
+    def weights(model: torch.nn.Module) -> torch.Tensor:
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    torch.manual_seed(0)
+    whole, killed, resumed = (create_cell_model("nnlp") for _ in range(3))
+    killed.load_state_dict(whole.state_dict())
+    for _ in train_cells(config, whole, table, accuracy):
+        pass
+    for epoch, _ in train_cells(config, killed, table, accuracy, checkpoint):
+        if epoch == 2:
+            break
+    assert not torch.equal(weights(whole), weights(killed))
+    epochs = [epoch for epoch, _ in train_cells(config, resumed, table, accuracy, checkpoint)]
+    assert epochs == [2, 3]
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+@pytest.mark.usefixtures("looks_after_each_epoch")
+def test_epochs_are_chosen_by_validation_and_by_test_cells(benchmark: CellDataset, tmp_path: Path) -> None:
+    fit, test, validation = np.split(np.arange(60), [16, 40])
+    config = CellTraining(epochs=4)
+    chosen = train_and_choose(config, "nnlp", benchmark, fit, test, validation, tmp_path)
+    looks = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert [look["epochs"] for look in looks] == [1, 2, 3, 4]
+    assert chosen["last"].epochs == 4
+    for name in ("validation", "test"):
+        assert chosen[name].epochs == max(looks, key=lambda look: look[f"{name} tau"])["epochs"]
+    assert all(choice.prediction.shape == (44,) for choice in chosen.values())
+    again = train_and_choose(config, "nnlp", benchmark, fit, test, validation, tmp_path)
+    assert again["validation"].epochs == chosen["validation"].epochs
+
+
+def test_what_is_fitted_at_once_takes_no_epochs(benchmark: CellDataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="gaussian_process is fitted at once"):
+        run_cell_protocol(
+            CELL_PROTOCOLS["nasbench201/accuracy"], benchmark, "gaussian_process", seeds=(0,), epochs=3, runs=tmp_path
+        )

@@ -1,0 +1,30 @@
+"""Settings of a training of a model of cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CellTraining:
+    """Settings of one training; the defaults are those of NAR-Former V2 with 781 cells.
+
+    ranking: weight of the differences of pairs. consistency: weight of the difference between a cell and a re-ordering
+    of it; 0: no re-orderings are made.
+    """
+
+    epochs: int = 1000
+    batch_size: int = 8
+    learning_rate: float = 1e-4
+    warmup: float = 0.1
+    ranking: float = 0.1
+    consistency: float = 0.5
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        """What tells runs of other settings apart, for the name of a directory: `1000-b64-lr0.0004`."""
+        plain = CellTraining()
+        batch = f"-b{self.batch_size}" if self.batch_size != plain.batch_size else ""
+        rate = f"-lr{self.learning_rate:g}" if self.learning_rate != plain.learning_rate else ""
+        return f"{self.epochs}{batch}{rate}"
