@@ -105,30 +105,11 @@ def _from_id(text: str, settings: Settings, batch_size: int | None) -> tuple[Set
 
     A former id said the batch size too, which is the one to measure at unless another was asked for.
     """
-    from dataclasses import replace
+    from narformer.measurement.here import settings_for
+    from narformer.prediction.target import parse_former
 
-    from narformer.errors import ConfigError
-    from narformer.measurement.here import available
-    from narformer.prediction.target import Target, parse_former
-
-    wanted, former = Target.parse(text), parse_former(text)
-    if former is not None and batch_size is None:
-        batch_size = former[1]
-    entries = [entry for entry in available(wanted.threads or 1, wanted.runtime_name) if not entry.missing]
-    for entry in entries:
-        here = Target.parse(entry.device)
-        # The precision is that of each network.
-        here = replace(here, hardware=settings.hardware or here.hardware, precision=wanted.precision)
-        if here == wanted:
-            found = replace(
-                settings, runtime=entry.runtime, processor=entry.processor, threads=wanted.threads or settings.threads
-            )
-            return found, batch_size
-    told = ", ".join(entry.device for entry in entries) or f"no {wanted.runtime_name}"
-    raise ConfigError(
-        f"{text}: this machine has {told} (see `narformer devices --here`); measure there, or name this machine with "
-        "--hardware"
-    )
+    former = parse_former(text)
+    return settings_for(text, settings), former[1] if former is not None and batch_size is None else batch_size
 
 
 def _networks(models: list[Path], sizes: Sizes) -> tuple[list[Network], list[str]]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from narformer.errors import MissingExtraError, StoreError
 from narformer.measurement.schema import REVISIONS, VERSION_TABLE, metadata
@@ -40,6 +40,8 @@ class Database:
         url = self.engine.url
         self.name = str(url.database) if url.drivername == "sqlite" else url.render_as_string(hide_password=True)
         self._process = os.getpid()
+        self._outlasts_s = 0.0
+        self._tell: Callable[[str], None] = lambda _: None
         self._migrate()
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
@@ -54,6 +56,10 @@ class Database:
             )
         return self._patiently(work, writes=True)
 
+    def outlast(self, seconds: float, tell: Callable[[str], None]) -> None:
+        """From now on wait so long for a server that is away or a full disk; `tell` hears of it, once each time."""
+        self._outlasts_s, self._tell = seconds, tell
+
     def close(self) -> None:
         """End all connections."""
         self.engine.dispose()
@@ -62,7 +68,7 @@ class Database:
         if os.getpid() != self._process:  # a connection must not be used on both sides of a fork
             self.engine.dispose(close=False)
             self._process = os.getpid()
-        deadline, pause = time.monotonic() + PATIENCE, 0.02
+        began, pause, told = time.monotonic(), 0.02, False
         while True:
             try:
                 with self.engine.connect().execution_options(narformer_writes=writes) as connection, connection.begin():
@@ -70,8 +76,13 @@ class Database:
             except DBAPIError as error:
                 # Who reads waits for an answer; who writes would lose a measurement.
                 waits = _passes(error) or (writes and "timeout expired" in str(error.orig))
-                if not waits or time.monotonic() > deadline:
+                mended = self._outlasts_s > 0 and _may_be_mended(error)
+                patience = max(PATIENCE if waits else 0.0, self._outlasts_s if mended else 0.0)
+                if time.monotonic() - began >= patience:
                     raise StoreError(f"{self.name}: {_explain(error)}") from error
+                if mended and not waits and not told:
+                    self._tell(f"{self.name}: {_explain(error)}; trying again for {self._outlasts_s:.0f} s")
+                    told = True
             except SQLAlchemyError as error:
                 raise StoreError(f"{self.name}: {_first_line(error)}") from error
             time.sleep(random.uniform(0, pause))
@@ -209,6 +220,17 @@ def _passes(error: DBAPIError) -> bool:
         or "too many clients" in message
         or "connection slots" in message  # PostgreSQL's, while a connection is made
     )
+
+
+def _may_be_mended(error: DBAPIError) -> bool:
+    """Whether somebody may well be mending it: a server that is away or ends, a disk that is full."""
+    if not isinstance(error, OperationalError):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    if isinstance(error.orig, sqlite3.Error):
+        return "full" in str(error.orig)
+    # Without a code it is no answer of a server; 08: the connection, 53: its means, 57: its operator.
+    return state is None or state[:2] in ("08", "53", "57")
 
 
 def _explain(error: DBAPIError) -> str:

@@ -1,14 +1,15 @@
-"""What this machine can measure, and what would have to be installed for more."""
+"""What this machine can measure, how it measures a given target, and what would have to be installed for more."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from narformer.errors import MissingExtraError
+from narformer.errors import ConfigError, MissingExtraError
 from narformer.measurement.device import hardware, short_version
 from narformer.measurement.runtimes.registry import RUNTIMES
-from narformer.prediction.target import measured_target
+from narformer.measurement.session import Settings
+from narformer.prediction.target import Target, measured_target
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,24 @@ def available(threads: int = 1, runtime_name: str | None = None) -> list[Availab
         except Exception as error:  # installed, but a library of its own cannot be loaded
             found.append(Available(name, missing=f"{name} is installed but does not start: {error}"))
     return sorted(found, key=lambda entry: bool(entry.missing))
+
+
+def settings_for(text: str, settings: Settings) -> Settings:
+    """These settings, with the runtime, processor and threads that make the target of an id.
+
+    Raises ConfigError where this machine, by its own name or that of the settings, is another target.
+    """
+    wanted = Target.parse(text)
+    entries = [entry for entry in available(wanted.threads or 1, wanted.runtime_name) if not entry.missing]
+    for entry in entries:
+        here = Target.parse(entry.device)
+        # The precision is that of each network.
+        here = replace(here, hardware=settings.hardware or here.hardware, precision=wanted.precision)
+        if here == wanted:
+            threads = wanted.threads or settings.threads
+            return replace(settings, runtime=entry.runtime, processor=entry.processor, threads=threads)
+    told = ", ".join(entry.device for entry in entries) or f"no {wanted.runtime_name}"
+    raise ConfigError(
+        f"{text}: this machine has {told} (see `narformer devices --here`); measure there, or name this machine with "
+        "--hardware"
+    )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import onnx
 
@@ -52,6 +52,22 @@ class Network:
     input_shapes: Mapping[str, Sequence[Size]] = field(default_factory=dict)
     dims: Mapping[str, int] = field(default_factory=dict)
 
+    def open(self) -> Opened:
+        """Read it. Raises NarformerError where that cannot be done."""
+        source = self.source() if callable(self.source) else self.source
+        source = source.SerializeToString() if isinstance(source, onnx.ModelProto) else source
+        graph = read_onnx(
+            source, batch_size=self.batch_size, input_shapes=self.input_shapes, dims=self.dims, name=self.name
+        )
+        return Opened(_job(self, source, graph), graph)
+
+
+class Opened(NamedTuple):
+    """A network that was read: what a worker is told of it, and its Graph."""
+
+    job: Job
+    graph: Graph
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -77,6 +93,11 @@ class Settings:
         version = devices.short_version(runtime(self.runtime).version())
         hardware = self.hardware or devices.hardware(self.processor)
         return measured_target(hardware, self.runtime, version, self.processor, threads=self.threads)
+
+    def setup(self, first_reference_s: float) -> Setup:
+        """What a worker on this machine is told of them."""
+        cores = _cores(self.threads) if self.cores is None else self.cores
+        return Setup(self.runtime, self.processor, self.threads, cores, self.plan, first_reference_s)
 
 
 @dataclass(frozen=True)
@@ -144,20 +165,12 @@ def summary(outcomes: Iterable[Outcome]) -> str:
 
 
 class _Session:
-    """One run: a worker, a store, and the reference network's first time on this target."""
+    """One run on this machine: a worker, and who writes down what comes of it."""
 
     def __init__(self, settings: Settings, base: Target, store: Store) -> None:
-        self.base = base
-        self.store = store
-        self.id = uuid.uuid4().hex[:12]
-        cores = _cores(settings.threads) if settings.cores is None else settings.cores
-        self.reference = read_onnx(reference_network(), name=REFERENCE_NAME)
-        self.baseline_ms = self._known_reference()
-        first_s = FIRST_S if self.baseline_ms is None else 0.0
-        setup = Setup(settings.runtime, settings.processor, settings.threads, cores, settings.plan, first_s)
-        self.supervisor = Supervisor(setup, settings.timeout_s)
-        self.described: set[str] = set()
-        self.runtime_version = runtime(settings.runtime).version()
+        machine = f"{devices.machine()}, {base.runtime_name} {runtime(settings.runtime).version()}"
+        self.recorder = Recorder(base, store, machine)
+        self.supervisor = Supervisor(settings.setup(self.recorder.first_reference_s), settings.timeout_s)
 
     def __enter__(self) -> _Session:
         return self
@@ -168,34 +181,58 @@ class _Session:
     def outcome(self, network: Network, again: bool) -> Outcome:
         """Answer from the store, or measure and store."""
         try:
-            source = network.source() if callable(network.source) else network.source
-            source = source.SerializeToString() if isinstance(source, onnx.ModelProto) else source
-            graph = read_onnx(
-                source,
-                batch_size=network.batch_size,
-                input_shapes=network.input_shapes,
-                dims=network.dims,
-                name=network.name,
-            )
+            opened = network.open()
         except NarformerError as error:
-            reason = " ".join(str(error).removeprefix(f"{network.name}: ").split())
-            measurement = self._record(network, None, self.base, Result(failure=f"unreadable: {reason}"))
-            if isinstance(error.__cause__, OSError):  # absent, or kept from us: that says nothing of the network
-                return Outcome(network.name, "failed", measurement)
-            return self._stored(network, measurement, None)
-        target = devices.target_of(self.base, graph)
-        if not again:
-            hash = network_hash(graph)
-            known = self.store.latest(hash, str(target))
-            if known is not None:
-                return Outcome(network.name, "stored", known)
-            failed = self.store.find(graph=hash, device=str(target), failed=True)
-            if failed:
-                return Outcome(network.name, "failed", failed[-1])
-        result = self.supervisor.measure(_job(network, source, graph))
-        return self._stored(network, self._record(network, graph, target, result), graph)
+            return self.recorder.unreadable(network, error)
+        known = None if again else self.recorder.known(network, opened.graph)
+        return known or self.recorder.record(network, opened.graph, self.supervisor.measure(opened.job))
 
-    def _record(self, network: Network, graph: Graph | None, target: Target, result: Result) -> Measurement:
+
+class Recorder:
+    """What the store has of networks on one target, and what is written there of new results.
+
+    base: the target as networks in float32 run on it. machine: what its id leaves out. session: id of this run.
+    Its methods raise StoreError.
+    """
+
+    def __init__(self, base: Target, store: Store, machine: str, session: str = "") -> None:
+        self.base = base
+        self.store = store
+        self.machine = machine
+        self.id = session or new_session()
+        self.reference = read_onnx(reference_network(), name=REFERENCE_NAME)
+        self.baseline_ms = self._known_reference()
+        self.described: set[str] = set()
+
+    @property
+    def first_reference_s(self) -> float:
+        """Seconds for which a worker times the reference network first: none where its first time is known."""
+        return FIRST_S if self.baseline_ms is None else 0.0
+
+    def known(self, network: Network, graph: Graph) -> Outcome | None:
+        """What the store has of a network, a failure too; None where it has nothing."""
+        target = str(devices.target_of(self.base, graph))
+        hash = network_hash(graph)
+        known = self.store.latest(hash, target)
+        if known is not None:
+            return Outcome(network.name, "stored", known)
+        failed = self.store.find(graph=hash, device=target, failed=True)
+        return Outcome(network.name, "failed", failed[-1]) if failed else None
+
+    def record(self, network: Network, graph: Graph, result: Result) -> Outcome:
+        """Write down what came of a network; in the store when this returns."""
+        return self._stored(network, self._measurement(network, graph, result), graph)
+
+    def unreadable(self, network: Network, error: NarformerError) -> Outcome:
+        """Write down why a network cannot be read, unless that says nothing of the network."""
+        reason = " ".join(str(error).removeprefix(f"{network.name}: ").split())
+        measurement = self._measurement(network, None, Result(failure=f"unreadable: {reason}"))
+        if isinstance(error.__cause__, OSError):  # absent, or kept from us
+            return Outcome(network.name, "failed", measurement)
+        return self._stored(network, measurement, None)
+
+    def _measurement(self, network: Network, graph: Graph | None, result: Result) -> Measurement:
+        target = devices.target_of(self.base, graph) if graph else self.base
         drift = self._drift(result)
         return Measurement(
             graph=network_hash(graph) if graph else "",
@@ -231,9 +268,8 @@ class _Session:
         known_ms = self._known_reference()  # another session may have been first meanwhile
         if known_ms is not None:
             return known_ms
-        network, target = Network(REFERENCE_NAME, b""), devices.target_of(self.base, self.reference)
-        record = replace(self._record(network, self.reference, target, Result()), latency_ms=now_ms)
-        self._write(record, self.reference)
+        record = self._measurement(Network(REFERENCE_NAME, b""), self.reference, Result())
+        self._write(replace(record, latency_ms=now_ms), self.reference)
         return now_ms
 
     def _stored(self, network: Network, measurement: Measurement, graph: Graph | None) -> Outcome:
@@ -244,7 +280,7 @@ class _Session:
         """Say in the store what the device's id leaves out, unless someone has said more."""
         self.described.add(device)
         if not any(known.id == device and known.description for known in self.store.devices()):
-            self.store.describe(device, f"{devices.machine()}, {self.base.runtime_name} {self.runtime_version}")
+            self.store.describe(device, self.machine)
 
     def _write(self, measurement: Measurement, graph: Graph | None) -> None:
         try:
@@ -255,6 +291,11 @@ class _Session:
             raise StoreError(
                 f"{error}. Mend it and give the same command again: it goes on where it stopped"
             ) from error
+
+
+def new_session() -> str:
+    """An id for a run."""
+    return uuid.uuid4().hex[:12]
 
 
 def _network(network: Network | tuple[str, Source] | str | Path) -> Network:

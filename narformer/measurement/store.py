@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +104,13 @@ class Store:
     def close(self) -> None:
         """End all connections."""
         self._database.close()
+
+    def outlast(self, seconds: float, tell: Callable[[str], None]) -> None:
+        """From now on wait so long, reading and writing, for a server that is restarted or a disk that is full.
+
+        tell: hears what is wrong, once each time.
+        """
+        self._database.outlast(seconds, tell)
 
     @property
     def name(self) -> str:

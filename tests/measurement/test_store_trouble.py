@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from postgresql import Server, running
 
 pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy: pip install 'narformer[measure]'")
 
@@ -201,6 +202,42 @@ def test_urls_that_lead_nowhere(location: str, message: str) -> None:
 def test_a_sqlite_url_is_the_path_in_it(store: Path) -> None:
     with Store.open(f"sqlite:///{store}") as opened:
         assert opened.find() == [ROW]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with running() as server:
+        yield server
+
+
+def test_a_store_that_outlasts_waits_for_a_server_that_is_restarted(server: Server) -> None:
+    told: list[str] = []
+    with Store.open(server.emptied()) as opened:
+        server.stop()
+        with pytest.raises(StoreError):
+            opened.find()
+        opened.outlast(60, lambda text: (told.append(text), server.start()))
+        opened.add(ROW, NET)
+        opened.outlast(0, told.append)
+        assert opened.find() == [ROW]
+    assert len(told) == 1
+    assert "trying again for 60 s" in told[0]
+
+
+def test_a_store_that_outlasts_waits_for_room_on_the_disk(store: Path) -> None:
+    with Store.open(store) as opened:
+        full = sqlite3.OperationalError("database or disk is full")
+        tries = iter([full, full, None])
+
+        def work(connection: sqlalchemy.Connection) -> str:
+            if (error := next(tries)) is not None:
+                raise sqlalchemy.exc.OperationalError("INSERT", {}, error)
+            return "written"
+
+        told: list[str] = []
+        opened.outlast(60, told.append)
+        assert opened._database.write(work) == "written"
+        assert len(told) == 1
 
 
 # --- migrations
