@@ -143,9 +143,7 @@ def adapted_device(name: str) -> AdaptedDevice:
     """Raises DataError, naming those there are, for a device that was not adapted to."""
     path = device_file(name)
     if not path.is_file():
-        raise DataError(
-            f"{name}: not an adapted device; there are: {_adapted_names()}. Make one with `narformer adapt`"
-        )
+        raise DataError(f"{name}: not an adapted device; there are: {_listed()}. Make one with `narformer adapt`")
     return AdaptedDevice.read(path)
 
 
@@ -156,7 +154,7 @@ def remove(name: str) -> Path:
     """
     path = device_file(name)
     if not re.fullmatch(_NAME, name) or not path.is_file():
-        raise DataError(f"{name}: not an adapted device; there are: {_adapted_names()}")
+        raise DataError(f"{name}: not an adapted device; there are: {_listed()}")
     try:
         path.unlink()
     except OSError as error:
@@ -164,8 +162,13 @@ def remove(name: str) -> Path:
     return path
 
 
-def _adapted_names() -> str:
-    return ", ".join(sorted(path.stem for path in devices_directory().glob("*.json"))) or "none"
+def adapted_names() -> list[str]:
+    """The devices that there are files of, sorted."""
+    return sorted(path.stem for path in devices_directory().glob("*.json"))
+
+
+def _listed() -> str:
+    return ", ".join(adapted_names()) or "none"
 
 
 def check_name(name: str, predictor: Predictor) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from narformer.cli.completion import runtime_names
 from narformer.cli.format import print_table, print_text
-from narformer.cli.inputs import as_words, parse_batch_sizes, parse_sizes, plot_option
+from narformer.cli.inputs import PREDICTOR, as_words, parse_batch_sizes, parse_sizes, plot_option
+from narformer.cli.notes import tell
 from narformer.cli.progress import track
 from narformer.figures import milliseconds
 from narformer.tables import Column, Table
@@ -29,13 +30,18 @@ Item = TypeVar("Item")
 SHIFTED = 8.0  # median error in percent, beyond which it is said
 
 NAME = typer.Option(..., "--device", "-d", help="A name for the device, as `narformer predict --device` will take it.")
-RUNTIME = typer.Option("onnxruntime", "--runtime", "-r", help="Runtime, see `narformer devices --here`.")
+RUNTIME = typer.Option(
+    "onnxruntime",
+    "--runtime",
+    "-r",
+    help="Runtime, see `narformer devices --here`.",
+    autocompletion=runtime_names,
+)
 PROCESSOR = typer.Option("cpu", "--processor", help="What the runtime runs on: cpu, cuda, ...")
 THREADS = typer.Option(1, "--threads", "-t", min=1, help="Threads of the runtime.")
 STORE = typer.Option(None, "--store", help="Path or URL. Default: $NARFORMER_STORE, else a file of this user.")
 BUDGET = typer.Option(2.0, "--budget", min=0.0, help="Seconds of timed runs for one network, at most.")
 TIMEOUT = typer.Option(60.0, "--timeout", min=0.1, help="Seconds for one network, loading included.")
-PREDICTOR = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx.")
 
 
 def adapt(
@@ -199,8 +205,8 @@ def _by_measuring(
                 report=report,
             )
         expected = adapted.prices.expected_error(pool.profiles)
-        print(f"{summary(outcomes)}; store {opened.name}", file=sys.stderr)
-        print(f"expected error on networks of the zoo: {expected:.1f} %", file=sys.stderr)
+        tell(f"{summary(outcomes)}; store {opened.name}")
+        tell(f"expected error on networks of the zoo: {expected:.1f} %")
     return adapted
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from narformer.cli.completion import hardware_names
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
 from narformer.cli.inputs import plot_option
 from narformer.cli.progress import bar, busy
@@ -77,7 +78,14 @@ def _cells_of(file: Path, space: str) -> list[str]:
 def rank(
     space: str = typer.Argument(..., help=SPACES),
     max_ms: float | None = typer.Option(None, "--max-ms", help="Only cells whose network is at most this slow."),
-    device: str | None = typer.Option(None, "--device", "-d", help="Device of the latencies. Without: accuracy alone."),
+    device: str | None = typer.Option(
+        None,
+        "--device",
+        "--target",
+        "-d",
+        help="Device of the latencies. Without: accuracy alone.",
+        autocompletion=hardware_names,
+    ),
     top: int = typer.Option(20, "--top", min=1, help="How many cells to print."),
     candidates: int = typer.Option(
         2000, "--candidates", min=1, help="Latency is predicted for this many cells: half the best, half at random."

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.completion import hardware_names
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
-from narformer.cli.inputs import DIM, INPUT_SHAPE, plot_option, read_each, sizes_from, tell_unusable
+from narformer.cli.inputs import DIM, INPUT_SHAPE, PREDICTOR, plot_option, read_each, sizes_from, tell_unusable
+from narformer.cli.notes import note
 
 if TYPE_CHECKING:
     from narformer.prediction.choice import Choices
@@ -20,7 +21,15 @@ PEERS = 3  # named of the pretrained networks that take as long as the user's
 
 
 def choose(
-    target: str = typer.Option(..., "--target", "-t", help="What it shall run on; see `narformer devices`."),
+    target: str = typer.Option(
+        ...,
+        "--target",
+        "--device",
+        "-t",
+        "-d",
+        help="What it shall run on; see `narformer devices`.",
+        autocompletion=hardware_names,
+    ),
     max_ms: float | None = typer.Option(None, "--max-ms", min=0, help="Only networks that take no longer, in ms."),
     top1: float | None = typer.Option(
         None, "--top1", min=0, max=100, help="Only networks of at least this ImageNet top-1 accuracy, in percent."
@@ -31,7 +40,7 @@ def choose(
     dim: list[str] = DIM,
     every: bool = typer.Option(False, "--all", help="Also those that another surpasses in both."),
     plot: Path | None = plot_option("accuracy against latency, with the frontier"),
-    predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+    predictor: str | None = PREDICTOR,
     form: Format | None = FORMAT,
     as_json: bool = JSON,
 ) -> None:
@@ -50,14 +59,14 @@ def choose(
     tell_unusable(loaded)
     target, others = one_target(target, targets(loaded))
     if others:
-        _note(f"{target} is taken; there are also {', '.join(others)}")
+        note(f"{target} is taken; there are also {', '.join(others)}")
     mine: Estimate | None = None
     if model is not None:
         (graph,) = read_each([model], sizes_from(batch_size, input_shape, dim))
         (mine,) = loaded.predict([graph], [target])
     surveyed = survey(target, batch_size, loaded)
-    if note := _batches(target, batch_size):
-        _note(note)
+    if told := _batches(target, batch_size):
+        note(told)
     found = surveyed.chosen(max_ms, top1, every)
     listed = found if mine is None else with_network(found, mine)
     if form is not Format.TABLE:
@@ -80,10 +89,6 @@ def choose(
             print(f"plot: {plot}")
     if not found:
         raise typer.Exit(3)
-
-
-def _note(text: str) -> None:
-    print(f"narformer: note: {text}", file=sys.stderr)
 
 
 def _batches(target: str, batch_size: int) -> str:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import typer
 
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_of, read_each, sizes_from, tell_unusable
+from narformer.cli.inputs import (
+    BATCH_SIZE,
+    DEVICES,
+    DIM,
+    INPUT_SHAPE,
+    PREDICTOR,
+    files_of,
+    read_each,
+    sizes_from,
+    tell_unusable,
+)
 from narformer.figures import milliseconds
 
 if TYPE_CHECKING:
@@ -19,16 +29,14 @@ def compare(
     models: list[Path] = typer.Argument(
         ..., help="Two ONNX files or more, or directories; each is compared with the first.", metavar="MODEL..."
     ),
-    device: list[str] = typer.Option(
-        [], "--device", "-d", help="Target to compare on, or the beginning of several; repeatable. Default: all."
-    ),
+    device: list[str] = DEVICES,
     top: int = typer.Option(8, "--top", min=0, help="How many kernels to list."),
     batch_size: int | None = BATCH_SIZE,
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
     form: Format | None = FORMAT,
     as_json: bool = JSON,
-    predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+    predictor: str | None = PREDICTOR,
     store: str | None = typer.Option(
         None, "--store", help="Measurements to answer from: path or URL. Default: $NARFORMER_STORE, else the user's."
     ),

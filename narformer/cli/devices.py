@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
+from narformer.cli.inputs import PREDICTOR
 from narformer.tables import Column, Table
 
 KINDS = {"gpu": "GPUs", "cpu": "CPUs", "npu": "NPUs", "vpu": "VPUs", "": "others", "adapted": "adapted by you"}
@@ -29,7 +30,7 @@ def devices(
         None, help="Only targets with all of these in their name or description; or: remove NAME.", metavar="[WORD]..."
     ),
     kind: Kind | None = typer.Option(None, "--kind", help="Only this kind of hardware, or what you adapted."),
-    predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+    predictor: str | None = PREDICTOR,
     here: bool = typer.Option(False, "--here", help="List what this machine can measure instead."),
     form: Format | None = FORMAT,
     as_json: bool = JSON,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_of, read_each, sizes_from
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, PREDICTOR, files_of, read_each, sizes_from
 
 
 def embed(
@@ -18,7 +18,7 @@ def embed(
     out: Path | None = typer.Option(
         None, "--out", "-o", help="Write a NumPy array (.npy), a row a network, instead of JSON."
     ),
-    predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+    predictor: str | None = PREDICTOR,
 ) -> None:
     """Print a JSON array with the vector of each network: what the predictor's last layer reads."""
     import numpy as np

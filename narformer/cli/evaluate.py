@@ -49,7 +49,11 @@ def evaluate(
         None, "--learning-rate", min=0, help="Peak rate, for /accuracy protocols. Default: the paper's 1e-4."
     ),
     device: str | None = typer.Option(
-        None, "--device", "-d", help="One device alone (of leave-one-hardware-out: one hardware). Default: all."
+        None,
+        "--device",
+        "--target",
+        "-d",
+        help="One device alone (of leave-one-hardware-out: one hardware). Default: all.",
     ),
     nnlqp: Path | None = typer.Option(None, "--nnlqp", help="Directory in NNLQP's layout, for the nnlqp/ protocols."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from narformer.cli.completion import hardware_names
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, each_graph, files_of, plot_option, sizes_from
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, PREDICTOR, each_graph, files_of, plot_option, sizes_from
 from narformer.cli.modules import BY, DEPTH, By, check_modules, levels
 from narformer.figures import count, milliseconds
 from narformer.tables import Column, Table
@@ -25,7 +26,12 @@ DEFAULT = "cortex-a76"  # what is explained where nobody says
 def explain(
     models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
     device: list[str] = typer.Option(
-        [], "--device", "-d", help=f"Target to explain, or the beginning of several; repeatable. Default: {DEFAULT}."
+        [],
+        "--device",
+        "--target",
+        "-d",
+        help=f"Target to explain, or the beginning of several; repeatable; `all` for every one. Default: {DEFAULT}.",
+        autocompletion=hardware_names,
     ),
     by: By = BY,
     depth: int | None = DEPTH,
@@ -36,7 +42,7 @@ def explain(
     plot: Path | None = plot_option("the nodes in their order, of one network on one target"),
     form: Format | None = FORMAT,
     as_json: bool = JSON,
-    predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+    predictor: str | None = PREDICTOR,
 ) -> None:
     """Say where the milliseconds go: by operator or module, and by node. The parts sum to what `predict` prints.
 
@@ -88,6 +94,8 @@ def _targets(predictor: Predictor, wanted: Sequence[str]) -> list[str]:
     """The targets asked for; without any, the usual one, or the first of a predictor that does not know it."""
     from narformer.errors import UnknownDeviceError
 
+    if "all" in wanted:
+        return list(predictor.own_targets)
     try:
         return predictor.select(wanted or [DEFAULT])
     except UnknownDeviceError:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from narformer.cli.completion import hardware_names, predictor_names
+from narformer.cli.notes import tell
 from narformer.errors import ConfigError, DataError, NarformerError, ShapeError
 
 if TYPE_CHECKING:
@@ -27,7 +29,18 @@ BATCH_SIZES = typer.Option(
     None, "--batch-size", "-b", metavar="N[,N...]", help="Override the first input dimension; several, as in 1,8,64."
 )
 DEVICES = typer.Option(
-    [], "--device", "-d", help="Target, or hardware for all its targets; repeat for several. Default: all."
+    [],
+    "--device",
+    "--target",
+    "-d",
+    help="Target, or hardware for all its targets; repeat for several. Default: all.",
+    autocompletion=hardware_names,
+)
+PREDICTOR = typer.Option(
+    None,
+    "--predictor",
+    help="Name of a shipped predictor, or path of an .onnx.",
+    autocompletion=predictor_names,
 )
 INPUT_SHAPE = typer.Option([], "--input-shape", help="NAME=1,3,224,224; bind or override an input's shape.")
 DIM = typer.Option([], "--dim", help="NAME=128; bind a named size of the inputs, wherever it stands; repeatable.")
@@ -185,4 +198,4 @@ def _checked(path: Path | None) -> Path | None:
 def tell_unusable(predictor: Predictor) -> None:
     """A line on standard error for each adapted device that is left out, and why."""
     for reason in predictor.further.unusable.values():
-        print(f"narformer: left out: {reason}", file=sys.stderr)
+        tell(f"narformer: left out: {reason}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import warnings
 from typing import Any, NoReturn
 
@@ -22,17 +24,20 @@ from narformer.cli.families import app as families
 from narformer.cli.inspect import inspect
 from narformer.cli.measure import measure
 from narformer.cli.neighbours import neighbours
+from narformer.cli.notes import be_quiet, note
 from narformer.cli.predict import predict
+from narformer.cli.quiet import QUIET, add_quiet
 from narformer.cli.report import report
 from narformer.cli.serve import serve
 from narformer.cli.store import app as store
 from narformer.cli.terminal import make_output_readable
 from narformer.cli.train import train
+from narformer.cli.usage import UsageMistake, tell_mistake
 from narformer.errors import ModelWarning, NarformerError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="How fast will this network run there, and how good will it be?",
 )
@@ -57,16 +62,20 @@ app.command()(report)
 app.command()(serve)
 app.add_typer(families, name="families")
 app.add_typer(store, name="store")
+add_quiet(app)
 
 
 @app.callback(invoke_without_command=True)
-def version(show: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+def version(
+    show: bool = typer.Option(False, "--version", "-V", help="Print the version and exit."), quiet: bool = QUIET
+) -> None:
     """Options of the command itself: its version."""
     if show:
         from narformer import __version__
 
         print(f"narformer {__version__}")
         raise typer.Exit
+    be_quiet(quiet)
 
 
 def main() -> None:
@@ -74,8 +83,12 @@ def main() -> None:
     make_output_readable()
     warnings.simplefilter("always", ModelWarning)
     warnings.showwarning = _note
+    sys.unraisablehook = _unraisable
     try:
-        app()
+        code = app(prog_name="narformer", standalone_mode=False)
+        if code == 130:  # typer's way to tell of Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code if isinstance(code, int) else 0)
     except NarformerError as error:
         print(f"narformer: {error}", file=sys.stderr)
         sys.exit(2)
@@ -87,9 +100,10 @@ def main() -> None:
     except SystemExit as exit:
         if isinstance(exit.__context__, BrokenPipeError):  # typer's way to tell of it, with exit code 1
             _stop_quietly()
-        if exit.code == 130:  # typer's way to tell of Ctrl-C
-            _leave(130)
         raise
+    except UsageMistake as error:
+        tell_mistake(error)
+        sys.exit(2)
     except OSError as error:
         # A full disk, a directory that nobody may write to: the user's to mend, wherever it was met.
         print(f"narformer: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
@@ -98,10 +112,20 @@ def main() -> None:
         sys.exit(2)
 
 
+def _unraisable(told: sys.UnraisableHookArgs) -> None:
+    """Ctrl-C while an object is taken away, where Python would only print it: it is pressed once more."""
+    if not issubclass(told.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(told)
+        return
+    again = threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,))
+    again.daemon = True
+    again.start()
+
+
 def _note(message: Any, category: Any, filename: str, lineno: int, *more: Any, **how: Any) -> None:
     """What is worth knowing of a file, as a line; other warnings as Python has them."""
     if issubclass(category, ModelWarning):
-        print(f"narformer: note: {message}", file=sys.stderr)
+        note(str(message))
     else:
         print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.completion import runtime_names
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
 from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_below, sizes_from
+from narformer.cli.notes import tell
 from narformer.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -29,9 +31,15 @@ def measure(
         ..., help="ONNX files, directories of them, or directories in NNLQP's layout (gt.txt).", metavar="MODEL..."
     ),
     device: str | None = typer.Option(
-        None, "--device", "-d", help="Id from `narformer devices --here`; sets all that the id says."
+        None, "--device", "--target", "-d", help="Id from `narformer devices --here`; sets all that the id says."
     ),
-    runtime: str = typer.Option("onnxruntime", "--runtime", "-r", help="Runtime, see `narformer devices --here`."),
+    runtime: str = typer.Option(
+        "onnxruntime",
+        "--runtime",
+        "-r",
+        help="Runtime, see `narformer devices --here`.",
+        autocompletion=runtime_names,
+    ),
     processor: str = typer.Option("cpu", "--processor", help="What the runtime runs on: cpu, cuda, ..."),
     threads: int = typer.Option(1, "--threads", "-t", min=1, help="Threads of the runtime."),
     batch_size: int | None = BATCH_SIZE,
@@ -82,7 +90,7 @@ def measure(
         try:
             session.measure(networks, settings=settings, store=opened, again=again, report=report)
         finally:
-            print(f"{session.summary(outcomes)}; store {opened.name}", file=sys.stderr)
+            tell(f"{session.summary(outcomes)}; store {opened.name}")
             if form is Format.TABLE:
                 _print(outcomes)
             else:
@@ -133,9 +141,10 @@ def _files(model: Path, batch_size: int | None) -> list[tuple[Path, int | None]]
     from narformer.datasets.dataset import FileSource
     from narformer.datasets.nnlqp import load_nnlqp
     from narformer.errors import DataError
+    from narformer.frontends.other_formats import why_missing
 
     if not model.exists():
-        raise DataError(f"{model}: no such file")
+        raise DataError(f"{model}: {why_missing(str(model))}")
     if not model.is_dir():
         return [(model, batch_size)]
     if any((model / name).is_file() for name in ("gt.txt", "gt_stage.txt")):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_of, read_each, sizes_from
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, PREDICTOR, files_of, read_each, sizes_from
 from narformer.figures import milliseconds
 from narformer.tables import Column, Table
 
@@ -29,7 +29,7 @@ def neighbours(
     dim: list[str] = DIM,
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
     cache: Path = typer.Option(Path("cache"), "--cache", help="Where the known networks' vectors are kept."),
-    predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+    predictor: str | None = PREDICTOR,
     form: Format | None = FORMAT,
     as_json: bool = JSON,
 ) -> None:

@@ -17,11 +17,13 @@ from narformer.cli.inputs import (
     DEVICES,
     DIM,
     INPUT_SHAPE,
+    PREDICTOR,
     files_of,
     parse_batch_sizes,
     sizes_from,
     tell_unusable,
 )
+from narformer.cli.notes import note
 from narformer.errors import ConfigError
 from narformer.prediction.estimate import Estimates
 from narformer.tables import Column, Table
@@ -48,7 +50,7 @@ def predict(
     max_ms: float | None = typer.Option(
         None, "--max-ms", min=0, help="Exit with code 3 if an estimate is above this many ms."
     ),
-    predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+    predictor: str | None = PREDICTOR,
     store: str | None = typer.Option(
         None, "--store", help="Measurements to answer from: path or URL. Default: $NARFORMER_STORE, else the user's."
     ),
@@ -95,8 +97,8 @@ def predict(
         # Where the answers scroll by on a terminal, they are the progress.
         bar_from = len(paths) + 1 if sys.stdout.isatty() else MANY
         for answer in track(each, "predicting", len(paths), least=bar_from):
-            for note in answer.notes:
-                print(f"narformer: note: {note}", file=sys.stderr)
+            for told in answer.notes:
+                note(told)
             for error in answer.errors:
                 failed = True
                 print(f"narformer: {error}", file=sys.stderr)

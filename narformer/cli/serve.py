@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import typer
 
+from narformer.cli.inputs import PREDICTOR
 from narformer.errors import ConfigError, MissingExtraError
 
 
@@ -28,7 +29,7 @@ def serve(
     rate: float | None = typer.Option(
         None, "--rate", min=0, help="Requests a minute from one address, 0 for any. Default: 600 where others can ask."
     ),
-    predictor: str | None = typer.Option(None, "--predictor", help="Name of a shipped predictor, or path of an .onnx."),
+    predictor: str | None = PREDICTOR,
     store: str | None = typer.Option(None, "--store", help="Measurements to answer from: path or URL."),
     no_store: bool = typer.Option(False, "--no-store", help="Predict also what was measured."),
 ) -> None:

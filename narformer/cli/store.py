@@ -12,6 +12,7 @@ import typer
 
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
 from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, read_each, sizes_from
+from narformer.cli.notes import tell
 from narformer.cli.progress import track
 from narformer.errors import ConfigError, DataError, NarformerError
 from narformer.tables import Column, Table
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The store of measurements: list, show, devices, import, export.")
 
 LOCATION = typer.Option(None, "--store", help="Path or URL. Default: $NARFORMER_STORE, else a file of the user's.")
-DEVICE = typer.Option(None, "--device", "-d", help="Only this target, or all of this hardware.")
+DEVICE = typer.Option(None, "--device", "--target", "-d", help="Only this target, or all of this hardware.")
 MODEL = typer.Option(None, "--model", "-m", help="Only models with this in their name.")
 # More lines of reasons than this are a number of lines that nobody reads.
 REASONS = 10
@@ -50,7 +51,7 @@ def list_measurements(
         return
     _print_measurements(rows[-limit:])
     left_out = f", the last {limit} shown" if len(rows) > limit else ""
-    print(f"{len(rows)} measurements{left_out}; store {store.name}", file=sys.stderr)
+    tell(f"{len(rows)} measurements{left_out}; store {store.name}")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from narformer.errors import ModelError
 from narformer.frontends.onnx.blocks import BLOCKED, tell_channels
 from narformer.frontends.onnx.protobuf import Buffer, strip_weights
+from narformer.frontends.other_formats import is_not_onnx, why_missing
 
 # Files beyond this size are stripped of their weights before they are parsed.
 STRIP_BEYOND = 1 << 20
@@ -35,10 +36,8 @@ def _message(data: Buffer, label: str) -> onnx.ModelProto:
     """The message in these bytes, without large weights where they are many."""
     if not data:
         raise ModelError(f"{label}: the file is empty")
-    if data[:4] == b"PK\x03\x04":
-        raise ModelError(
-            f"{label}: a zip archive (perhaps a PyTorch checkpoint), not ONNX; export it with torch.onnx.export"
-        )
+    if (told := is_not_onnx(label, bytes(data[:64]))) is not None:
+        raise ModelError(f"{label}: {told}")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(strip_weights(data) if len(data) > STRIP_BEYOND else data[:])
@@ -58,7 +57,7 @@ def _from_file(path: Path, label: str) -> onnx.ModelProto:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
                 return _message(mapped, label)
     except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such file") from error
+        raise ModelError(f"{path}: {why_missing(str(path))}") from error
     except IsADirectoryError as error:
         raise ModelError(f"{path}: a directory; give the path of an .onnx file") from error
     except OSError as error:

@@ -34,6 +34,8 @@ from narformer.frontends.sizes import Size, Sizes, sizes_of
 from narformer.frontends.tensors import DTYPES
 from narformer.graph import Graph, Operand, Tensor
 
+OLDEST_OPSET = 7  # before it broadcasting, and what is an attribute, were others
+
 
 def read_onnx(
     source: str | Path | bytes | onnx.ModelProto,
@@ -54,7 +56,8 @@ def read_onnx(
     name: of the Graph, for messages; by default the path, or the name in the model.
 
     Raises ModelError for what is not a readable network, ShapeError where sizes stay unknown, ConfigError for arguments
-    that are not meant so. Warns (ModelWarning) of a file that states other shapes than its nodes give.
+    that are not meant so. Warns (ModelWarning) of a file that states other shapes than its nodes give, and of
+    an opset older than 7, or newer than those of the installed onnx.
 
     >>> import narformer
     >>> narformer.read_onnx("examples/resnet18.onnx", batch_size=8)
@@ -104,7 +107,18 @@ def _read(
         raise _with_batches_open(error, model, reader, sizes, values, source) from None
     if reader.walk.stated.wrong:
         warnings.warn(printable(reader.walk.stated.note(label)), ModelWarning, stacklevel=3)
+    if (told := _of_opset(reader.walk.opsets.get(""))) is not None:
+        warnings.warn(printable(f"{label}: {told}"), ModelWarning, stacklevel=3)
     return graph
+
+
+def _of_opset(opset: int | None) -> str | None:
+    """What to know where the operators' version is one that nobody here has read networks of."""
+    newest = onnx.defs.onnx_opset_version()
+    if opset is None or OLDEST_OPSET <= opset <= newest:
+        return None
+    read = f"opset {opset}, read as opsets {OLDEST_OPSET} to {newest} are; look at its shapes with `narformer inspect`"
+    return f"{read}, or export it again" if opset < OLDEST_OPSET else f"{read}; a newer onnx may know it"
 
 
 def _with_batches_open(

@@ -1,0 +1,27 @@
+"""A command line that cannot be read: one line that names the mistake, the nearest that exists, and where to look."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+# Not `click.ClickException`: typer has had a copy of click of its own since 0.26.
+UsageMistake: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+
+
+def tell_mistake(error: Any) -> None:
+    """Print the line on standard error; a command that was given nothing at all prints its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return
+    told = str(error.message if hasattr(error, "possibilities") else error.format_message())
+    told = told.replace("Value error, ", "").strip().rstrip(".")
+    near = sorted(getattr(error, "possibilities", None) or ())
+    if near:
+        told += f"; did you mean {' or '.join(near)}?"
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "narformer"
+    told = told if told.endswith("?") else f"{told}."
+    print(f"narformer: {told[:1].lower()}{told[1:]} See `{command} --help`", file=sys.stderr)
