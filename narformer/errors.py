@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class NarformerError(Exception):
     """Base of every error raised on purpose by narformer."""
@@ -48,3 +51,13 @@ class MissingExtraError(UserError):
 
 class ModelWarning(UserWarning):
     """Something in a network's file that is wrong, and was read as a runtime reads it; told once a file."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest of some names as a question with a blank behind it, for a message; empty where none is near.
+
+    >>> did_you_mean("onnxruntme", ["onnxruntime", "openvino"]), did_you_mean("abacus", ["onnxruntime"])
+    ('did you mean onnxruntime? ', '')
+    """
+    near = difflib.get_close_matches(name.lower(), list(known), n=2)
+    return f"did you mean {' or '.join(near)}? " if near else ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 
 import typer
 
 from narformer.cli.progress import busy
-from narformer.errors import ConfigError, MissingExtraError
+from narformer.errors import ConfigError, MissingExtraError, did_you_mean
 
 EPOCHS = {"full": 24, "quick": 15}
 PEERS = (
@@ -99,8 +98,7 @@ def evaluate(
         return
     known = ["all", *PROTOCOLS, *CELL_PROTOCOLS, *SPACES, *LEAVE_ONE_DEVICE_OUT, *HARDWARE_PROTOCOLS]
     if protocol_name not in known:
-        near = difflib.get_close_matches(protocol_name, known, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
+        meant = did_you_mean(protocol_name, known)
         raise ConfigError(f"unknown protocol {protocol_name!r}; {meant}known are {', '.join(known)}")
     names = [p.name for p in PROTOCOLS.values() if p.dataset] if protocol_name == "all" else [protocol_name]
     wanted = list(PEERS) if model == ["all"] else model

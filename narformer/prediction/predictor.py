@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.errors import ConfigError, DataError
+from narformer.errors import ConfigError, DataError, did_you_mean
 from narformer.frontends.canonical import canonical, network_hash
 from narformer.frontends.folding import fold_batch_norm
 from narformer.frontends.sizes import sizes_of
@@ -76,9 +76,10 @@ class Predictor:
         name = str(path or DEFAULT)
         file = Path(name) if name.endswith(".onnx") else PRETRAINED / f"{name}.onnx"
         if not file.is_file():
-            known = ", ".join(sorted(p.stem for p in PRETRAINED.glob("*.onnx"))) or "none"
+            shipped = sorted(p.stem for p in PRETRAINED.glob("*.onnx"))
             raise DataError(
-                f"{name}: no such predictor; give the path of an .onnx file, or one of those shipped: {known}"
+                f"{name}: no such predictor; {did_you_mean(name, shipped)}give the path of an .onnx file, or one of "
+                f"those shipped: {', '.join(shipped) or 'none'}"
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
