@@ -64,17 +64,18 @@ def run_cell_protocol(
     sizes: tuple[int, ...] = (),
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    huber: float | None = None,
     show: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Learn and score for every seed and size; finished ones are kept below `runs`. Raises ConfigError.
 
-    epochs: of a trained model; None: as many as make VISITS. batch_size, learning_rate: its, where they are not to be
-    the paper's. A killed training goes on from its checkpoint.
+    epochs: of a trained model; None: as many as make VISITS. batch_size, learning_rate, huber: its, where they are
+    not to be the paper's. A killed training goes on from its checkpoint.
     """
     if model not in FITTED + TRAINED:
         raise ConfigError(f"unknown model of cells {model!r}; known are {', '.join(FITTED + TRAINED)}")
-    if model in FITTED and (epochs or batch_size or learning_rate):
-        raise ConfigError(f"{model} is fitted at once: it has no epochs, no batch size and no learning rate")
+    if model in FITTED and (epochs or batch_size or learning_rate or huber):
+        raise ConfigError(f"{model} is fitted at once: it has no epochs, no batch size, no rate and no loss")
     statistics = None
     if model in FITTED:
         # Ours reads the network of a cell, its baselines the cell as it is written.
@@ -83,6 +84,7 @@ def run_cell_protocol(
         epochs=epochs or CellTraining.epochs,
         batch_size=batch_size or CellTraining.batch_size,
         learning_rate=learning_rate or CellTraining.learning_rate,
+        huber=huber or CellTraining.huber,
     )
     results = []
     for seed in seeds:
@@ -119,12 +121,13 @@ def run_cell_protocol(
         "epochs": None,
         "runs": results,
     }
-    if epochs or batch_size or learning_rate:
+    if epochs or batch_size or learning_rate or huber:
         result |= {
             "form": settings.label if epochs else f"full{settings.label.removeprefix(str(settings.epochs))}",
             "epochs": epochs,
             "batch_size": settings.batch_size,
             "learning_rate": settings.learning_rate,
+            "huber": settings.huber,
         }
     return result
 

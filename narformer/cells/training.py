@@ -62,6 +62,14 @@ def cell_tensors(table: CellTable) -> tuple[Tensor, Tensor, Tensor, int]:
     )
 
 
+def relative_error(prediction: Tensor, target: Tensor, huber: float) -> Tensor:
+    """The paper's (prediction/target − 1)², or the form that bears failed cells (`CellTraining`), of each cell."""
+    if not huber:
+        return (prediction / target - 1).square()
+    error = torch.log(prediction / target).abs()
+    return torch.where(error <= huber, error.square(), huber * (2 * error - huber))
+
+
 def cell_loss(prediction: Tensor, again: Tensor | None, target: Tensor, pairs: Tensor, config: CellTraining) -> Tensor:
     """The loss of a batch: predictions (B,), those of re-ordered cells, targets as fractions.
 
@@ -69,7 +77,7 @@ def cell_loss(prediction: Tensor, again: Tensor | None, target: Tensor, pairs: T
     """
     every = prediction if again is None else torch.cat([prediction, again])
     wanted = target if again is None else torch.cat([target, target])
-    loss = (every / wanted - 1).square().mean()
+    loss = relative_error(every, wanted, config.huber).mean()
     predicted, true = every - every[pairs], wanted - wanted[pairs]
     loss = loss + config.ranking * (predicted - true).abs().mean()
     if again is not None:

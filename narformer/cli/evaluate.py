@@ -47,6 +47,9 @@ def evaluate(
     learning_rate: float | None = typer.Option(
         None, "--learning-rate", min=0, help="Peak rate, for /accuracy protocols. Default: the paper's 1e-4."
     ),
+    huber: float | None = typer.Option(
+        None, "--huber", min=0, help="For /accuracy protocols: the relative error beyond which the loss is linear."
+    ),
     device: str | None = typer.Option(
         None,
         "--device",
@@ -77,10 +80,10 @@ def evaluate(
     if protocol_name in CELL_PROTOCOLS:
         if predictor is not None:
             raise ConfigError(f"{protocol_name} trains models: give --model; predict-cell uses the shipped predictors")
-        _cells(protocol_name, model, seeds, epochs, size, batch_size, learning_rate, data, runs, out)
+        _cells(protocol_name, model, seeds, epochs, size, batch_size, learning_rate, huber, data, runs, out)
         return
-    if size or batch_size or learning_rate:
-        raise ConfigError(f"--cells, --batch-size and --learning-rate are for {' and '.join(CELL_PROTOCOLS)}")
+    if size or batch_size or learning_rate or huber:
+        raise ConfigError(f"--cells, --batch-size, --learning-rate and --huber are for {' and '.join(CELL_PROTOCOLS)}")
     form = "quick" if quick else "full"
     from narformer.evaluation.adaptation import LEAVE_ONE_DEVICE_OUT, SPACES
 
@@ -134,6 +137,7 @@ def _cells(
     sizes: list[int],
     batch_size: int | None,
     learning_rate: float | None,
+    huber: float | None,
     data: Path | None,
     runs: Path,
     out: Path,
@@ -155,6 +159,7 @@ def _cells(
                 sizes=tuple(sizes),
                 batch_size=batch_size,
                 learning_rate=learning_rate,
+                huber=huber,
                 show=_line,
             )
         print(save_cell_result(result, out))

@@ -18,7 +18,7 @@ from narformer.cells.selection import train_and_choose
 from narformer.cells.settings import CellTraining
 from narformer.cells.statistics import live_nodes
 from narformer.cells.table import cell_table, enumerate_space
-from narformer.cells.training import cell_loss, create_cell_model, predict_cells, train_cells
+from narformer.cells.training import cell_loss, create_cell_model, predict_cells, relative_error, train_cells
 from narformer.errors import ConfigError
 from narformer.evaluation.report import page, save_cell_result
 
@@ -86,6 +86,14 @@ def test_the_loss_of_cells_is_the_papers() -> None:
     assert loss.item() == pytest.approx(0.1025 + 0.045 + 0.025)
     # Without re-orderings: 0.25/2 + 0.1 · 0.5
     assert cell_loss(prediction, None, target, pairs[:2], CellTraining()).item() == pytest.approx(0.125 + 0.05)
+
+
+def test_a_cell_that_failed_to_train_weighs_little_under_the_huber_loss() -> None:
+    prediction = torch.tensor([0.93, 0.9], requires_grad=True)
+    relative_error(prediction, torch.tensor([0.92, 0.1]), 0.05).sum().backward()
+    # 2 · ln(0.93/0.92) / 0.93, and 2 · 0.05 / 0.9 where the paper's loss has 2 · 8 / 0.1
+    assert prediction.grad is not None
+    np.testing.assert_allclose(prediction.grad, [0.02324, 0.11111], rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["narformer_v2", "nn_former", "nnlp"])
