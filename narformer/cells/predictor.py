@@ -33,7 +33,7 @@ NOISES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 # Where the search for the weights of the groups begins: composition, gradients, correlations, edge operations.
 START_WEIGHTS = (1.0, 0.5, 1.0, 1 / 32)
 GRID = 49  # points of the map from score to accuracy
-_CHUNK = 4096
+_CHUNK = 256  # cells of which a block of the kernel is held at once: about what a processor's cache holds
 
 
 def predict_cell(space: str, cells: str | Sequence[str], predictor: str | Path | None = None) -> Estimates:
@@ -76,11 +76,16 @@ class GaussianProcess:
         some = np.random.default_rng(0).permutation(len(target))[:SUBSET]
         weights, length, noise = self._choose((statistics[some] - self.mean) * self.scale, scores[some])
         self.scale = self.scale * np.sqrt(weights)[self.groups] / length
-        self.train = ((statistics - self.mean) * self.scale).astype(np.float32)
-        kernel = _matern(_squared(self.train, self.train).astype(np.float64))
+        self.train = self._scaled(statistics).astype(np.float32)
+        train = self.train.astype(np.float64)
+        kernel = _matern(_squared(train, train))
         kernel[np.diag_indices_from(kernel)] += noise
-        self.dual = np.linalg.solve(kernel, scores).astype(np.float32)
+        self.dual = np.linalg.solve(kernel, scores)
         return self
+
+    def _scaled(self, statistics: Array) -> Array:
+        """What distances are taken of, rounded as it is stored: a cell has no distance to itself."""
+        return np.asarray((statistics - self.mean) * self.scale, dtype=np.float32).astype(np.float64)
 
     def _choose(self, x: Array, scores: Array) -> tuple[Array, float, float]:
         """Weights of the groups, length and noise of the largest marginal likelihood; weights by coordinate steps."""
@@ -106,12 +111,16 @@ class GaussianProcess:
         return weights, length, noise
 
     def predict(self, statistics: Array) -> Array:
-        """Scores, (m,). Beside them memory does not grow with m."""
+        """Scores, (m,). Beside them memory does not grow with m.
+
+        In float64: the dual weights are of both signs and up to a thousand times the score, so that in float32 it would
+        depend, in its second digit after the point, on the order in which a processor's library of products sums.
+        """
         scores = np.empty(len(statistics))
+        train = self.train.astype(np.float64)
         for start in range(0, len(statistics), _CHUNK):
             part = slice(start, start + _CHUNK)
-            x = ((statistics[part] - self.mean) * self.scale).astype(np.float32)
-            scores[part] = _matern(_squared(x, self.train)) @ self.dual
+            scores[part] = _matern(_squared(self._scaled(statistics[part]), train)) @ self.dual
         return scores
 
 

@@ -12,9 +12,9 @@ from narformer.errors import DataError
 def report(
     results: Path = typer.Argument(Path("docs/results"), help="Directory of the JSON files of narformer evaluate."),
 ) -> None:
-    """Write README.md, all tables, and their plots beside the results."""
+    """Write README.md, all tables, their plots, and published.md, published figures beside ours, into the directory."""
     from narformer.evaluation.plots import error_by_family, learning_curves
-    from narformer.evaluation.report import devices_of, file_stem, load_results, page
+    from narformer.evaluation.report import devices_of, file_stem, load_results, page, published_page
 
     found = load_results(results)
     if not found:
@@ -27,4 +27,6 @@ def report(
         elif protocol.endswith("few-samples"):
             learning_curves(group, stem.with_name(f"{stem.name}.svg"))
     (results / "README.md").write_text(page(found, {p.name for p in results.iterdir()}), encoding="utf-8")
+    (results / "published.md").write_text(published_page(found), encoding="utf-8")
     print(results / "README.md")
+    print(results / "published.md")

@@ -1,0 +1,175 @@
+"""Published figures of NAR-Former V2 and its successors, each beside ours under the nearest protocol at hand.
+
+Yi et al. (NeurIPS 2023) is NAR-Former V2, Xu et al. (CVPR 2025) NN-Former, both with accuracies of NAS-Bench-101 and
+NAS-Bench-201 and latencies of NNLQP; FGP is of 2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from narformer.evaluation.cell_tables import training_options
+
+Result = dict[str, Any]
+ACCURACY_HEADER = (
+    "benchmark",
+    "training cells",
+    "model",
+    "published",
+    "ours, best epoch on test cells",
+    "ours, epoch chosen on validation cells",
+    "ours, last epoch",
+    "seeds",
+    "threads",
+    "command",
+)
+LATENCY_HEADER = ("published on NNLQP", "model", "published", "ours on", "ours", "seeds", "command")
+NNMETER_CPU = "cortex-a76:tflite-2.1:fp32"
+ABSENT = "–"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Kendall's tau that was published for a model (ours by its name here) and a number of training cells."""
+
+    space: str
+    cells: int
+    model: str
+    name: str
+    tau: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """A MAPE in percent that was published on NNLQP's data, and where ours is.
+
+    name: of our model or, of a shipped predictor, its own. task: of the protocol; None for the mean of all.
+    """
+
+    about: str
+    model: str
+    mape: float
+    name: str
+    protocol: str
+    task: str | None
+    device: str = NNMETER_CPU
+
+
+V2, NN_FORMER = ("NAR-Former V2", "narformer_v2"), ("NN-Former", "nn_former")
+FGP = ("FGP", "")
+ACCURACIES = (
+    Accuracy("nasbench101", 85, *V2, 0.663),
+    Accuracy("nasbench101", 85, *NN_FORMER, 0.709),
+    Accuracy("nasbench101", 100, *V2, 0.802),
+    Accuracy("nasbench101", 172, *NN_FORMER, 0.765),
+    Accuracy("nasbench101", 4236, *V2, 0.861),
+    Accuracy("nasbench101", 4236, *NN_FORMER, 0.877),
+    Accuracy("nasbench101", 4236, *FGP, 0.763),
+    Accuracy("nasbench201", 156, *V2, 0.752),
+    Accuracy("nasbench201", 156, *NN_FORMER, 0.804),
+    Accuracy("nasbench201", 156, *FGP, 0.836),
+    Accuracy("nasbench201", 781, *V2, 0.874),
+    Accuracy("nasbench201", 1563, *V2, 0.888),
+    Accuracy("nasbench201", 1563, *NN_FORMER, 0.890),
+)
+_LEFT_OUT = "nnmeter/leave-one-family-out"
+LATENCIES = (
+    Latency("one distribution", V2[0], 1.18, V2[1], "nnlqp/nasbench201", "in-domain", "gtx1660:tensorrt-7.1:fp32"),
+    Latency("in-domain, average", V2[0], 1.8, "narformer-v2-nnmeter", "nnmeter/in-domain", "in-domain"),
+    Latency("GoogleNet left out", V2[0], 6.61, V2[1], _LEFT_OUT, "googlenet"),
+    Latency("MobileNetV3 left out", V2[0], 9.06, V2[1], _LEFT_OUT, "mobilenetv3"),
+    Latency("ResNet left out", V2[0], 6.80, V2[1], _LEFT_OUT, "resnet"),
+    Latency("MnasNet left out", V2[0], 7.16, V2[1], _LEFT_OUT, "mnasnet"),
+    Latency("EfficientNet left out", V2[0], 13.20, V2[1], _LEFT_OUT, "efficientnet"),
+    Latency("EfficientNet left out", NN_FORMER[0], 5.13, NN_FORMER[1], _LEFT_OUT, "efficientnet"),
+    Latency("MnasNet left out", NN_FORMER[0], 2.71, NN_FORMER[1], _LEFT_OUT, "mnasnet"),
+    Latency("MobileNetV2 left out", NN_FORMER[0], 4.17, NN_FORMER[1], _LEFT_OUT, "mobilenetv2"),
+    Latency("NasBench201 left out", NN_FORMER[0], 7.93, NN_FORMER[1], _LEFT_OUT, "nasbench201"),
+    Latency("each family left out, mean of ten", NN_FORMER[0], 8.39, NN_FORMER[1], _LEFT_OUT, None),
+)
+
+
+def accuracy_rows(results: Sequence[Result]) -> list[list[str]]:
+    """A row of ACCURACY_HEADER for each figure; ours from all trainings of as many cells, the longest first."""
+    rows = []
+    for figure in ACCURACIES:
+        shown = [figure.space, f"{figure.cells:,}", figure.model, f"{figure.tau:.3f}"]
+        protocol, task = f"{figure.space}/accuracy", f"{figure.cells} cells"
+        found = [r for r in _of(results, protocol, figure.name) if any(task in run["tasks"] for run in r["runs"])]
+        for result in sorted(found, key=lambda r: r["epochs"] or 0, reverse=True):
+            runs = [run for run in result["runs"] if task in run["tasks"]]
+            tasks = [run["tasks"][task] for run in runs]
+            chosen = [[t["chosen"][by]["kendall"] for t in tasks if "chosen" in t] for by in ("test", "validation")]
+            last = [t["devices"]["accuracy"]["all"]["kendall"] for t in tasks]
+            rows.append(
+                [
+                    *shown,
+                    *(_spread(values, 3) for values in (*chosen, last)),
+                    ", ".join(str(run["seed"]) for run in runs),
+                    ", ".join(sorted({str(t.get("threads", "not kept")) for t in tasks})),
+                    f"`{_accuracy_command(figure, result)}`",
+                ]
+            )
+        if not found:
+            why = f"not run yet: `{_accuracy_command(figure, {})}`" if figure.name else "the model is not built here"
+            rows.append([*shown, *[ABSENT] * 5, why])
+    return rows
+
+
+def latency_rows(results: Sequence[Result]) -> list[list[str]]:
+    """A row of LATENCY_HEADER for each figure; ours from the full form where there is one."""
+    rows = []
+    for figure in LATENCIES:
+        shown = [figure.about, figure.model, f"{figure.mape:.2f} %"]
+        on = f"{figure.protocol}, {figure.task or 'mean of all families'}, {figure.device}"
+        found = [(r, values) for r in _of(results, figure.protocol, figure.name) if (values := _errors(figure, r))]
+        if found:
+            result, errors = min(found, key=lambda pair: pair[0]["form"] == "quick")
+            seeds = ", ".join(str(run["seed"]) for run in result["runs"])
+            rows.append([*shown, on, f"{_spread(errors, 2)} %", seeds, f"`{_latency_command(figure, result)}`"])
+        elif figure.task == "efficientnet":
+            rows.append([*shown, ABSENT, ABSENT, ABSENT, "no dataset at hand has the family"])
+        else:
+            rows.append([*shown, on, ABSENT, ABSENT, f"not run yet: `{_latency_command(figure, {'form': 'full'})}`"])
+    return rows
+
+
+def _of(results: Sequence[Result], protocol: str, name: str) -> list[Result]:
+    return [r for r in results if r["protocol"] == protocol and r["model"] == name]
+
+
+def _errors(figure: Latency, result: Result) -> list[float]:
+    """The mean error of each draw over the figure's tasks."""
+    found = []
+    for run in result["runs"]:
+        tables = [
+            task["devices"].get(figure.device, {}) for n, task in run["tasks"].items() if figure.task in (None, n)
+        ]
+        numbers = [table["all"]["mape"] for table in tables if "all" in table]
+        if numbers:
+            found.append(float(np.mean(numbers)))
+    return found
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    if not values:
+        return ABSENT
+    mean = f"{np.mean(values):.{digits}f}"
+    return f"{mean} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
+
+
+def _accuracy_command(figure: Accuracy, result: Result) -> str:
+    draws = max((run["seed"] for run in result.get("runs", [])), default=0) + 1
+    seeds = f"--seeds {draws}" if draws > 1 else ""
+    options = training_options(result) if result else "--epochs 1000"
+    parts = [f"narformer evaluate {figure.space}/accuracy -m {figure.name} --cells {figure.cells}", options, seeds]
+    return " ".join(filter(None, parts))
+
+
+def _latency_command(figure: Latency, result: Result) -> str:
+    kind = "--predictor" if figure.name == "narformer-v2-nnmeter" else "-m"
+    return f"narformer evaluate {figure.protocol} {kind} {figure.name}{' --quick' * (result['form'] == 'quick')}"

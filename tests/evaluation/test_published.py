@@ -1,0 +1,60 @@
+"""Published figures and ours: whose result is told beside which figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from narformer.evaluation.cell_tables import training_rows
+from narformer.evaluation.published import ACCURACY_HEADER, LATENCY_HEADER, accuracy_rows, latency_rows
+from narformer.evaluation.report import published_page
+
+
+def trained(form: str, epochs: int | None, taus: list[float], **settings: float) -> dict[str, Any]:
+    runs = []
+    for seed, tau in enumerate(taus):
+        task: dict[str, Any] = {"devices": {"accuracy": {"all": {"kendall": tau}}}, "seconds": 120.0}
+        if settings:
+            chosen = {"last": (1000, tau), "validation": (990, tau + 0.01), "test": (980, tau + 0.02)}
+            task |= {"threads": 1, "chosen": {k: {"epochs": e, "kendall": t} for k, (e, t) in chosen.items()}}
+        runs.append({"seed": seed, "tasks": {"781 cells": task}})
+    return {
+        "protocol": "nasbench201/accuracy",
+        "form": form,
+        "model": "narformer_v2",
+        "epochs": epochs,
+        "runs": runs,
+        **settings,
+    }
+
+
+def test_the_longest_training_stands_first_beside_a_published_accuracy() -> None:
+    short = trained("full", None, [0.7, 0.8])
+    long = trained("1000-b64-lr0.0004", 1000, [0.86], batch_size=64, learning_rate=4e-4)
+    mine = [row for row in accuracy_rows([short, long]) if row[:3] == ["nasbench201", "781", "NAR-Former V2"]]
+    assert [len(row) for row in mine] == [len(ACCURACY_HEADER)] * 2
+    command = "narformer evaluate nasbench201/accuracy -m narformer_v2 --cells 781"
+    options = " --epochs 1000 --batch-size 64 --learning-rate 0.0004"
+    assert mine[0][3:] == ["0.874", "0.880", "0.870", "0.860", "0", "1", f"`{command}{options}`"]
+    assert mine[1][3:] == ["0.874", "–", "–", "0.750 ± 0.071", "0, 1", "not kept", f"`{command} --seeds 2`"]
+
+
+def test_a_training_of_other_settings_has_its_row() -> None:
+    long = trained("1000-b64-lr0.0004", 1000, [0.86], batch_size=64, learning_rate=4e-4, huber=0.0)
+    options = "`--epochs 1000 --batch-size 64 --learning-rate 0.0004`"
+    expected = ["narformer_v2", "781", "0", options, "1", "2", "0.860", "0.870 (epoch 990)", "0.880 (epoch 980)"]
+    assert training_rows([long]) == [expected]
+
+
+def test_a_published_latency_stands_beside_ours_of_that_family_on_that_device() -> None:
+    tables = {"cortex-a76:tflite-2.1:fp32": {"all": {"mape": 7.5}}, "adreno-640:tflite-2.1:fp32": {"all": {"mape": 1}}}
+    tasks = {"resnet": {"devices": tables}, "vgg": {"devices": {}}}
+    result = {"protocol": "nnmeter/leave-one-family-out", "form": "quick", "model": "narformer_v2", "epochs": 15}
+    rows = latency_rows([{**result, "runs": [{"seed": 0, "tasks": tasks}]}])
+    assert {len(row) for row in rows} == {len(LATENCY_HEADER)}
+    assert [row[4] for row in rows if row[4] != "–"] == ["7.50 %"]
+
+
+def test_without_results_each_figure_tells_what_would_make_ours() -> None:
+    page = published_page([])
+    for told in ("0.861", "0.874", "13.20 %", "no dataset at hand has the family", "not run yet: `narformer evaluate"):
+        assert told in page
