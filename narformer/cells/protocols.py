@@ -241,17 +241,20 @@ def _trained(
 ) -> tuple[Array, dict[str, Any]]:
     """Predictions of the last epoch for the test rows, and what else is to be told of the training.
 
-    The last of the test rows choose the epoch of the second choice, and have no part in its score.
+    The last of the test rows choose the epoch of the second choice, and have no part in its score. "released": that
+    choice as NAR-Former V2's code scores it, on every cell of the table, training and validation cells included.
     """
     import torch
 
     from narformer.cells.selection import VALIDATION, train_and_choose
 
-    rest = len(test) - min(VALIDATION, len(test) // 2)
-    chosen = train_and_choose(training, model, dataset, fit, test[:rest], test[rest:], directory, show)
+    rest, validation = np.split(test, [len(test) - min(VALIDATION, len(test) // 2)])
+    chosen = train_and_choose(training, model, dataset, fit, rest, validation, directory, show)
     told = {
-        name: {"epochs": choice.epochs, **_scores(choice.prediction[:rest], dataset.accuracy[test[:rest]])}
+        name: {"epochs": choice.epochs, **_scores(choice.prediction[rest], dataset.accuracy[rest])}
         for name, choice in chosen.items()
     }
+    kept = chosen["validation"]
+    told["released"] = {"epochs": kept.epochs, **_scores(kept.prediction, dataset.accuracy)}
     last = chosen["last"]
-    return last.prediction, {"chosen": told, "threads": torch.get_num_threads(), "seconds": last.seconds}
+    return last.prediction[test], {"chosen": told, "threads": torch.get_num_threads(), "seconds": last.seconds}

@@ -1,7 +1,7 @@
 """A training of a model of cells, and three ways to choose the epoch whose weights count.
 
-The last epoch; the best on validation cells; the best on the test cells themselves, which no one may do who wants an
-honest number, but which published figures of NAR-Former V2 are (its released code keeps the best epoch so).
+The last epoch; the best on validation cells, which NAR-Former V2's released code keeps; the best on the test cells
+themselves, as NN-Former's and NNLP's do, and no one may who wants an honest number.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def train_and_choose(
     directory: Path,
     show: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Chosen]:
-    """Train on the rows `fit`; predictions for test and validation rows by the choices "last", "validation" and "test".
+    """Train on the rows `fit`; predictions for every row of the dataset by the choices "last", "validation" and "test".
 
     `directory` gets a checkpoint, from which a killed run goes on, the best weights so far, and `progress.jsonl` with a
     line for each look: every CYCLE epochs.
@@ -78,13 +78,12 @@ def train_and_choose(
         with (directory / "progress.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
         show(f"{epochs} of {config.epochs} epochs: loss {loss:.4f}, validation tau {taus['validation']:.4f}")
-    every = dataset.table.rows(np.concatenate([test, validation]))
     seconds = round(time.monotonic() - started, 1)
-    chosen = {"last": Chosen(config.epochs, predict_cells(network, every), seconds)}
+    chosen = {"last": Chosen(config.epochs, predict_cells(network, dataset.table), seconds)}
     for name in looked_at:
         state = load_checkpoint(directory / f"best-{name}.pt")
         network.load_state_dict(state["model"])
-        chosen[name] = Chosen(state["epochs"], predict_cells(network, every), seconds)
+        chosen[name] = Chosen(state["epochs"], predict_cells(network, dataset.table), seconds)
     return chosen
 
 

@@ -14,7 +14,8 @@ def report(
 ) -> None:
     """Write README.md, all tables, their plots, and published.md, published figures beside ours, into the directory."""
     from narformer.evaluation.plots import error_by_family, learning_curves
-    from narformer.evaluation.report import devices_of, file_stem, load_results, page, published_page
+    from narformer.evaluation.published import published_page
+    from narformer.evaluation.report import devices_of, file_stem, load_results, page
 
     found = load_results(results)
     if not found:

@@ -15,7 +15,9 @@ TRAINING_HEADER = (
     "last epoch",
     "chosen on validation cells",
     "best on test cells",
+    "as the released code tells it",
 )
+CHOICES = ("validation", "test", "released")
 
 
 def training_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -24,7 +26,8 @@ def training_rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
     for result in sorted(results, key=lambda r: (r["model"], r["form"])):
         for run in result["runs"]:
             for name, task in run["tasks"].items():
-                chosen = [f"{c['kendall']:.3f} (epoch {c['epochs']:,})" for c in list(task["chosen"].values())[1:]]
+                choices = [task["chosen"].get(choice) for choice in CHOICES]
+                chosen = [f"{c['kendall']:.3f} (epoch {c['epochs']:,})" if c else "–" for c in choices]
                 rows.append(
                     [
                         result["model"],

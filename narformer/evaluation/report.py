@@ -14,7 +14,7 @@ from narformer.errors import DataError
 from narformer.evaluation.cell_tables import TRAINING_HEADER, training_rows
 from narformer.evaluation.hardware_tables import HARDWARE_PROTOCOLS, hardware_tables
 from narformer.evaluation.interval_tables import HEADER, MANY, REAL_FILES, interval_rows
-from narformer.evaluation.published import ACCURACY_HEADER, LATENCY_HEADER, accuracy_rows, latency_rows
+from narformer.evaluation.markdown import table as _table
 from narformer.prediction.target import canonical_id
 
 Result = dict[str, Any]
@@ -314,7 +314,8 @@ def _cell_tables(protocol: str, results: Sequence[Result]) -> Iterable[str]:
         yield (
             "Trainings of other settings, with the option `--cells` and those of the table. The epochs whose weights "
             "count: the last; the best of every tenth on 200 validation cells, which are neither trained on nor "
-            "tested; the best on 2,000 test cells, which is what published figures tell and nobody may do."
+            "tested; the best on 2,000 test cells, as NN-Former's code has it and nobody may; and the second choice "
+            "scored on every cell, training cells included, as NAR-Former V2's code does."
         )
         yield _table(TRAINING_HEADER, longer)
 
@@ -374,32 +375,5 @@ def _best_table(
     return _table(header, rows)
 
 
-def published_page(results: Sequence[Result]) -> str:
-    """The page of published figures with ours beside them, in Markdown."""
-    accuracies = (
-        "Kendall's tau over all cells that were not trained on; mean and standard deviation over seeds where there are "
-        "several. Published ones are of the best epoch on the test cells, which the released code keeps, so that is "
-        "the column to compare; an honest use has the other two. The paper trains 1,000 epochs in batches of 8; a "
-        "command without `--epochs` trains as many as show 30,000 cells. Labels of NAS-Bench-101 are one validation "
-        "run here and the mean of three in the papers: ours have a ceiling of about 0.86."
-    )
-    latencies = (
-        "Mean absolute percentage error. NNLQP's own 20,000 networks are not to be had here but for one family, so "
-        "ours are on the nearest data, as said. With NNLQP's, in its layout: `narformer evaluate nnlqp/in-domain "
-        "--nnlqp DIRECTORY -m narformer_v2 -d DEVICE`, and `nnlqp/leave-one-family-out` likewise. The quick form "
-        "trains 15 epochs on 150 networks a family; the paper 50 on 18,000. nn-Meter's own predictors, in-domain "
-        "on its data: about 99 % of networks within 10 % on CPU and GPU, 83 % on the VPU (Zhang et al., 2021)."
-    )
-    parts = ["# Published figures, and ours", "Made by `narformer report` from the JSON files beside it."]
-    parts += ["## Accuracy", accuracies, _table(ACCURACY_HEADER, accuracy_rows(results))]
-    parts += ["## Latency", latencies, _table(LATENCY_HEADER, latency_rows(results))]
-    return "\n\n".join(parts) + "\n"
-
-
 def _plain(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.2f}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
