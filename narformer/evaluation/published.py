@@ -101,9 +101,9 @@ def published_page(results: Sequence[Result]) -> str:
         "Kendall's tau; mean and standard deviation over seeds where there are several. NAR-Former V2's released code "
         "keeps the epoch that is best on 200 validation cells and scores it on every cell, training cells included: "
         "the first column of ours. NN-Former's keeps the best on the test cells: the second. An honest use has the "
-        "third, that epoch on cells that had no part in the training, or the last epoch. The paper trains 1,000 epochs in "
-        "batches of 8; a command without `--epochs` trains as many as show 30,000 cells. Labels of NAS-Bench-101 are "
-        "one validation run here and the mean of three in the papers: ours have a ceiling of about 0.86."
+        "third, that epoch on cells that had no part in the training, or the last epoch. The paper trains 1,000 epochs "
+        "in batches of 8; a command without `--epochs` trains as many as show 30,000 cells. Labels of NAS-Bench-101 "
+        "are one validation run here and the mean of three in the papers: ours have a ceiling of about 0.86."
     )
     latencies = (
         "Mean absolute percentage error. NNLQP's own 20,000 networks are not to be had here but for one family, so "

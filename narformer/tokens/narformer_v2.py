@@ -15,6 +15,7 @@ from narformer.graph import Graph
 from narformer.tokens.authors_cost import authors_cost
 from narformer.tokens.packing import FloatArray, Tokens
 from narformer.tokens.raw import SLOTS, TRANSPOSE, USED, RawNodes, raw_nodes
+from narformer.tokens.released import released_nodes
 
 OPERATION_WIDTH, CODE_WIDTH = 32, 10
 WIDTH = OPERATION_WIDTH + (SLOTS + 4) * CODE_WIDTH
@@ -71,6 +72,15 @@ def static_features(numbers: npt.NDArray[np.float64]) -> FloatArray:
 
 def tokenize(graph: Graph) -> Tokens:
     """Tokens of a Graph: one for each input, then one for each node in topological order."""
-    raw = raw_nodes(graph)
+    return tokens_of(graph, raw_nodes(graph))
+
+
+def tokenize_as_released(graph: Graph) -> Tokens:
+    """The tokens that the released code makes of a network: constants and each part of a Split have their own."""
+    return tokens_of(graph, released_nodes(graph))
+
+
+def tokens_of(graph: Graph, raw: RawNodes) -> Tokens:
+    """Tokens from a Graph's raw numbers in one of the two forms."""
     numbers = np.array([static_numbers(graph)], dtype=np.float64)
     return Tokens(features(raw), raw.edges, static_features(numbers)[0])

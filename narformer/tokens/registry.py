@@ -10,6 +10,7 @@ from narformer.tokens.packing import Tokens
 
 TOKENIZERS: Mapping[str, Callable[[Graph], Tokens]] = {
     "narformer_v2": narformer_v2.tokenize,
+    "narformer_v2_released": narformer_v2.tokenize_as_released,
     "nnlp": nnlp.tokenize,
     "physical": physical.tokenize,
     "kernels": kernels.tokenize,
