@@ -6,9 +6,10 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from narformer.prediction.predictor import Predictor
 
 
+NOTHING: Mapping[Path, bytes] = MappingProxyType({})
 BATCH_SIZE = typer.Option(None, "--batch-size", "-b", min=1, help="Override the first input dimension.")
 BATCH_SIZES = typer.Option(
     None, "--batch-size", "-b", metavar="N[,N...]", help="Override the first input dimension; several, as in 1,8,64."
@@ -111,16 +113,24 @@ def as_words(sizes: Sizes) -> str:
     return " ".join([*(f"{name}={size}" for name, size in sizes.dims.items()), *shapes])
 
 
-def read_each(paths: Sequence[Path], sizes: Sizes, among: Sequence[Path] = ()) -> list[Graph]:
-    """The networks of files, with the sizes that a command was given. among: all its files, where these are some."""
+def read_each(
+    paths: Sequence[Path], sizes: Sizes, among: Sequence[Path] = (), contents: Mapping[Path, bytes] = NOTHING
+) -> list[Graph]:
+    """The networks of files, with the sizes that a command was given.
+
+    among: all its files, where these are some. contents: of files that lie on another machine.
+    """
     from narformer.frontends.onnx import read_onnx
     from narformer.frontends.onnx.unbound import UnboundError
 
     graphs = []
     for path in paths:
         try:
+            source, name = (contents[path], str(path)) if path in contents else (path, None)
             graphs.append(
-                read_onnx(path, batch_size=sizes.batch_size, input_shapes=sizes.input_shapes, dims=sizes.dims)
+                read_onnx(
+                    source, batch_size=sizes.batch_size, input_shapes=sizes.input_shapes, dims=sizes.dims, name=name
+                )
             )
         except UnboundError as error:
             raise ShapeError(asked_for(error, among or paths)) from None

@@ -21,6 +21,7 @@ from narformer.cli.embed import embed
 from narformer.cli.evaluate import evaluate
 from narformer.cli.explain import explain
 from narformer.cli.families import app as families
+from narformer.cli.fleet import app as fleet
 from narformer.cli.inspect import inspect
 from narformer.cli.measure import measure
 from narformer.cli.neighbours import neighbours
@@ -62,6 +63,7 @@ app.command()(report)
 app.command()(serve)
 app.add_typer(families, name="families")
 app.add_typer(store, name="store")
+app.add_typer(fleet, name="fleet")
 add_quiet(app)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narformer.cli.inputs import noted, read_each
+from narformer.cli.inputs import NOTHING, noted, read_each
 from narformer.errors import NarformerError, UserError
 from narformer.processes import ProcessDiedError, in_order_with
 
@@ -92,8 +92,8 @@ class Reader:
         if self.store is not None:
             self.store.close()
 
-    def answers(self, paths: Sequence[Path]) -> list[Answer]:
-        """One Answer a file; the model runs once for all of them."""
+    def answers(self, paths: Sequence[Path], contents: Mapping[Path, bytes] = NOTHING) -> list[Answer]:
+        """One Answer a file; the model runs once for all of them. contents: of files that lie on another machine."""
         from narformer.measurement.answers import answer
 
         asked = self.question
@@ -106,7 +106,7 @@ class Reader:
             with noted() as told:
                 for sizes in asked.each_size():
                     try:
-                        graphs += read_each([path], sizes, self.among)
+                        graphs += read_each([path], sizes, self.among, contents)
                         of.append(place)
                     except NarformerError as error:
                         wrong.append(str(error))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from narformer.cli.completion import runtime_names
+from narformer.cli.fleet import FLEET, measuring_on
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
 from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_below, sizes_from
 from narformer.cli.notes import tell
@@ -30,8 +32,12 @@ def measure(
     models: list[Path] = typer.Argument(
         ..., help="ONNX files, directories of them, or directories in NNLQP's layout (gt.txt).", metavar="MODEL..."
     ),
-    device: str | None = typer.Option(
-        None, "--device", "--target", "-d", help="Id from `narformer devices --here`; sets all that the id says."
+    device: list[str] = typer.Option(
+        [],
+        "--device",
+        "--target",
+        "-d",
+        help="Id from `narformer devices --here`; sets all that the id says. On a fleet several.",
     ),
     runtime: str = typer.Option(
         "onnxruntime",
@@ -53,6 +59,7 @@ def measure(
     timeout: float = typer.Option(60.0, "--timeout", min=0.1, help="Seconds for one network, loading included."),
     budget: float = typer.Option(2.0, "--budget", min=0.0, help="Seconds of timed runs for one network, at most."),
     pin: int | None = typer.Option(None, "--pin", min=0, help="First core to run on. Default: the last ones."),
+    fleet: str | None = FLEET,
     form: Format | None = FORMAT,
     as_json: bool = JSON,
 ) -> None:
@@ -62,15 +69,24 @@ def measure(
     read are told, and the others measured. Exit codes: 0, 2 where a network could not be measured or nothing can be,
     130 interrupted.
     """
+    from narformer.errors import ConfigError
     from narformer.measurement import session
     from narformer.measurement.store import Store
     from narformer.measurement.timing import Plan
 
     form = chosen(form, as_json)
     settings = session.Settings(runtime, processor, threads, hardware, timeout_s=timeout, plan=Plan(budget_s=budget))
-    if device is not None:
-        settings, batch_size = _from_id(device, settings, batch_size)
-    check_threads(settings.threads)
+    if fleet is not None:
+        if hardware is not None or pin is not None:
+            raise ConfigError(
+                "--hardware and --pin are for this machine; those of a fleet say themselves what they are"
+            )
+    elif device:
+        if len(device) > 1:
+            raise ConfigError(f"--device {' '.join(device)}: one target at a time; with --fleet several")
+        settings, batch_size = _from_id(device[0], settings, batch_size)
+    if fleet is None:
+        check_threads(settings.threads)
     if pin is not None:
         from dataclasses import replace
 
@@ -81,15 +97,24 @@ def measure(
     if unfit and not networks:
         raise typer.Exit(2)
     outcomes: list[Outcome] = []
-    with Store.open(store) as opened, _progress(len(networks)) as advance:
+    with ExitStack() as stack:
+        targets = 1
+        run: Callable[..., object] = partial(session.measure, settings=settings)
+        if fleet is not None:
+            targets, run = stack.enter_context(measuring_on(fleet, device, settings))
+        opened = stack.enter_context(Store.open(store))
+        advance = stack.enter_context(_progress(targets * len(networks)))
 
         def report(outcome: Outcome) -> None:
             outcomes.append(outcome)
             advance(outcome)
 
         try:
-            session.measure(networks, settings=settings, store=opened, again=again, report=report)
+            run(networks, store=opened, again=again, report=report)
         finally:
+            if fleet is not None:  # they came as machines had them ready
+                places = {network.name: place for place, network in enumerate(networks)}
+                outcomes.sort(key=lambda outcome: places[outcome.name])
             tell(f"{session.summary(outcomes)}; store {opened.name}")
             if form is Format.TABLE:
                 _print(outcomes)
@@ -113,11 +138,19 @@ def _from_id(text: str, settings: Settings, batch_size: int | None) -> tuple[Set
 
     A former id said the batch size too, which is the one to measure at unless another was asked for.
     """
+    from narformer.errors import ConfigError
     from narformer.measurement.here import settings_for
-    from narformer.prediction.target import parse_former
+    from narformer.prediction.target import Target, parse_former
 
     former = parse_former(text)
-    return settings_for(text, settings), former[1] if former is not None and batch_size is None else batch_size
+    wanted = str(Target.parse(text))
+    try:
+        found = settings_for(wanted, settings)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error} (see `narformer devices --here`); measure there, or name this machine with --hardware"
+        ) from None
+    return found, former[1] if former is not None and batch_size is None else batch_size
 
 
 def _networks(models: list[Path], sizes: Sizes) -> tuple[list[Network], list[str]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.fleet import FLEET
 from narformer.cli.format import FORMAT, JSON, Format, Records, chosen, print_table, print_text
 from narformer.cli.inputs import (
     BATCH_SIZES,
@@ -59,12 +60,14 @@ def predict(
     server: str | None = typer.Option(
         None, "--server", help="URL of a service to ask instead; it gets the networks' structure, never their weights."
     ),
+    fleet: str | None = FLEET,
 ) -> None:
     """Predict latency, with a 90 % interval, without running the networks. What was measured comes from the store.
 
     Exit codes: 0, 2 for a file that cannot be read, 3 where an estimate exceeds --max-ms.
     """
     from narformer.adaptation.predictor import default_predictor
+    from narformer.cli.fleet_answers import fleet_answers
     from narformer.cli.many import Question, answers
     from narformer.cli.progress import track
     from narformer.cli.remote import remote_answers
@@ -78,6 +81,8 @@ def predict(
     sizes, batch_sizes = sizes_from(None, input_shape, dim), parse_batch_sizes(batch_size)
     question = Question(tuple(device) or None, sizes, predictor, store, not no_store, batch_sizes)
     paths = files_of(models)
+    if fleet and (server or jobs):
+        raise ConfigError("--fleet has machines and processes of its own: leave --server and --jobs out")
     if server:
         if predictor or store or jobs:
             raise ConfigError("--server asks a service, which has its own --predictor, --store and processes")
@@ -89,7 +94,9 @@ def predict(
         question = replace(question, devices=tuple(targets or ()))
     else:
         tell_unusable(default_predictor(predictor))
-    if not server:
+    if fleet:
+        each_answer = fleet_answers(paths, question, fleet)
+    elif not server:
         each_answer = answers(paths, question, jobs or cores())
     failed = exceeded = False
     records = Records(form, MARKDOWN)

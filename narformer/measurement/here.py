@@ -63,7 +63,4 @@ def settings_for(text: str, settings: Settings) -> Settings:
             threads = wanted.threads or settings.threads
             return replace(settings, runtime=entry.runtime, processor=entry.processor, threads=threads)
     told = ", ".join(entry.device for entry in entries) or f"no {wanted.runtime_name}"
-    raise ConfigError(
-        f"{text}: this machine has {told} (see `narformer devices --here`); measure there, or name this machine with "
-        "--hardware"
-    )
+    raise ConfigError(f"{text}: this machine has {told}")

@@ -131,7 +131,7 @@ def measure(
     settings = settings or Settings()
     base = settings.target()
     outcomes: list[Outcome] = []
-    with _Session(settings, base, store) as session, _interruptible() as interrupted:
+    with _Session(settings, base, store) as session, interruptible() as interrupted:
         for network in networks:
             outcome = session.outcome(_network(network), again)
             outcomes.append(outcome)
@@ -209,10 +209,13 @@ class Recorder:
         """Seconds for which a worker times the reference network first: none where its first time is known."""
         return FIRST_S if self.baseline_ms is None else 0.0
 
+    def key(self, graph: Graph) -> tuple[str, str]:
+        """What the store knows a network's measurements here by: its hash and its target's id."""
+        return network_hash(graph), str(devices.target_of(self.base, graph))
+
     def known(self, network: Network, graph: Graph) -> Outcome | None:
         """What the store has of a network, a failure too; None where it has nothing."""
-        target = str(devices.target_of(self.base, graph))
-        hash = network_hash(graph)
+        hash, target = self.key(graph)
         known = self.store.latest(hash, target)
         if known is not None:
             return Outcome(network.name, "stored", known)
@@ -323,7 +326,7 @@ def pinned(first: int, threads: int) -> tuple[int, ...]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C was pressed since: the first is noted, the second interrupts at once."""
     pressed = threading.Event()
 

@@ -46,6 +46,19 @@ CANONICAL = "runtime_kernels"  # the tokenizer of predictors that read the canon
 TOKENS_PER_RUN = 4096
 
 
+def predictor_file(path: str | Path | None = None) -> Path:
+    """The ONNX file of a shipped predictor's name, or of a path. Raises DataError where there is none."""
+    name = str(path or DEFAULT)
+    file = Path(name) if name.endswith(".onnx") else PRETRAINED / f"{name}.onnx"
+    if not file.is_file():
+        shipped = sorted(p.stem for p in PRETRAINED.glob("*.onnx"))
+        raise DataError(
+            f"{name}: no such predictor; {did_you_mean(name, shipped)}give the path of an .onnx file, or one of those "
+            f"shipped: {', '.join(shipped) or 'none'}"
+        )
+    return file
+
+
 class Predictor:
     """A predictor loaded from `NAME.onnx` and `NAME.json`.
 
@@ -73,14 +86,7 @@ class Predictor:
         """
         import onnxruntime
 
-        name = str(path or DEFAULT)
-        file = Path(name) if name.endswith(".onnx") else PRETRAINED / f"{name}.onnx"
-        if not file.is_file():
-            shipped = sorted(p.stem for p in PRETRAINED.glob("*.onnx"))
-            raise DataError(
-                f"{name}: no such predictor; {did_you_mean(name, shipped)}give the path of an .onnx file, or one of "
-                f"those shipped: {', '.join(shipped) or 'none'}"
-            )
+        file = predictor_file(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

@@ -37,15 +37,20 @@ MAX_DEPTH = 64
 Buffer = bytes | mmap.mmap
 
 
-def strip_weights(data: Buffer) -> bytes:
-    """The ONNX model in `data` without the contents of its large tensors. Raises ValueError if it is not protobuf."""
-    return b"".join(_strip(data, 0, len(data), "model", 0))
+def strip_weights(data: Buffer, kept: Collection[int] = ()) -> bytes:
+    """The ONNX model in `data` without the contents of its large tensors. Raises ValueError if it is not protobuf.
+
+    kept: types of tensors (TensorProto.DataType) that stay whole.
+    """
+    return b"".join(_strip(data, 0, len(data), "model", 0, kept))
 
 
-def _strip(data: Buffer, start: int, end: int, kind: str, depth: int) -> list[bytes]:
+def _strip(data: Buffer, start: int, end: int, kind: str, depth: int, kept: Collection[int]) -> list[bytes]:
     if depth > MAX_DEPTH:
         raise ValueError("messages nested too deep")
     children, payload = KINDS[kind]
+    if kept and payload and _type(data, start, end) in kept:
+        return [data[start:end]]
     chunks: list[bytes] = []
     kept_from = start  # everything from here to the current field is copied in one piece
     for field, wire, field_start, value_start, value_end in fields(data, start, end):
@@ -56,7 +61,7 @@ def _strip(data: Buffer, start: int, end: int, kind: str, depth: int) -> list[by
             chunks.append(data[kept_from:field_start])
         elif field in children:
             chunks.append(data[kept_from:field_start])
-            inner = _strip(data, value_start, value_end, children[field], depth + 1)
+            inner = _strip(data, value_start, value_end, children[field], depth + 1, kept)
             chunks.append(_varint(field << 3 | LENGTH) + _varint(sum(map(len, inner))))
             chunks.extend(inner)
         else:
@@ -64,6 +69,14 @@ def _strip(data: Buffer, start: int, end: int, kind: str, depth: int) -> list[by
         kept_from = value_end
     chunks.append(data[kept_from:end])
     return chunks
+
+
+def _type(data: Buffer, start: int, end: int) -> int:
+    """The type of a tensor's elements; 0 where it is not told."""
+    for field, wire, _, value, _ in fields(data, start, end):
+        if (field, wire) == (2, _VARINT):
+            return _read_varint(data, value, end)[0]
+    return 0
 
 
 def raw_data(data: Buffer, names: Collection[str]) -> dict[str, tuple[int, int]]:

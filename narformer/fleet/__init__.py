@@ -1,0 +1,1 @@
+"""Measuring and predicting on many machines that are a cluster of Ray."""
