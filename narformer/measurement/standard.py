@@ -47,7 +47,11 @@ def standard_onnx(graph: Graph, batch_size: int | None = None) -> onnx.ModelProt
             found = constants[operand.name]
         else:
             found = inputs[~operand.source] if operand.source < 0 else made[operand.source, operand.output]
-        return found if found.shape == shape else net.reshape(found, *shape)
+        if found.shape == shape:
+            return found
+        if operand.source is None and found.shape == shape[::-1]:  # weights that an embedding shares, turned
+            return net.transpose(found, *reversed(range(len(shape))))
+        return net.reshape(found, *shape)
 
     for index, node in enumerate(graph.nodes):
         operands = [value(node, node.operand(k)) for k in range(len(node.operands) + len(node.left_out))]
@@ -197,7 +201,11 @@ def _rms_norm(net: Network, node: Node, operands: list[Value]) -> Value:
     data, scale = operands
     first = node.attributes.get("axis", -1)
     assert isinstance(first, int)
+    given = node.attributes.get("axes")
     axes = list(range(first % len(data.shape), len(data.shape)))
+    if isinstance(given, tuple):
+        axes = [int(axis) for axis in given]
+        scale = net.reshape(scale, *[size if k in axes else 1 for k, size in enumerate(data.shape)])
     shape = [1 if axis in axes else size for axis, size in enumerate(data.shape)]
     squared = net.same("Pow", data, net.constant(2.0))
     mean = net.node("ReduceMean", [squared, net.constant(axes, "int64")], *shape, keepdims=1)

@@ -72,7 +72,7 @@ def _attention(draft: Draft, index: int, node: Node, weights: Operand, values: O
     if scores is None:
         return False
     queries, keys = scores.product.operands
-    if queries.source is None or keys.source is None or len(queries.tensor.shape) != len(keys.tensor.shape):
+    if keys.source is None or len(queries.tensor.shape) != len(keys.tensor.shape):
         return False
     if len(values.tensor.shape) < 2 or len(queries.tensor.shape) < 2:
         return False
@@ -149,7 +149,7 @@ def _scores(draft: Draft, operand: Operand) -> Scores | None:
 
 
 def _leads(draft: Draft, operand: Operand) -> bool:
-    """Whether a product of two computed values is behind the operand."""
+    """Whether a product with computed keys is behind the operand; queries may be learned."""
     waiting = [operand]
     for _ in range(2 * _LONGEST):
         if not waiting:
@@ -157,7 +157,7 @@ def _leads(draft: Draft, operand: Operand) -> bool:
         node = draft.made_by(waiting.pop(), *_SCORES)
         if node is not None:
             if node.op == "MatMul":
-                return all(o.source is not None for o in node.operands)
+                return node.operands[-1].source is not None
             waiting += node.operands
     return False
 
@@ -312,8 +312,11 @@ def standard(draft: Draft, index: int, node: Node) -> bool:
             transpose = Node(node.name, "Transpose", (data,), (turned,), {"perm": (0, 2, 1, 3)})
             inputs[k] = Operand(turned, draft.insert(index, transpose))
         result = result._replace(shape=(*inputs[0].tensor.shape[:3], inputs[2].tensor.shape[3]))
-    elif not any(name in node.attributes for name in _NUMBERS) and not _known(node):
-        return False
+    else:
+        inputs[:2] = [_read_turned(draft, data) for data in inputs[:2]]
+        as_given = inputs == list(node.operands[:3])
+        if as_given and not any(name in node.attributes for name in _NUMBERS) and not _known(node):
+            return False
     mask, past = node.operand(3), [o for o in (node.operand(4), node.operand(5)) if o is not None]
     causal = bool(node.attributes.get("is_causal", 0))
     if mask is not None:

@@ -5,6 +5,7 @@ A mask that is known beforehand and the same for all heads is `is_causal`; one t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,6 +47,8 @@ def one_mask(draft: Draft, index: int, masks: Sequence[Operand], scores: Shape) 
             found = Operand(added.outputs[0], draft.insert(index, added))
         else:
             found = mask
+    if found is not None and found.tensor.elements == math.prod(scores):  # added in a view with an axis for each side
+        found = found._replace(tensor=found.tensor._replace(shape=tuple(scores)))
     # With others that are added anyway, one that is the same for all is added to them once, beforehand.
     return found, bool(alike) and found is None
 

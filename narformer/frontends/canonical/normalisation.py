@@ -190,13 +190,20 @@ def _grouped(draft: Draft, index: int, node: Node, norm: Node, scale: Operand) -
             return False
     elif norm.op != "LayerNormalization" or _axes(norm) != tuple(range(2, len(groups))):
         return False
-    # A scale of its own for each group stays, where the groups are the channels.
-    if shape[1] % groups[1] or (norm.op == "InstanceNormalization" and groups[1] == shape[1]):
+    if not groups[1] or shape[1] % groups[1]:
         return False
     data = norm.operands[0]
     data = data._replace(tensor=data.tensor._replace(shape=shape))
     put = Node(node.name, "GroupNormalization", (data, _flat(scale)), node.outputs, {"num_groups": groups[1]})
     draft.put(index, put)
+    return True
+
+
+def each_channel(draft: Draft, index: int, node: Node) -> bool:
+    """Groups of one channel each: InstanceNormalization."""
+    if node.attributes.get("num_groups") != node.operands[0].tensor.shape[1]:
+        return False
+    draft.put(index, node._replace(op="InstanceNormalization", attributes={}))
     return True
 
 
@@ -317,5 +324,6 @@ RULES: Rules = {
     "Add": (shifted, folded),
     "Cast": (narrowed,),
     "LayerNormalization": (written,),
+    "GroupNormalization": (each_channel,),
     "RMSNormalization": (written,),
 }

@@ -87,6 +87,8 @@ def packed(draft: Draft, index: int, node: Node) -> bool:
 
 def packed_table(draft: Draft, index: int, node: Node) -> bool:
     """Rows of a table whose numbers have a few bits each."""
+    if node.operands[0].source is not None:
+        return False
     axis: dict[str, Attribute] = {"axis": node.attributes.get("gather_axis", 0)}
     draft.put(index, node._replace(op="Gather", domain="", operands=node.operands[:2], attributes=axis, left_out=()))
     return True

@@ -133,6 +133,35 @@ def test_values_before_weights_give_a_transposed_result(canon: Read) -> None:
     assert found.nodes[1].output_shape == (1, 4, 16, 9)
 
 
+def test_queries_and_keys_are_read_turned_also_by_the_operator_of_that_name(canon: Read) -> None:
+    spelt = of(canon, "e = Relu(kt) a = MatMul(q, e) c = Softmax(a) y = MatMul(c, v)")
+    named = of(canon, f"e = Relu(kt) t = {TURN}(e) y = Attention(q, t, v)")
+    assert [node.op for node in named.nodes] == ["Relu", "Attention"]
+    assert named.hash == spelt.hash
+
+
+def test_queries_may_be_learned(canon: Read) -> None:
+    text = "g (float[2,4,7,8] k, float[2,4,7,8] v) => (float[2,4,1,8] y) <float[1,4,1,8] q> {{ {} }}"
+    nodes = f"t = {TURN}(k) qq = Expand(q, to) a = MatMul(qq, t) c = Softmax(a) y = MatMul(c, v)"
+    found = canon(text.format("to = Constant<value_ints = [2, 4, 1, 8]>() " + nodes))
+    assert [node.op for node in found.nodes] == ["Attention"]
+    assert found.nodes[0].operands[0].source is None
+    assert found.nodes[0].operands[0].tensor.shape == (2, 4, 1, 8)
+
+
+def test_a_mask_that_was_added_in_a_view_of_both_sides_has_the_shape_of_the_scores(canon: Read) -> None:
+    """Relative positions by height and width, as MViT adds them to scores of 2 x 2 places."""
+    found = canon(
+        """g (float[1,3,4,8] q, float[1,3,4,8] k, float[1,3,4,8] v, float[1,3,2,2,2,1] down, float[1,3,2,2,1,2] across)
+        => (float[1,3,4,8] y) { t = Transpose<perm = [0, 1, 3, 2]>(k) a = MatMul(q, t)
+        six = Constant<value_ints = [1, 3, 2, 2, 2, 2]>() four = Constant<value_ints = [1, 3, 4, 4]>()
+        w = Reshape(a, six) e = Add(w, down) f = Add(e, across) z = Reshape(f, four) c = Softmax(z)
+        y = MatMul(c, v) }"""
+    )
+    assert [node.op for node in found.nodes] == ["Add", "Attention"]
+    assert found.nodes[1].operands[3].tensor.shape == (1, 3, 4, 4)
+
+
 def test_three_axes_are_heads_of_one_batch(canon: Read) -> None:
     text = "t = Transpose<perm = [0, 2, 1]>(k) a = MatMul(q, t) c = Softmax(a) y = MatMul(c, v)"
     (node,) = canon(f"g (float[6,5,8] q, float[6,7,8] k, float[6,7,8] v) => (float[6,5,8] y) {{ {text} }}").nodes

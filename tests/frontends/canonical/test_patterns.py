@@ -109,6 +109,13 @@ NORMALISATIONS = [
     (
         "InstanceNormalization",
         3,
+        "z1 = Reshape(x, alone) m = InstanceNormalization(z1, fw, fv) z2 = Reshape(m, whole) "
+        "s = Mul(z2, w1) y = Add(s, v1)",
+    ),
+    ("InstanceNormalization", 3, "y = GroupNormalization<num_groups = 6>(x, fw, fv)"),
+    (
+        "InstanceNormalization",
+        3,
         "b = ReduceMean(x, space) d = Sub(x, b) f = Mul(d, d) g = ReduceMean(f, space) h = Add(g, e) k = Sqrt(h) "
         "l = Div(d, k) s = Mul(l, w1) y = Add(s, v1)",
     ),
@@ -118,10 +125,12 @@ NORMALISATIONS = [
 def of(read: Read, nodes: str, known: bool = True) -> Graph:
     """A network over x (2, 6, 4, 10); constants hold their numbers, or, in a weightless file, nothing is known."""
     text = "".join(f"{k} = Constant<value_float = {v!r}>() " for k, v in CONSTANTS.items() if known)
-    weights = "float[10] w, float[10] v, float[6,1,1] w1, float[6,1,1] v1, float[2] ones, float[2] zeros"
+    weights = "float[10] w, float[10] v, float[6,1,1] w1, float[6,1,1] v1, float[2] ones, float[2] zeros, "
+    weights += "float[6] fw, float[6] fv"
     weights += "" if known else "".join(f", float {name}" for name in CONSTANTS)
     text += "last = Constant<value_ints = [-1]>() space = Constant<value_ints = [2, 3]>() "
     text += "groups = Constant<value_ints = [0, 2, -1]>() whole = Constant<value_ints = [2, 6, 4, 10]>() "
+    text += "alone = Constant<value_ints = [0, 6, -1]>() "
     return read(f"g (float[2,6,4,10] x) => (float[2,6,4,10] y) <{weights}> {{ {text} {nodes} }}")
 
 
