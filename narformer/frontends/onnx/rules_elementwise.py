@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from narformer.frontends.onnx.call import Call, Rule, UnknownShape, axis_of, broadcast
@@ -52,16 +53,60 @@ def dropout(call: Call) -> Tensors:
 
 def batch_normalization(call: Call) -> Tensors:
     """In training mode running statistics follow, one for each channel."""
+    if call.integer("spatial", 1):
+        _one_a_channel(call, (1, 2, 3, 4))
     x = call.tensor(0)
     return (x, *(call.tensor(1) for _ in range(call.outputs - 1)))
 
 
 def layer_normalization(call: Call) -> Tensors:
     """Mean and inverse deviation, if asked for, keep the leading axes and have 1 in each normalised one."""
+    _over_last_axes(call)
     x = call.tensor(0)
     axis = axis_of(call.integer("axis", -1), len(x.shape))
     kept = Tensor(x.shape[:axis] + (1,) * (len(x.shape) - axis))
     return (x, kept, kept)
+
+
+def root_mean_square_normalization(call: Call) -> Tensors:
+    _over_last_axes(call)
+    return same(call)
+
+
+def channel_normalization(call: Call) -> Tensors:
+    """InstanceNormalization and GroupNormalization: a scale and a bias for each channel, or each group."""
+    _one_a_channel(call, (1, 2))
+    return same(call)
+
+
+def parametric_rectifier(call: Call) -> Tensors:
+    """Slopes are broadcast to the data; before opset 7, one for each channel was written without the axes behind."""
+    data, slope = call.shape(0), call.shape(1)
+    if slope != data[1:2] and broadcast(data, slope) != data:
+        raise UnknownShape(f"slopes {list(slope)} for data {list(data)}")
+    return same(call)
+
+
+def _one_a_channel(call: Call, positions: Sequence[int]) -> None:
+    """Raises UnknownShape for a parameter that has another length than there are channels (or groups)."""
+    data = call.shape(0)
+    if len(data) < 2:
+        return
+    fitting = (data[1], call.integer("num_groups", data[1]))
+    for position in positions:
+        shape = call.shape(position) if call.has(position) else ()
+        if len(shape) == 1 and shape[0] not in fitting:
+            raise UnknownShape(f"its operand {position} has {shape[0]} numbers for {data[1]} channels")
+
+
+def _over_last_axes(call: Call) -> None:
+    """Raises UnknownShape for a scale or bias that fits none of the data's last axes."""
+    data = call.shape(0)
+    axis = axis_of(call.integer("axis", -1), len(data))
+    for position in (1, 2):
+        shape = call.shape(position) if call.has(position) else ()
+        if math.prod(shape) != math.prod(data[axis:]) and broadcast(data, shape) != data:
+            raise UnknownShape(f"its operand {position} is {list(shape)} for data {list(data)}")
 
 
 def quantize(call: Call) -> Tensors:
@@ -98,12 +143,10 @@ _SAME = [
     "Exp",
     "Floor",
     "Gelu",
-    "GroupNormalization",
     "HardSigmoid",
     "HardSwish",
     "Hardmax",
     "Identity",
-    "InstanceNormalization",
     "LRN",
     "LeakyRelu",
     "Log",
@@ -113,8 +156,6 @@ _SAME = [
     "Mish",
     "Neg",
     "Not",
-    "PRelu",
-    "RMSNormalization",
     "Reciprocal",
     "Relu",
     "ReverseSequence",
@@ -181,6 +222,9 @@ RULES: Mapping[str, Rule] = {
     "Dropout": dropout,
     "BatchNormalization": batch_normalization,
     "LayerNormalization": layer_normalization,
+    "RMSNormalization": root_mean_square_normalization,
+    **dict.fromkeys(("GroupNormalization", "InstanceNormalization"), channel_normalization),
+    "PRelu": parametric_rectifier,
     "QuantizeLinear": quantize,
     "DequantizeLinear": dequantize,
     "DynamicQuantizeLinear": dynamic_quantize,

@@ -90,7 +90,14 @@ def recurrent(call: Call) -> Tensors:
             f"weights {list(call.shape(1))} and {list(weight)} for data {list(x.shape)}; ONNX has no cell with a "
             "projection (proj_size): put a Linear behind it instead"
         )
-    if call.integer("layout", 0):
+    first = bool(call.integer("layout", 0))
+    for position, fitting in ((3, (directions, 2 * gates * weight[2])), (5, (directions, weight[2]))):
+        # Of states that an exporter wrote down, the batch may be an old one.
+        shape = call.shape(position) if call.has(position) else fitting
+        without_batch = (shape[1:] if first else shape[:1] + shape[2:]) if position > 3 and len(shape) == 3 else shape
+        if without_batch != fitting:
+            raise UnknownShape(f"its operand {position} is {list(shape)} for {directions} x {weight[2]} hidden values")
+    if first:
         batch, steps = x.shape[:2]
         shapes: list[Shape] = [(batch, steps, directions, hidden), *[(batch, directions, hidden)] * 2]
     else:
