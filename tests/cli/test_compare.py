@@ -65,13 +65,3 @@ def test_mistakes_are_one_line(run: Run, resnet18: Path, more: list[str], messag
     result = run("compare", resnet18, *more)
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert message in result.err
-
-
-def test_the_manual_shows_what_the_command_prints(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "how-to" / "compare.md").read_text()
-    monkeypatch.chdir(Path(__file__).parents[2])
-    files = ("examples/resnet18.onnx", "examples/mobilenet_v2.onnx")
-    out = run("compare", *files, "-d", "adreno640", "-d", "myriadvpu", "--no-store").out
-    table, why = out.split("\n\n")[:2]
-    for shown in (table, why):
-        assert f"```\n{shown}\n```" in page, f"docs/how-to/compare.md shows something else than\n{shown}"
