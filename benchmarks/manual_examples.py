@@ -1,4 +1,4 @@
-"""Examples in docstrings as code blocks, for the reference of the Python API (an extension of griffe; see mkdocs.yml)."""
+"""Examples in docstrings as code blocks, for the reference of the Python API: an extension of griffe (mkdocs.yml)."""
 
 from __future__ import annotations
 

@@ -26,14 +26,16 @@ def write_files(directory: Path) -> None:
     onnx.save(layer(cache), directory / "decoder.onnx")
     onnx.save(layer({"images": ["batch", 3, "height", 16]}), directory / "detector.onnx")
     (directory / "cells.csv").write_text("upper_triangle,operations\n101,input;conv3x3-bn-relu;output\n")
-    networks = "models/resnet18.onnx,31\nmodels/mobilenet_v2.onnx,9\n"
-    (directory / "times.csv").write_text("model,latency_ms\n" + networks)
+    onnx.save(layer({"tokens": [1, 128, 16]}), directory / "models" / "small.onnx")
+    onnx.save(layer({"tokens": [1, 128, 16]}), directory / "exported.onnx")
+    rows = ("resnet18.onnx,31", "mobilenet_v2.onnx,9", "small.onnx,0.1")
+    (directory / "times.csv").write_text("\n".join(["model,latency_ms", *(f"models/{row}" for row in rows)]) + "\n")
 
 
 def layer(inputs: dict[str, Shape]) -> onnx.ModelProto:
     """A fully connected layer over the last axis of every input."""
     weight = numpy_helper.from_array(np.zeros((16, 16), np.float32), "weight")
-    nodes = [helper.make_node("MatMul", [name, "weight"], [f"{name}_out"]) for name in inputs]
+    nodes = [helper.make_node("MatMul", [name, "weight"], [f"{name}_out"], f"/{name}/proj/MatMul") for name in inputs]
     values = [helper.make_tensor_value_info(name, 1, shape) for name, shape in inputs.items()]
     ends = [onnx.ValueInfoProto(name=f"{name}_out") for name in inputs]
     for end in ends:
