@@ -17,8 +17,8 @@ from narformer.evaluation.gaussian_process import choose
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 # Set by hand; 0.01 and 0.03 of FREEDOM were compared on the unseen devices themselves (docs/research).
-# RIDGE: of a known device's own costs, in observations. FREEDOM: standard deviation that every cost has beyond what known devices
-# show, relative to the mean latency.
+# RIDGE: of a known device's own costs, in observations. FREEDOM: standard deviation that every cost has
+# beyond what known devices show, relative to the mean latency.
 RIDGE = 1.0
 FREEDOM = 0.01
 NOISES = 7
