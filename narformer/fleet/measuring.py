@@ -132,6 +132,7 @@ class _Run:
         self.outcomes: list[dict[int, Outcome]] = [{} for _ in wishes]
         self.members: dict[str, _Member] = {}  # by the machine's id
         self.failures: dict[str, int] = {}  # attempts at a machine that came to nothing
+        self.reasons: dict[str, str] = {}  # of the last one
         self.refused: dict[int, dict[str, str]] = {wish: {} for wish in range(len(wishes))}  # reasons by machine
         self.dropped: set[int] = set()  # wishes that nobody can fulfil
         self.alone_since: dict[int, float] = {}  # wishes that have work and no machine
@@ -189,7 +190,8 @@ class _Run:
             return
         offering = [machine for machine in there if wish.hardware in machine.hardware]
         if offering and all(m.id in self.refused[k] or self.failures.get(m.id, 0) >= ATTEMPTS for m in offering):
-            why = next(iter(self.refused[k].values()), "no machine that offers it starts")
+            first = offering[0]
+            why = self.refused[k].get(first.id) or f"{first.host}: it does not start: {self.reasons.get(first.id)}"
             if wish.asked:
                 raise ConfigError(f"{wish}: no machine can measure it: {why}")
             self.tell(f"{wish}: left out, no machine can measure it: {why}")
@@ -208,7 +210,7 @@ class _Run:
         id, host, work = member.machine.id, member.machine.host, member.work
         del self.members[id]
         if work is None and not member.recorders:
-            self.failures[id] = self.failures.get(id, 0) + 1
+            self.failures[id], self.reasons[id] = self.failures.get(id, 0) + 1, reason
             if self.failures[id] == ATTEMPTS:
                 self.tell(f"{host}: left out, it does not start: {reason}")
             return
@@ -270,7 +272,7 @@ class _Run:
 
     def _open(self, network: int) -> Opened:
         opened = self.networks[network].open()
-        return opened._replace(job=_sendable(opened.job))
+        return opened._replace(job=sendable(opened.job))
 
     def _listen(self, seconds: float) -> None:
         """Take what has been answered; wait for it no longer than so many seconds."""
@@ -344,7 +346,7 @@ class _Run:
         self.report(outcome)
 
 
-def _sendable(job: Job) -> Job:
+def sendable(job: Job) -> Job:
     """The job with the bytes of its file, but for large weights: another machine has its own, random ones."""
     if isinstance(job.source, bytes):
         return replace(job, source=strip_weights(job.source, KEPT))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import far_away
 import pytest
 from fleets import Fleet
 
@@ -12,6 +13,7 @@ from fleets import Fleet
 def started() -> Iterator[Fleet]:
     """Skips where Ray is not installed."""
     ray = pytest.importorskip("ray", reason="needs Ray: pip install 'narformer[fleet]'")
+    ray.cloudpickle.register_pickle_by_value(far_away)  # the machines cannot import it
     fleet = Fleet()
     ray.init(address=fleet.address, log_to_driver=False, logging_level="FATAL", namespace="narformer")
     yield fleet
