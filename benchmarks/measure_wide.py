@@ -197,7 +197,7 @@ def _setup(threads: int, pin: int | None, plan: Plan) -> Setup:
 def _measured(row: Planned, supervisor: Supervisor) -> tuple[str, Result]:
     """The digest of a drawn network, and what became of the run."""
     try:
-        model, batch = _model(row)
+        model, batch = model_of(row)
         mark = digest(model.SerializeToString()) if row.source == "drawn" else ""
         if row.precision != "fp32":
             model = converted(model, row.precision)
@@ -208,7 +208,7 @@ def _measured(row: Planned, supervisor: Supervisor) -> tuple[str, Result]:
     return mark, supervisor.measure(Job(row.network, bytes(model.SerializeToString()), batch))
 
 
-def _model(row: Planned) -> tuple[onnx.ModelProto, int | None]:
+def model_of(row: Planned) -> tuple[onnx.ModelProto, int | None]:
     """The weightless file in fp32, and the batch size at which it is read."""
     source = row.rebuilt()
     if isinstance(source, DrawnSource):
@@ -263,7 +263,7 @@ def write_graphs(first: Path, real: Sequence[Path] | None, path: Path) -> None:
     for row in read_table(first, COLUMNS):
         planned = row_of(row, str(first))
         if row["ms"] and planned.precision != "fp32" and planned.threads == 1:
-            model, batch = _model(planned)
+            model, batch = model_of(planned)
             graph = read_onnx(converted(model, planned.precision), batch_size=batch)
             networks.append((zoo.Entry(CONVERTED, planned.id, 0), graph))
     for row, planned in _real(real[0]) if real else []:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from narformer.datasets.profiles import Profile
 from narformer.errors import DataError
 from narformer.families.registry import build
 from narformer.frontends.onnx import read_onnx
@@ -61,6 +62,7 @@ class Dataset:
     not measured. batch: how many times the batch of the source's Graph was measured, by row; () for once everywhere.
     network: what each row is a form of, where several are one network at other sizes or batches, which stay together
         when rows are split; () where each is a network of its own.
+    profiles: where the time of a run goes, for some rows by their ids.
     fold: which of the folds of left-out families a row's family is in; () where the dataset names none.
     Raises DataError where lengths differ or an id occurs twice.
     """
@@ -75,6 +77,7 @@ class Dataset:
     batch: tuple[int, ...] = ()
     fold: tuple[int, ...] = ()
     network: tuple[str, ...] = ()
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lengths = {len(self.ids), len(self.sources), len(self.family), len(self.split), len(self.targets)}
@@ -148,6 +151,7 @@ def concat(name: str, datasets: Sequence[Dataset]) -> Dataset:
         devices=devices,
         batch=tuple(b for d in datasets for b in d.batch or (1,) * len(d)) if any(d.batch for d in datasets) else (),
         network=tuple(n for d in datasets for n in d.network or d.ids) if any(d.network for d in datasets) else (),
+        profiles={id: profile for d in datasets for id, profile in d.profiles.items()},
     )
 
 

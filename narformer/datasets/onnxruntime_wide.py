@@ -16,6 +16,7 @@ import numpy as np
 
 from narformer.datasets import onnxruntime_cpu, zoo
 from narformer.datasets.dataset import Dataset, FamilySource, Source
+from narformer.datasets.profiles import read_profiles
 from narformer.datasets.table import Row, milliseconds, read_table
 from narformer.datasets.timm import ZooSource
 from narformer.errors import DataError
@@ -26,6 +27,9 @@ from narformer.graph import Graph
 TABLE = Path(__file__).parent / "onnxruntime-wide.csv"
 # Graphs of what no code draws again: real files, and networks as ONNX Runtime's tools convert them.
 STORED = Path(__file__).parent / "onnxruntime-wide.bin"
+# Shares of kernels, by ONNX Runtime's profiler.
+PROFILES = Path(__file__).parent / "onnxruntime-wide-profiles.npz"
+PROFILED = "epyc-turin"
 FILE, CONVERTED = "file", "converted"
 RUNTIME = "onnxruntime-1.32"
 COLUMNS = ("id", "source", "name", "size", "batch", "precision", "threads", "family", "fold", "split")
@@ -259,4 +263,5 @@ def load_onnxruntime_wide(path: Path = TABLE) -> Dataset:
         devices=devices,
         batch=tuple(1 if row.source in ("drawn", CONVERTED) else row.batch for row in kept),
         fold=tuple(row.fold for row in kept),
+        profiles=read_profiles(PROFILES, target_id(PROFILED, "fp32", 1)) if path == TABLE else {},
     )

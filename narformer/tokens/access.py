@@ -43,6 +43,18 @@ def pieces(node: Node, kind: str, computed: list[Operand]) -> int:
     return 0
 
 
+def copies(node: Node) -> float:
+    """Rows of numbers that a convolution copies where it is made a product of matrices, or adds up where transposed.
+
+    One for each tap of the window, channel and row of the result (of the data, where transposed).
+    """
+    data, weight = (o.tensor.shape for o in node.operands[:2])
+    if len(data) < 3 or len(weight) != len(data):
+        return 0.0
+    rows, channels = (data, node.output_shape[1]) if node.op == "ConvTranspose" else (node.output_shape, data[1])
+    return float(data[0] * channels * math.prod(weight[2:]) * math.prod(rows[2:-1]))
+
+
 def padding_share(node: Node) -> float:
     """Of a convolution's multiplications, the share that falls on padding: 0 to 1."""
     if node.op != "Conv" or len(node.operands) < 2:

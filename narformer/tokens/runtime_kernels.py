@@ -23,7 +23,7 @@ from narformer.frontends.canonical import canonical
 from narformer.graph import DTYPE_BYTES, Graph, Node, Operand, Tensor
 from narformer.operators import KINDS as CLASS_OF
 from narformer.operators import kernel_kind, operator_of
-from narformer.tokens.access import padding_share, pieces
+from narformer.tokens.access import copies, padding_share, pieces
 from narformer.tokens.packing import FloatArray, Tokens
 
 # Numbers that a batch multiplies come first, the last of them for products of matrices in which positions are rows.
@@ -92,6 +92,7 @@ _CHAINED = _ELEMENT_WISE - {"softmax", "normalization", "quantize"}
 _CONVOLUTIONS = frozenset({"convolution", "pointwise", "depthwise", "grouped convolution"})
 _BLOCKED = _CONVOLUTIONS | {"pool", "global pool"}
 _KEEP_BLOCKS = _CHAINED | {"concatenate"}
+_SKIP_NS = 4  # a number that a normalisation adds takes, where those of `one_by_one` take theirs
 _RECTIFIERS = {"rectifier": FLAG["rectified"], "clip": FLAG["clipped"]}
 
 
@@ -127,6 +128,7 @@ def tokenize(graph: Graph) -> Tokens:
             pairs.add(ends)
     _absorb(features, nodes, place, token)
     _reorder(features, read, nodes, place, token)
+    _skip(features, read, nodes, place, token)
     edges = np.array(sorted(pairs), dtype=np.int32).reshape(-1, 2).T
     producers, readers = np.bincount(edges[1], minlength=len(features)), np.bincount(edges[0], minlength=len(features))
     features[:, FLAG["read often"]] = readers > 1
@@ -234,6 +236,21 @@ def _reorder(
             features[token[place[index]], COLUMN["reordered"]] += 2 * _bytes(operand.tensor)
 
 
+def _skip(
+    features: npt.NDArray[np.float64], graph: Graph, nodes: list[_Described], place: list[int], token: dict[int, int]
+) -> None:
+    """Layer normalisations of a sum that nothing else reads: ONNX Runtime's one kernel for both adds number by number."""
+    readers = np.bincount([source for source, _ in graph.reads if source >= 0], minlength=len(nodes))
+    for index, node in enumerate(graph.nodes):
+        if node.op != "LayerNormalization" or len(node.output_shape) != 3:
+            continue
+        source = node.operands[0].source
+        if source is None or source < 0 or readers[source] != 1 or graph.nodes[source].op != "Add":
+            continue
+        if all(o.tensor.shape == node.output_shape for o in graph.nodes[source].operands):
+            features[token[place[index]], COLUMN["scalar"]] += _SKIP_NS * math.prod(node.output_shape)
+
+
 def _spread(features: npt.NDArray[np.float64], batch: int) -> None:
     """Fully connected layers over many positions are of another kind: their weights are read again and again."""
     connected, linear = FIRST_KIND + _KIND["fully connected"], FIRST_KIND + _KIND[LINEAR]
@@ -267,6 +284,7 @@ def _described(node: Node, cost: Cost) -> _Described:
     groups = _groups(node)
     depthwise = groups > 1 and groups >= channels
     unblocked = kind in _BLOCKED and not _in_blocks(node, kind, widest, channels, groups)
+    taken_apart = unblocked and bool(cost.macs) and (window > 1 or stride > 1)
     numbers: dict[str, float] = {
         "macs": cost.macs,
         "operations": cost.operations,
@@ -277,9 +295,9 @@ def _described(node: Node, cost: Cost) -> _Described:
         "idle": cost.macs * _idle(channels if depthwise else columns) if kind in _MATRIX else 0,
         "padding": cost.macs * padding_share(node),
         "unblocked": (cost.macs or cost.operations) if unblocked else 0,
-        "unfolded": rows * products * depth if unblocked and cost.macs and (window > 1 or stride > 1) else 0,
+        "unfolded": rows * products * depth if taken_apart else 0,
         "reordered": 0,
-        "pieces": pieces(node, kind, computed),
+        "pieces": copies(node) if taken_apart or node.op == "ConvTranspose" else pieces(node, kind, computed),
         "rows": rows,
         "products": products,
         "weights": held - streamed,
@@ -315,7 +333,7 @@ def _described(node: Node, cost: Cost) -> _Described:
 
 def _in_blocks(node: Node, kind: str, read: int, written: int, groups: int) -> bool:
     """Whether runtimes can compute it on blocks of channels (ONNX Runtime's rules for x86 processors)."""
-    if len(node.output_shape) != 4:
+    if len(node.output_shape) != 4 or (kind in _CONVOLUTIONS and node.operands[1].source is not None):
         return False
     if kind in ("pool", "global pool"):
         return read % LANES == 0

@@ -20,11 +20,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from narformer.models.interface import LatencyModel
+from narformer.models.interface import KernelSum, LatencyModel
 from narformer.models.layers import renew_masks
 from narformer.training.batching import Indices, TokenSource, predict_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig
+from narformer.training.kernel_shares import KernelShares, share_loss
 from narformer.training.losses import LOSSES, balanced
 
 
@@ -53,12 +54,15 @@ def train(
     fit: Indices,
     validation: Indices,
     directory: Path,
+    profiled: tuple[KernelShares, int] | None = None,
 ) -> Iterator[Progress]:
     """Train `model` in place on the rows `fit`; yields after every batch; ends with the best epoch's weights loaded.
 
     targets: (rows of source, outputs), NaN where not measured. Into `directory` go `last.pt` and `best.pt` (written
     whole or not at all), `log.jsonl` with a line an epoch, and TensorBoard's event file. With no validation rows the
     last epoch is the best.
+
+    profiled: shares of kernels on one output, and that output, for a model that is a sum of kernels.
     """
     keep_freed_memory()
     directory.mkdir(parents=True, exist_ok=True)
@@ -92,10 +96,21 @@ def train(
             given = model.restrict(torch.isfinite(truth).any(dim=0).nonzero()[:, 0])
             if given is not None:
                 truth = truth[:, given]
-            with mixed_precision(device.type, config.precision):
-                prediction = model(*to_tensors(source.batch(rows), device))[: len(rows)]
             share = None if weights is None else weights if given is None else weights[given]
+            tensors = to_tensors(source.batch(rows), device)
+            labels = profiled[0].batch(rows) if profiled and config.kernels else None
+            with mixed_precision(device.type, config.precision):
+                if labels is not None and isinstance(model, KernelSum):
+                    vector, each = model.parts(*tensors)
+                    prediction = model.from_embedding(vector)[: len(rows)]
+                else:
+                    prediction, each = model(*tensors)[: len(rows)], None
             loss = LOSSES[config.loss](prediction, truth, share) + model.penalty(len(fit))
+            if labels is not None and each is not None and profiled is not None:
+                column = profiled[1] if given is None else given.tolist().index(profiled[1])
+                known = torch.isfinite(truth).sum().clamp_min(1)
+                weight = config.kernels * (1.0 if share is None else share[column])
+                loss = loss + weight * share_loss(each[:, column], labels, len(rows)) / known
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from narformer import __version__
@@ -25,6 +26,7 @@ from narformer.prediction.target_groups import description, groups, least_ms
 from narformer.training.batching import Indices, split_rows
 from narformer.training.config import TrainConfig
 from narformer.training.export import export_predictor
+from narformer.training.kernel_shares import KernelShares
 from narformer.training.loop import Progress, train
 
 
@@ -42,7 +44,8 @@ def run(
     fit, validation, calibration = train_parts(config, dataset)
     torch.manual_seed(config.seed)
     model = model_for(config.model, dataset, fit, config.model_options)
-    for progress in train(config, model, tokens, dataset.targets, fit, validation, directory):
+    profiled = kernel_shares(dataset, tokens.sizes()) if config.kernels else None
+    for progress in train(config, model, tokens, dataset.targets, fit, validation, directory, profiled):
         show(progress)
     return export_predictor(
         model,
@@ -67,6 +70,18 @@ def run(
             "narformer": __version__,
         },
     )
+
+
+def kernel_shares(dataset: Dataset, sizes: npt.NDArray[np.int64]) -> tuple[KernelShares, int] | None:
+    """The profiles of a dataset's rows and the output they are of; None where no row has one.
+
+    sizes: numbers of tokens of the rows. Raises DataError where profiles are of several targets, or of other tokens.
+    """
+    profiles = [dataset.profiles.get(id) for id in dataset.ids]
+    targets = {profile.target for profile in profiles if profile is not None} & set(dataset.devices)
+    if len(targets) > 1:
+        raise DataError(f"{dataset.name}: profiles of several targets ({', '.join(sorted(targets))})")
+    return (KernelShares(profiles, sizes), dataset.devices.index(targets.pop())) if targets else None
 
 
 def left_out_errors(paths: Sequence[str]) -> dict[str, float]:
