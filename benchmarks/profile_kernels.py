@@ -29,7 +29,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 from measure_wide import model_of
-from tqdm import tqdm
+from rich.progress import track
 
 from narformer.cli.inputs import parse_input_shapes
 from narformer.datasets.kernel_cache import build_kernel_cache
@@ -110,12 +110,13 @@ def measure(directory: Path, files: Path | None, pin: int | None, minutes: float
     if pin is not None:
         os.sched_setaffinity(0, {pin})
     directory.mkdir(parents=True, exist_ok=True)
-    rows = [row_of(row, str(TABLE)) for row in (table := read_table(TABLE, (*COLUMNS, "ms")))]
+    table = read_table(TABLE, (*COLUMNS, "ms"))
+    rows = [row_of(row, str(TABLE)) for row in table]
     usual = {row.id: float(entry["ms"]) for row, entry in zip(rows, table, strict=True)}
     waiting = [row for row in rows if row.threads == 1 and usual[row.id] < SLOWEST_MS]
     waiting = [row for row in waiting if row.source != FILE or files is not None]
     started = time.monotonic()
-    for row in tqdm([row for row in waiting if not _place(directory, row.id).exists()], unit="network"):
+    for row in track([row for row in waiting if not _place(directory, row.id).exists()], "profiling"):
         if minutes is not None and time.monotonic() - started > 60 * minutes:
             break
         path = _place(directory, row.id)
@@ -198,7 +199,7 @@ def write_shares(directory: Path, cache: Path, out: Path) -> None:
     target = target_id(PROFILED, "fp32", 1)
     profiles: dict[str, Profile] = {}
     count = 0
-    for path in tqdm(sorted(directory.glob("*.pickle")), unit="network"):
+    for path in track(sorted(directory.glob("*.pickle")), "reading profiles"):
         if not path.stat().st_size:
             continue
         run: Run = pickle.loads(path.read_bytes())

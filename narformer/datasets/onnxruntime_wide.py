@@ -263,5 +263,5 @@ def load_onnxruntime_wide(path: Path = TABLE) -> Dataset:
         devices=devices,
         batch=tuple(1 if row.source in ("drawn", CONVERTED) else row.batch for row in kept),
         fold=tuple(row.fold for row in kept),
-        profiles=read_profiles(PROFILES, target_id(PROFILED, "fp32", 1)) if path == TABLE else {},
+        profiles=read_profiles(PROFILES, target_id(PROFILED, "fp32", 1)) if path == TABLE and PROFILES.exists() else {},
     )

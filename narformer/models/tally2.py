@@ -29,25 +29,25 @@ from narformer.tokens import runtime_kernels as tokens
 # Work of a kernel: a column of its tokens, or what `amounts` makes of several; ln of the ms a unit of it takes, from
 # which training starts; and what it costs, in mean |ln| error, that a price differs by a factor e from its group's.
 _TERMS = (
-    ("inside", -17.8, 1e-3),  # MACs on numbers
-    ("padding", -18.5, 1e-3),  # MACs on what convolutions are padded with
-    ("idle", -19.0, 1e-3),
-    ("unblocked", -18.5, 1e-3),  # MACs of convolutions, and operations of pools, that no blocks of channels take
-    ("unfolded", -15.5, 1e-3),
-    ("read", -15.8, 2e-3),
-    ("written", -15.8, 2e-3),
-    ("beyond L2", -18.0, 2e-3),  # bytes read and written beyond a megabyte, and beyond 32: what caches do not hold
-    ("beyond L3", -17.5, 2e-3),
-    ("weights", -16.0, 1e-3),
-    ("streamed", -16.6, 2e-3),
-    ("operations", -16.4, 1e-3),
-    ("scalar", -15.5, 1e-3),
-    ("within", -18.0, 1e-3),
-    ("absorbed", -8.0, 1e-3),
-    ("reordered", -17.5, 2e-3),
-    ("pieces", -15.0, 1e-3),
-    ("steps", -8.5, 1e-3),
-    ("calls", -6.0, 7e-4),
+    ("inside", -17.8, 1e-4),  # MACs on numbers
+    ("padding", -18.5, 1e-4),  # MACs on what convolutions are padded with
+    ("idle", -19.0, 1e-4),
+    ("unblocked", -18.5, 1e-4),  # MACs of convolutions, and operations of pools, that no blocks of channels take
+    ("unfolded", -15.5, 1e-4),
+    ("read", -15.8, 2e-4),
+    ("written", -15.8, 2e-4),
+    ("beyond L2", -18.0, 2e-4),  # bytes read and written beyond a megabyte, and beyond 32: what caches do not hold
+    ("beyond L3", -17.5, 2e-4),
+    ("weights", -16.0, 1e-4),
+    ("streamed", -16.6, 2e-4),
+    ("operations", -16.4, 1e-4),
+    ("scalar", -15.5, 1e-4),
+    ("within", -18.0, 1e-4),
+    ("absorbed", -8.0, 1e-4),
+    ("reordered", -17.5, 2e-4),
+    ("pieces", -15.0, 1e-4),
+    ("steps", -8.5, 1e-4),
+    ("calls", -6.0, 7e-5),
 )
 WORK = tuple(name for name, _, _ in _TERMS)
 _START = tuple(start for _, start, _ in _TERMS)
@@ -59,7 +59,7 @@ _NUMBERS = 3
 _SPEED = 3.0  # prices are learned so many times faster than weights; many groups move a price at once
 _ODD_PENALTY = 1e-3
 _BOUND = 3.0  # of the correction, in ln
-_CORRECTION_PENALTY = 0.1
+_CORRECTION_PENALTY = 0.02
 # Factors of tiles (see models/tally.py): by window and height, sixteenths of an octave of channels read and written.
 _HEIGHTS, _CHANNELS = 8, 256
 _SHAPES = (len(tokens.WINDOWS) + 2) * _HEIGHTS
@@ -256,7 +256,9 @@ class Tally2(KernelSum):
         """Milliseconds of each token from its work, (T, outputs); 0 for one without a kind, which fills a batch up."""
         kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
         there = kind.sum(dim=1, keepdim=True)
-        integers = features[:, tokens.FLAG["integer data"], None]
+        # Recurrent kernels with integer weights make integers of their data at each step.
+        recurrent = kind[:, tokens.KINDS.index("recurrent"), None] * features[:, tokens.FLAG["integer weights"], None]
+        integers = torch.maximum(features[:, tokens.FLAG["integer data"], None], recurrent)
         narrow = integers * features[:, tokens.FLAG["integer result"], None]
         each_kind = torch.cat([kind * (1 - integers), kind * narrow, kind * (integers - narrow)], dim=1)
         prices = self.prices.prices()

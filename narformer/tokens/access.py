@@ -43,6 +43,14 @@ def pieces(node: Node, kind: str, computed: list[Operand]) -> int:
     return 0
 
 
+def apart(node: Node) -> int:
+    """1 for a softmax over numbers that do not lie together: runtimes transpose before it and after it."""
+    if node.op not in ("Softmax", "LogSoftmax", "Hardmax") or not node.operands:
+        return 0
+    data = node.operands[0].tensor.shape
+    return int(math.prod(data[_axis(node, len(data), -1) + 1 :]) > 1)
+
+
 def copies(node: Node) -> float:
     """Rows of numbers that a convolution copies where it is made a product of matrices, or adds up where transposed.
 
@@ -130,8 +138,7 @@ def _grouped(node: Node, kind: str, data: Shape, elements: int) -> int:
         return elements
     if node.op in ("Softmax", "LogSoftmax", "Hardmax"):
         axis = _axis(node, len(data), -1)
-        alone = math.prod(data[axis + 1 :]) > 1  # what is taken together does not lie together
-        return math.prod(data) if alone else math.prod(data[:axis])
+        return math.prod(data) // max(data[axis], 1) if data else 1
     if node.op in ("LayerNormalization", "RMSNormalization"):
         return math.prod(data[: _axis(node, len(data), -1)])
     return math.prod(data[:2])

@@ -23,7 +23,7 @@ from narformer.frontends.canonical import canonical
 from narformer.graph import DTYPE_BYTES, Graph, Node, Operand, Tensor
 from narformer.operators import KINDS as CLASS_OF
 from narformer.operators import kernel_kind, operator_of
-from narformer.tokens.access import copies, padding_share, pieces
+from narformer.tokens.access import apart, copies, padding_share, pieces
 from narformer.tokens.packing import FloatArray, Tokens
 
 # Numbers that a batch multiplies come first, the last of them for products of matrices in which positions are rows.
@@ -136,7 +136,10 @@ def tokenize(graph: Graph) -> Tokens:
     _spread(features, graph.batch_size)
     # Weights that a processor's caches hold from one run to the next need not be fetched: all kernels are told how
     # many there are.
-    features[:, COLUMN["held"]] = features[:, [COLUMN["weights"], COLUMN["streamed"]]].sum()
+    recurrent = features[:, FIRST_KIND + _KIND["recurrent"]]
+    features[:, COLUMN["held"]] = (
+        features[:, COLUMN["weights"]] + (1 - recurrent) * features[:, COLUMN["streamed"]]
+    ).sum()
     static = np.array([graph.batch_size], dtype=np.float32)
     return Tokens(features.astype(np.float32), np.ascontiguousarray(edges), static)
 
@@ -277,30 +280,33 @@ def _described(node: Node, cost: Cost) -> _Described:
     elements = math.prod(shape)
     rows, products, columns, depth = _product(node, kind, computed)
     held = _moved(cost.weight_read_bytes, weights)
-    streamed = held if kind == "fully connected" else 0.0
+    turns = _turns(node, kind)
+    # A step of a recurrent kernel reads its weights again, as a fully connected layer does once.
+    streamed = held if kind == "fully connected" else held * turns
     channels, height = _channels(shape, kind), _height(shape)
     widest = max((_channels(o.tensor.shape, kind) for o in computed), default=0)
     window, stride = _first(node, "kernel_shape"), _first(node, "strides")
     groups = _groups(node)
     depthwise = groups > 1 and groups >= channels
     unblocked = kind in _BLOCKED and not _in_blocks(node, kind, widest, channels, groups)
-    taken_apart = unblocked and bool(cost.macs) and (window > 1 or stride > 1)
+    # Made a product of matrices by copying windows, or, transposed, by adding windows up.
+    taken_apart = node.op == "ConvTranspose" or (unblocked and bool(cost.macs) and (window > 1 or stride > 1))
     numbers: dict[str, float] = {
         "macs": cost.macs,
         "operations": cost.operations,
-        "scalar": math.prod(shape) * _one_by_one(node),
+        "scalar": math.prod(shape) * (_one_by_one(node) + apart(node)),
         "read": _moved(cost.read_bytes, computed),
         "written": sum(_bytes(t) for t in node.outputs),
         "within": 0,
         "idle": cost.macs * _idle(channels if depthwise else columns) if kind in _MATRIX else 0,
         "padding": cost.macs * padding_share(node),
         "unblocked": (cost.macs or cost.operations) if unblocked else 0,
-        "unfolded": rows * products * depth if taken_apart else 0,
+        "unfolded": rows * products * (columns if node.op == "ConvTranspose" else depth) if taken_apart else 0,
         "reordered": 0,
-        "pieces": copies(node) if taken_apart or node.op == "ConvTranspose" else pieces(node, kind, computed),
+        "pieces": copies(node) if taken_apart else pieces(node, kind, computed),
         "rows": rows,
         "products": products,
-        "weights": held - streamed,
+        "weights": 0 if kind == "fully connected" else held,
         "streamed": streamed,
         "held": 0,
         "absorbed": 0,
@@ -312,7 +318,7 @@ def _described(node: Node, cost: Cost) -> _Described:
         "window": window,
         "stride": stride or 1,
         "groups": groups,
-        "steps": _steps(node, kind),
+        "steps": turns * _directions(node),
     }
     flags: dict[str, bool] = {
         "depthwise": depthwise,
@@ -426,12 +432,16 @@ def _integers(operands: list[Operand]) -> bool:
     return any(not o.tensor.dtype.startswith(("float", "bfloat", "int64", "bool")) for o in operands)
 
 
-def _steps(node: Node, kind: str) -> int:
-    """How often a recurrent kernel runs, one after the other."""
+def _turns(node: Node, kind: str) -> int:
+    """How many steps a recurrent kernel takes, one after the other."""
     if kind != "recurrent" or not node.operands or len(node.operands[0].tensor.shape) != 3:
         return 0
-    directions = node.operands[1].tensor.shape[0] if len(node.operands) > 1 and node.operands[1].tensor.shape else 1
-    return node.operands[0].tensor.shape[0] * max(directions, 1)
+    return node.operands[0].tensor.shape[0]
+
+
+def _directions(node: Node) -> int:
+    weight = node.operands[1].tensor.shape if len(node.operands) > 1 else ()
+    return max(weight[0], 1) if weight else 1
 
 
 def _bytes(tensor: Tensor) -> float:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from narformer.graph import Attribute, Node, Operand, Tensor
-from narformer.tokens.access import padding_share, pieces
+from narformer.tokens.access import apart, copies, padding_share, pieces
 
 
 def _node(op: str, operands: list[tuple[int, ...]], out: tuple[int, ...], **attributes: Attribute) -> Node:
@@ -42,7 +42,7 @@ def test_a_transposition_that_moves_one_axis_goes_by_tiles_and_any_other_number_
         ("move", "Slice", [(4, 10, 6)], (4, 10, 3), {}, 40),
         ("move", "Pad", [(4, 10, 6)], (4, 12, 6), {}, 48),
         ("softmax", "Softmax", [(4, 10)], (4, 10), {"axis": -1}, 4),
-        ("softmax", "Softmax", [(4, 10, 6)], (4, 10, 6), {"axis": 1}, 240),
+        ("softmax", "Softmax", [(4, 10, 6)], (4, 10, 6), {"axis": 1}, 24),
         ("normalization", "LayerNormalization", [(4, 10, 6)], (4, 10, 6), {"axis": -1}, 40),
         ("reduction", "ReduceMean", [(4, 10, 6)], (4, 10), {}, 40),
         ("add", "Add", [(4, 10), (4, 10)], (4, 10), {}, 4),
@@ -60,6 +60,20 @@ def test_pieces_of_cases_counted_by_hand(
     expected: int,
 ) -> None:
     assert _pieces(kind, op, operands, out, **attributes) == expected
+
+
+def test_a_softmax_over_numbers_that_lie_apart_is_transposed() -> None:
+    for axis, expected in ((0, 1), (1, 1), (2, 0), (-1, 0)):
+        assert apart(_node("Softmax", [(4, 10, 6)], (4, 10, 6), axis=axis)) == expected
+    assert apart(_node("Softmax", [(4, 10, 1)], (4, 10, 1), axis=1)) == 0
+    assert apart(_node("Relu", [(4, 10, 6)], (4, 10, 6))) == 0
+
+
+def test_a_window_is_copied_row_by_row_for_each_tap_and_channel() -> None:
+    # 9 taps x 6 channels x 5 rows of the result, of each of two images.
+    assert copies(_node("Conv", [(2, 6, 10, 12), (6, 1, 3, 3)], (2, 6, 5, 6), group=6, strides=(2, 2))) == 2 * 270
+    # Transposed: 4 taps x 3 channels of the result x 5 rows of the data.
+    assert copies(_node("ConvTranspose", [(1, 8, 5, 6), (8, 3, 2, 2)], (1, 3, 10, 12), strides=(2, 2))) == 60
 
 
 @given(

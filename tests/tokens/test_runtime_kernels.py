@@ -121,3 +121,47 @@ def test_a_convolution_whose_weights_have_too_few_axes_is_refused_in_words_or_de
     with pytest.raises(ModelError, match="do not fit Conv"):
         tokens.tokenize(graph("Conv"))
     assert len(tokens.tokenize(graph("ConvTranspose")).features) == 2
+
+
+def test_a_convolution_with_computed_filters_takes_no_blocks() -> None:
+    nodes = [
+        helper.make_node("Relu", ["w"], ["v"]),
+        helper.make_node("Conv", ["x", "v"], ["y"], pads=[1] * 4),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", [1, 16, 8, 8]), ("w", [16, 16, 3, 3]))
+    ]
+    out = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(nodes, "g", inputs, out)
+    read = tokens.tokenize(
+        read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9))
+    )
+    row = _numbers(read.features, 2)
+    assert row["unblocked"] == row["macs"] == 64 * 16 * 144
+
+
+def _normalised_sum(*readers: onnx.NodeProto) -> Graph:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Add", ["x", "r"], ["s"]),
+        helper.make_node("LayerNormalization", ["s", "g"], ["y"]),
+        *readers,
+    ]
+    return _graph(nodes, [1, 10, 16], {"g": (16,)})
+
+
+def test_a_sum_that_a_normalisation_alone_reads_is_added_number_by_number() -> None:
+    alone = tokens.tokenize(_normalised_sum()).features
+    assert alone[alone[:, tokens.COLUMN["scalar"]] > 0][:, tokens.COLUMN["scalar"]].tolist() == [4 * 160]
+    both = tokens.tokenize(_normalised_sum(helper.make_node("Add", ["y", "s"], ["z"]))).features
+    assert not both[:, tokens.COLUMN["scalar"]].any()
+
+
+def test_a_recurrent_kernel_reads_its_weights_at_every_step() -> None:
+    nodes = [helper.make_node("GRU", ["x", "w", "r"], ["y"], hidden_size=8, direction="bidirectional")]
+    read = tokens.tokenize(_graph(nodes, [5, 1, 4], {"w": (2, 24, 4), "r": (2, 24, 8)}))
+    row = _numbers(read.features, 1)
+    held = 4 * 2 * 24 * (4 + 8)
+    assert (row["weights"], row["streamed"], row["steps"]) == (held, 5 * held, 10)
+    assert row["held"] == held
