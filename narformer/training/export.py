@@ -41,6 +41,7 @@ WIDER = 0.25  # in ln(ms), of networks unlike those trained on, where no familie
 FEW = 0.03
 FEWEST = 20  # networks of a precision, from which on a target counts as measured in it
 ENOUGH = 40  # rows that an interval is calibrated on; a target with fewer borrows its relatives'
+SMALL = 300  # networks; a target with fewer has seen so little that every network is unlike those, somehow
 UNMEASURED = 0.15  # in ln(ms): how far off, for all its kernels alike, a target may be that nothing was measured on
 
 
@@ -258,7 +259,8 @@ def export_predictor(
 
     novel_quantiles: half width of the interval, in ln(ms), for networks far from those trained on; by device, from
         families left out of training (see `narformer evaluate`); a device without one gets WIDER more than its own, or,
-        with a model on tokens of the file's own nodes, four times its own.
+        with a model on tokens of the file's own nodes, four times its own. Where fewer than SMALL networks were
+        learned from, it is that of all networks.
     relatives: targets to add that nothing was measured on (TrainConfig.relatives).
     """
     families = np.asarray(dataset.family)
@@ -278,6 +280,7 @@ def export_predictor(
         narrow = _narrow(source, fit)
     residuals = np.abs(np.log(prediction / target))
     near = _near(dataset.devices)
+    networks = np.asarray(dataset.network or dataset.ids)
     outputs = []
     for column, device in enumerate(dataset.devices):
         rows = np.isfinite(target[:, column])
@@ -287,6 +290,8 @@ def export_predictor(
         usual = float(np.median(spread(kernels, averaged)))
         novel = known * usual + WIDER if sums_kernels else 4 * known
         novel = max(novel_quantiles.get(device, novel), known * usual)
+        if device in novel_quantiles and len(set(networks[fit[measured[fit, column]]])) < SMALL:
+            known, averaged = novel, 0.0
         truth = dataset.targets[tests, column]
         held_out: dict[str, float] = {"rows": int(measured[tests, column].sum())}
         if held_out["rows"]:
