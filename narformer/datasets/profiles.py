@@ -1,8 +1,8 @@
 """Where the time of a run goes, as a runtime's profiler tells: shares of kernels, for training to learn from.
 
-A network's latency says what the sum of its kernels takes; its profile says what each does. The file is a NumPy archive:
-`ids` of the dataset's rows, `sizes` (how many tokens each row's network has), and for all tokens one after another
-`shares` of the time of all kernels and `groups`, the first token of those that ran as one kernel.
+A network's latency says what the sum of its kernels takes; its profile says what each does. The file is a NumPy
+archive: `ids` of the dataset's rows, `sizes` (how many tokens each row's network has), and for all tokens one after
+another `shares` of the time of all kernels and `groups`, the token that has the share of all that ran as one kernel.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from narformer.errors import DataError
 
 
 class Profile(NamedTuple):
-    """One network's. target: on which it was taken. shares: (T,), 0 for tokens but the first of a group, and for the
-    run; their sum is 1. groups: (T,), each token's first.
+    """One network's. target: on which it was taken. shares: (T,), 0 for the run and for all of a group but
+    one; their sum is 1. groups: (T,), the token that has each one's share.
     """
 
     target: str

@@ -29,25 +29,25 @@ from narformer.tokens import runtime_kernels as tokens
 # Work of a kernel: a column of its tokens, or what `amounts` makes of several; ln of the ms a unit of it takes, from
 # which training starts; and what it costs, in mean |ln| error, that a price differs by a factor e from its group's.
 _TERMS = (
-    ("inside", -17.8, 1e-4),  # MACs on numbers
-    ("padding", -18.5, 1e-4),  # MACs on what convolutions are padded with
-    ("idle", -19.0, 1e-4),
-    ("unblocked", -18.5, 1e-4),  # MACs of convolutions, and operations of pools, that no blocks of channels take
-    ("unfolded", -15.5, 1e-4),
-    ("read", -15.8, 2e-4),
-    ("written", -15.8, 2e-4),
-    ("beyond L2", -18.0, 2e-4),  # bytes read and written beyond a megabyte, and beyond 32: what caches do not hold
-    ("beyond L3", -17.5, 2e-4),
-    ("weights", -16.0, 1e-4),
-    ("streamed", -16.6, 2e-4),
-    ("operations", -16.4, 1e-4),
-    ("scalar", -15.5, 1e-4),
-    ("within", -18.0, 1e-4),
-    ("absorbed", -8.0, 1e-4),
-    ("reordered", -17.5, 2e-4),
-    ("pieces", -15.0, 1e-4),
-    ("steps", -8.5, 1e-4),
-    ("calls", -6.0, 7e-5),
+    ("inside", -17.8, 1e-3),  # MACs on numbers
+    ("padding", -18.5, 1e-3),  # MACs on what convolutions are padded with
+    ("idle", -19.0, 1e-3),
+    ("unblocked", -18.5, 1e-3),  # MACs of convolutions, and operations of pools, that no blocks of channels take
+    ("unfolded", -15.5, 1e-3),
+    ("read", -15.8, 2e-3),
+    ("written", -15.8, 2e-3),
+    ("beyond L2", -18.0, 2e-3),  # bytes read and written beyond a megabyte, and beyond 32: what caches do not hold
+    ("beyond L3", -17.5, 2e-3),
+    ("weights", -16.0, 1e-3),
+    ("streamed", -16.6, 2e-3),
+    ("operations", -16.4, 1e-3),
+    ("scalar", -15.5, 1e-3),
+    ("within", -18.0, 1e-3),
+    ("absorbed", -8.0, 1e-3),
+    ("reordered", -17.5, 2e-3),
+    ("pieces", -15.0, 1e-3),
+    ("steps", -8.5, 1e-3),
+    ("calls", -6.0, 7e-4),
 )
 WORK = tuple(name for name, _, _ in _TERMS)
 _START = tuple(start for _, start, _ in _TERMS)
@@ -58,6 +58,9 @@ _L2, _L3 = float(2**20), float(2**25)
 _NUMBERS = 3
 _SPEED = 3.0  # prices are learned so many times faster than weights; many groups move a price at once
 _ODD_PENALTY = 1e-3
+# What a group says costs so much where the group has so many measurements; with more it is cheaper, with fewer dearer,
+# within these limits: what many say is believed sooner.
+_USUAL, _CHEAPEST, _DEAREST = 1000.0, 0.05, 3.0
 _BOUND = 3.0  # of the correction, in ln
 _CORRECTION_PENALTY = 0.02
 # Factors of tiles (see models/tally.py): by window and height, sixteenths of an octave of channels read and written.
@@ -129,6 +132,7 @@ class Prices(nn.Module):
         for output, each in enumerate(groups):
             belongs[output, list(each)] = 1
         self.register_buffer("belongs", belongs, persistent=False)
+        self.dearness = torch.ones(total)  # of what each group says, by how many measurements it has
         self.asked: Tensor | None = None  # the outputs that are asked for; None for all
         self.register_buffer("class_of", torch.tensor(tokens.CLASS_OF_KIND), persistent=False)
         self.register_buffer("start", torch.tensor(_START)[:, None, None], persistent=False)
@@ -155,12 +159,18 @@ class Prices(nn.Module):
         """ln of a factor for kernels that read channels that four does not divide, (kinds, outputs asked for)."""
         return _SPEED * self.by_oddity @ self.of_asked(self.belongs.T)
 
+    def count(self, measured: Tensor) -> None:
+        """Tell how many networks were measured on each target, (outputs,)."""
+        each = measured.to(self.belongs.dtype) @ self.belongs
+        self.dearness = (_USUAL / each.clamp_min(1)).clamp(_CHEAPEST, _DEAREST)
+
     def penalty(self) -> Tensor:
         """What differing prices cost; free for the run, a target's constant."""
         outputs = self.belongs.shape[0]
-        total = _ODD_PENALTY * size_of(_SPEED * self.by_oddity).sum() / outputs
+        dearness = self.dearness.to(self.by_oddity.device)
+        total = _ODD_PENALTY * (size_of(_SPEED * self.by_oddity) * dearness).sum() / outputs
         for each in (self.by_class, self.by_kind, *self.by_numbers):
-            size = size_of(_SPEED * each[:, 1:]).sum(dim=(1, 2)) / outputs
+            size = (size_of(_SPEED * each[:, 1:]) * dearness).sum(dim=(1, 2)) / outputs
             total = total + (size * size.new_tensor(_PENALTIES)).sum()
         return total
 
@@ -170,7 +180,7 @@ class Prices(nn.Module):
     Tally2Config,
     "runtime_kernels",
     related=True,
-    training={"loss": "log_l1", "learning_rate": 3e-3, "kernels": 2.0, "precision": "float32"},
+    training={"loss": "log_l1", "learning_rate": 3e-3, "kernels": 1.0, "precision": "float32"},
 )
 class Tally2(KernelSum):
     """Latency in ms on each target. node_strange (T, outputs): 1 for a kernel unlike those measured there."""
@@ -218,6 +228,7 @@ class Tally2(KernelSum):
         Prices come first, alone, so that what they can explain is explained by them: they hold for kernels unlike any
         seen, a correction does not. Then the correction as well, and in the second half factors of tiles.
         """
+        self.prices.count(measured)
         self.corrects = share >= self.config.prices_alone
         self.by_tile.requires_grad_(share >= 0.5)
 

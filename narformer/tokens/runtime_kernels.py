@@ -242,7 +242,7 @@ def _reorder(
 def _skip(
     features: npt.NDArray[np.float64], graph: Graph, nodes: list[_Described], place: list[int], token: dict[int, int]
 ) -> None:
-    """Layer normalisations of a sum that nothing else reads: ONNX Runtime's one kernel for both adds number by number."""
+    """Layer normalisations of a sum that nothing else reads: ONNX Runtime's kernel for both adds one by one."""
     readers = np.bincount([source for source, _ in graph.reads if source >= 0], minlength=len(nodes))
     for index, node in enumerate(graph.nodes):
         if node.op != "LayerNormalization" or len(node.output_shape) != 3:

@@ -91,7 +91,8 @@ def test_training_moves_kernels_towards_their_shares(tmp_path: Path) -> None:
         shares = 0.9 * pools / pools.sum() + 0.1 * rest / rest.sum()
         profiles[id] = Profile("a:b:fp32", shares, np.arange(len(kinds)))
     profiled = kernel_shares(dataclasses.replace(dataset, profiles=profiles), tokens.sizes())
-    assert profiled is not None and profiled[1] == 0
+    assert profiled is not None
+    assert profiled[1] == 0
 
     def pools_take(weight: float) -> float:
         config = TrainConfig(model="tally2", epochs=30, batch_size=6, learning_rate=0.02, loss="log_l1", kernels=weight)
