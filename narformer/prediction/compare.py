@@ -154,7 +154,7 @@ class Comparisons(Answers[Comparison]):
     >>> import narformer
     >>> files = ("examples/resnet18.onnx", "examples/mobilenet_v2.onnx")
     >>> [comparison.faster for comparison in narformer.compare(*files, devices=["adreno-640", "myriad-x"])]
-    ['second', 'first']
+    ['second', '']
     """
 
     def records(self) -> list[dict[str, Any]]:
