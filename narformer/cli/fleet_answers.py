@@ -88,15 +88,16 @@ def _packed(question: Question, paths: Sequence[Path]) -> Kit:
 
 def _unpacked(kit: Kit) -> Reader:
     """What a process of the cluster answers with."""
-    directory = Path(tempfile.mkdtemp(prefix="narformer-fleet-"))
-    (directory / "devices").mkdir()
-    for name, content in kit.predictor.items():
-        (directory / name).write_bytes(content)
-    for name, content in kit.devices.items():
-        (directory / "devices" / name).write_bytes(content)
-    os.environ["NARFORMER_DEVICES"] = str(directory / "devices")
-    sys.argv = list(kit.command)
-    predictor = with_adapted(Predictor.load(directory / str(kit.question.predictor)))
+    with tempfile.TemporaryDirectory(prefix="narformer-fleet-") as temporary:
+        directory = Path(temporary)
+        (directory / "devices").mkdir()
+        for name, content in kit.predictor.items():
+            (directory / name).write_bytes(content)
+        for name, content in kit.devices.items():
+            (directory / "devices" / name).write_bytes(content)
+        os.environ["NARFORMER_DEVICES"] = str(directory / "devices")
+        sys.argv = list(kit.command)
+        predictor = with_adapted(Predictor.load(directory / str(kit.question.predictor)))
     return Reader(kit.question, predictor, kit.among)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import pickle
 import warnings
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from narformer.errors import NarformerError, UserError
 from narformer.fleet import cluster
@@ -20,7 +21,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 R = TypeVar("R")
 ITEMS_A_BLOCK = 32  # what Ray keeps, moves and does again at once
-RETRIES = 3  # of one item whose process or machine died: an item may be what kills it
+RETRIES = 4  # times that an item is begun: it may be what kills the process
 
 
 def in_order_with(
@@ -44,34 +45,40 @@ def in_order_with(
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    beside_us = {f"node:{ray.util.get_node_ip_address()}": 0.001}
     # In a list it stays a reference, which each process follows by itself: also one that Ray starts anew.
     shared = ray.put((prepare, work))
-    rows = [{"item": pickle.dumps(item)} for item in items]
+    attempts = ray.remote(_Attempts).options(num_cpus=0, resources=beside_us).remote()
+    rows = [{"place": place, "item": pickle.dumps(item)} for place, item in enumerate(items)]
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
     blocks = max(1, -(-len(rows) // ITEMS_A_BLOCK), min(len(rows), 2 * cores))
-    with warnings.catch_warnings():  # of what Ray 2.64 will want otherwise; see pyproject.toml
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Ray says to who calls it, not to the user
         results = (
             data.from_items(rows, override_num_blocks=blocks)
-            .map(_Fetching(fetch), num_cpus=0, resources={f"node:{ray.util.get_node_ip_address()}": 0.001})
+            .map(_Fetching(fetch), num_cpus=0, resources=beside_us)
             .map(
                 _Working,
-                fn_constructor_args=([shared],),
+                fn_constructor_args=([shared], attempts),
                 compute=data.ActorPoolStrategy(min_size=1, max_size=cores),
                 num_cpus=1,
-                max_restarts=RETRIES,
-                max_task_retries=RETRIES,
             )
         )
     try:
         for row in results.iter_rows():
-            yield pickle.loads(row["result"])
+            result = pickle.loads(row["result"])
+            if isinstance(result, _Raised):
+                raise result.error
+            yield result
     except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, NarformerError):
-            raise cause from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise UserError(f"the cluster gave up: {lines[-1] if lines else type(error).__name__}") from error
+
+
+class _Raised(NamedTuple):
+    """What one of our own errors travels as: Ray would wrap it in its own."""
+
+    error: NarformerError
 
 
 class _Fetching:
@@ -80,16 +87,44 @@ class _Fetching:
     def __init__(self, fetch: Callable[[Any], Any]) -> None:
         self.fetch = fetch
 
-    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
-        return {"item": pickle.dumps(self.fetch(pickle.loads(row["item"])))}
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        fetched = _caught(lambda: self.fetch(pickle.loads(row["item"])))
+        return {"place": row["place"], "item": pickle.dumps(fetched)}
+
+
+class _Attempts:
+    """How often each item was begun: Ray begins an item whose process died again without end."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[int] = Counter()
+
+    def begin(self, place: int) -> int:
+        self.begun[place] += 1
+        return self.begun[place]
 
 
 class _Working:
     """A process that works on rows of Ray Data."""
 
-    def __init__(self, shared: Sequence[Any]) -> None:
-        prepare, self.work = cluster.load().get(shared[0])
-        self.state = prepare()
+    def __init__(self, shared: Sequence[Any], attempts: Any) -> None:
+        self.attempts = attempts
+        self.prepare, self.work = cluster.load().get(shared[0])
+        self.prepared: list[Any] = []
 
-    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
-        return {"result": pickle.dumps(self.work(self.state, pickle.loads(row["item"])))}
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"result": pickle.dumps(_caught(lambda: self._result(row)))}
+
+    def _result(self, row: dict[str, Any]) -> Any:
+        if cluster.load().get(self.attempts.begin.remote(int(row["place"]))) > RETRIES:
+            raise UserError(f"the processes that worked on part {row['place'] + 1} died, {RETRIES} times")
+        if not self.prepared:
+            self.prepared.append(self.prepare())
+        fetched = pickle.loads(row["item"])
+        return fetched if isinstance(fetched, _Raised) else self.work(self.prepared[0], fetched)
+
+
+def _caught(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except NarformerError as error:
+        return _Raised(error)
