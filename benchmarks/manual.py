@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "docs" / "results"
 MADE = re.compile(r"(<!-- made by: (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-COLUMNS = "88"
+COLUMNS = "80"
 # How the reference writes what an option takes; typer writes the types of Python.
 TAKES = {
     "list[Path]": "",
