@@ -40,3 +40,17 @@ def sizes(shape: Sequence[int]) -> str:
     ('1x3x224x224', 'scalar')
     """
     return "x".join(map(str, shape)) or "scalar"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> duration(41.7), duration(150), duration(7500)
+    ('42 s', '2.5 min', '2 h 5 min')
+    """
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 600:
+        return f"{seconds / 60:.1f} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

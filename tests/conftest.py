@@ -47,5 +47,7 @@ def dummy(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def no_store_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What this user has measured or adapted must not answer the tests' questions, nor may tests write there."""
-    monkeypatch.setenv("NARFORMER_STORE", str(tmp_path / "measurements.db"))
+    monkeypatch.delenv("NARFORMER_STORE", raising=False)
+    monkeypatch.setattr("narformer.measurement.store.user_data", lambda: tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))  # of processes that tests start
     monkeypatch.setenv("NARFORMER_DEVICES", str(tmp_path / "devices"))

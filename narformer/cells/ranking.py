@@ -15,7 +15,7 @@ from narformer.cells.cell import Cell, known_space
 from narformer.cells.predictor import CellPredictor
 from narformer.cells.skeleton import to_onnx
 from narformer.cells.table import CellTable, enumerate_space
-from narformer.evaluation.plots import pyplot, save_plot
+from narformer.evaluation.plots import pyplot, readable_axis, save_plot
 from narformer.figures import milliseconds
 from narformer.frontends.onnx import read_onnx
 from narformer.prediction.headline import one_target
@@ -89,15 +89,21 @@ class Ranking:
             cells.append((str(self.table.cell(row)), *told))
         return Table((Column("cell"), *columns), tuple(cells))
 
-    def plot(self, path: Path) -> None:
-        """Predicted accuracy against predicted latency, the Pareto front as a line."""
+    def plot(self, path: Path, max_ms: float | None = None) -> None:
+        """Predicted accuracy against predicted latency, the Pareto front as a line, and the limit as another."""
         plt = pyplot()
-        figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        figure, axis = plt.subplots(figsize=(7.5, 5), dpi=110, layout="constrained")
         known = np.isfinite(self.latency)
-        axis.plot(self.latency[known], self.accuracy[known, 0], ".", ms=2, color="grey", label="cells")
+        axis.plot(self.latency[known], self.accuracy[known, 0], ".", ms=2, color="0.6", label="cells")
         front = self.pareto()
         axis.plot(self.latency[front], self.accuracy[front, 0], "o-", ms=3, color="C1", label="Pareto front")
+        if max_ms is not None:
+            axis.axvline(max_ms, color="#b23a48", lw=1.2, ls="--", label=f"limit {max_ms:g} ms")
         axis.set(xscale="log", xlabel="predicted latency, ms", ylabel="predicted accuracy, %")
+        axis.set_title(f"Cells of {self.table.space} on {self.target}", fontsize=11)
+        readable_axis(axis.xaxis)
+        axis.grid(color="0.92", which="both", lw=0.6)
+        axis.set_axisbelow(True)
         low = np.quantile(self.accuracy[known, 0], 0.1)
         axis.set_ylim(low - 1, self.accuracy[known, 0].max() + 0.5)
         axis.legend(frameon=False)

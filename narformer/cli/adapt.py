@@ -157,7 +157,7 @@ def validate(
     else:
         _print(device, comparisons, told)
     if plot is not None:
-        _plot(device, comparisons, plot)
+        _plot(device, comparisons, told, plot)
         if not as_json:
             print(f"plot: {plot}")
 
@@ -325,11 +325,14 @@ def _print(device: str, comparisons: list[Comparison], told: dict[str, float]) -
         )
 
 
-def _plot(device: str, comparisons: list[Comparison], path: Path) -> None:
+def _plot(device: str, comparisons: list[Comparison], told: dict[str, float], path: Path) -> None:
     import numpy as np
 
     from narformer.evaluation.plots import predicted_against_measured
 
     predicted = np.array([[c.predicted] for c in comparisons])
     measured = np.array([[c.measured] for c in comparisons])
-    predicted_against_measured(predicted, measured, [device], [c.family for c in comparisons], path)
+    low, high = (np.array([[getattr(c, end)] for c in comparisons]) for end in ("low", "high"))
+    title = f"MAPE {told['mape']:.1f} %, 90 % intervals cover {told['covers']:.0f} % of {told['networks']} networks"
+    families = [c.family for c in comparisons]
+    predicted_against_measured(predicted, measured, [device], families, path, interval=(low, high), title=title)

@@ -12,6 +12,7 @@ from narformer.cli.completion import hardware_names
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
 from narformer.cli.inputs import plot_option
 from narformer.cli.progress import bar, busy
+from narformer.cli.report import RESULTS, results_directory
 from narformer.errors import ConfigError, DataError, NarformerError
 
 SPACES = "nasbench101 or nasbench201"
@@ -120,7 +121,7 @@ def rank(
                 print_table(ranking.listed(rows))
                 print()
     if plot is not None:
-        ranking.plot(plot)
+        ranking.plot(plot, max_ms)
         if form is Format.TABLE:
             print(f"plot: {plot}")
     if not chosen_rows:
@@ -158,7 +159,7 @@ def search(
     seeds: int = typer.Option(20, "--seeds", min=1, help="How many searches of each kind."),
     queries: int = typer.Option(400, "--queries", min=20, help="Trainings that a search may ask for."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
-    out: Path = typer.Option(Path("docs/results"), "--out", "-o", help="Where the result and its plot go."),
+    out: Path | None = RESULTS,
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
     """Search a space with the tabular benchmark as oracle: how many trainings until a cell of its top 0.1 % is found.
@@ -170,7 +171,7 @@ def search(
     from narformer.evaluation.plots import check_plot
 
     dataset = load_cells(_space(space), data)
-    directory = out / "search"
+    directory = results_directory(out) / "search"
     directory.mkdir(parents=True, exist_ok=True)  # told now where it cannot be made, not after minutes
     plot = directory / f"{space}.svg"
     check_plot(plot)

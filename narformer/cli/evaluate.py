@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from narformer.cli.progress import busy
+from narformer.cli.report import RESULTS, results_directory
 from narformer.errors import ConfigError, MissingExtraError, did_you_mean
 
 EPOCHS = {"full": 24, "quick": 15}
@@ -61,7 +62,7 @@ def evaluate(
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
     cache: Path = typer.Option(Path("cache"), "--cache", help="Directory of the token cache."),
     runs: Path = typer.Option(Path("runs/evaluate"), "--runs", help="Where unfinished and finished tasks are kept."),
-    out: Path = typer.Option(Path("docs/results"), "--out", "-o", help="Where the results go."),
+    asked_out: Path | None = RESULTS,
 ) -> None:
     """Run a protocol. Killed at any moment, the same command goes on where it stopped."""
     try:
@@ -69,6 +70,7 @@ def evaluate(
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("evaluating needs PyTorch and SciPy: pip install 'narformer[train]'") from error
+    out = results_directory(asked_out)
     from narformer.evaluation.protocols import PROTOCOLS, protocol
     from narformer.evaluation.report import save_result
     from narformer.evaluation.run import evaluate_predictor, run_protocol

@@ -40,6 +40,9 @@ def explain(
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
     plot: Path | None = plot_option("the nodes in their order, of one network on one target"),
+    page: Path | None = typer.Option(
+        None, "--html", help="Write a page, one file that needs no other: the graph coloured by time, and tables."
+    ),
     form: Format | None = FORMAT,
     as_json: bool = JSON,
     predictor: str | None = PREDICTOR,
@@ -78,9 +81,17 @@ def explain(
             found.append(each)
             trees.append([{**m.record(), "ms": round(ms, 6)} for m, ms in zip(tree, times, strict=True)])
     if plot is not None and found:
-        _plot(found[0], plot)
+        from narformer.evaluation.explanation_plot import plot_explanation
+
+        plot_explanation(found[0], plot)
         if form is Format.TABLE:
             print(f"\nplot: {plot}")
+    if page is not None and found:
+        from narformer.evaluation.explanation_page import explanation_page
+
+        _write(explanation_page(found), page)
+        if form is Format.TABLE:
+            print(f"\npage: {page}")
     if form is not Format.TABLE and (found or not one):
         data = [
             {**each.to_dict(), **({"modules": tree} if tree else {})} for each, tree in zip(found, trees, strict=True)
@@ -131,21 +142,10 @@ def _module_table(tree: Sequence[Module], times: Sequence[float], network: str) 
     return Table((Column("module", short=True), *(Column(title, right=True) for title in titles)), tuple(rows))
 
 
-def _plot(explanation: Explanation, path: Path) -> None:
-    """A bar a node in topological order, coloured by operator."""
-    import numpy as np
+def _write(page: str, path: Path) -> None:
+    from narformer.errors import DataError
 
-    from narformer.evaluation.plots import pyplot, save_plot
-
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(10, 3.5), layout="constrained")
-    colours = plt.get_cmap("tab20")
-    nodes, times = explanation.graph.nodes, np.array(explanation.milliseconds)
-    for number, op in enumerate(sorted({n.op for n in nodes})):
-        rows = [k for k, n in enumerate(nodes) if n.op == op]
-        axis.bar(rows, times[rows], width=1.0, color=colours(number % 20), label=op)
-    axis.set(
-        xlabel="node, in topological order", ylabel="ms", title=f"{explanation.graph.name} on {explanation.target}"
-    )
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    save_plot(figure, path)
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error

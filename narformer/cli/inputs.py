@@ -16,6 +16,7 @@ import typer
 
 from narformer.cli.completion import hardware_names, predictor_names
 from narformer.cli.notes import tell
+from narformer.cli.progress import track
 from narformer.errors import ConfigError, DataError, NarformerError, ShapeError
 
 if TYPE_CHECKING:
@@ -57,10 +58,13 @@ def sizes_from(batch_size: int | None, input_shape: Sequence[str], dim: Sequence
 
 def parse_batch_sizes(text: str | None) -> tuple[int | None, ...]:
     """`1,8,64`, each once; (None,) for none given. Raises ConfigError for what is written otherwise."""
-    if text is None:
-        return (None,)
+    return (None,) if text is None else parse_numbers(text, "--batch-size")
+
+
+def parse_numbers(text: str, option: str) -> tuple[int, ...]:
+    """`1,8,64`, each once. Raises ConfigError for what is written otherwise."""
     if not re.fullmatch(r"\s*[1-9]\d{0,17}\s*(,\s*[1-9]\d{0,17}\s*)*", text):
-        raise ConfigError(f"--batch-size {text!r}: write whole numbers of at least 1, as in 8 or 1,8,64")
+        raise ConfigError(f"{option} {text!r}: write whole numbers of at least 1, as in 8 or 1,8,64")
     return tuple(dict.fromkeys(int(number) for number in text.split(",")))
 
 
@@ -124,7 +128,7 @@ def read_each(
     from narformer.frontends.onnx.unbound import UnboundError
 
     graphs = []
-    for path in paths:
+    for path in track(paths, "reading", len(paths)):
         try:
             source, name = (contents[path], str(path)) if path in contents else (path, None)
             graphs.append(
@@ -152,7 +156,8 @@ def files_below(directory: Path) -> list[Path]:
 
 def each_graph(paths: Sequence[Path], sizes: Sizes, failed: list[str]) -> Iterator[tuple[Path, Graph]]:
     """Files with their networks, one read after another; one that cannot be is told, and goes to `failed`."""
-    for path in paths:
+    # Where the answers scroll by on a terminal, they are the progress.
+    for path in track(paths, "reading", len(paths), least=len(paths) + 1 if sys.stdout.isatty() else 2):
         try:
             (graph,) = read_each([path], sizes, paths)
         except NarformerError as error:

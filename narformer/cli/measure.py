@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,18 @@ import typer
 from narformer.cli.completion import runtime_names
 from narformer.cli.fleet import FLEET, measuring_on
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_below, sizes_from
+from narformer.cli.inputs import (
+    BATCH_SIZES,
+    DIM,
+    INPUT_SHAPE,
+    files_below,
+    parse_batch_sizes,
+    parse_numbers,
+    sizes_from,
+)
 from narformer.cli.notes import tell
+from narformer.cli.progress import bar
+from narformer.figures import milliseconds
 from narformer.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -47,17 +58,29 @@ def measure(
         autocompletion=runtime_names,
     ),
     processor: str = typer.Option("cpu", "--processor", help="What the runtime runs on: cpu, cuda, ..."),
-    threads: int = typer.Option(1, "--threads", "-t", min=1, help="Threads of the runtime."),
-    batch_size: int | None = BATCH_SIZE,
+    threads: str = typer.Option(
+        "1", "--threads", "-t", metavar="N[,N...]", help="Threads of the runtime; several, as in 1,2,4."
+    ),
+    batch_size: str | None = BATCH_SIZES,
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
+    input_data: Path | None = typer.Option(
+        None, "--input-data", help="What the inputs hold: an .npz file with an array an input. Measures anew."
+    ),
     hardware: str | None = typer.Option(None, "--hardware", help="Another name for this machine in the device's id."),
     store: str | None = typer.Option(
         None, "--store", help="Path or URL. Default: $NARFORMER_STORE, else a file of this user."
     ),
     again: bool = typer.Option(False, "--again", help="Measure also what the store has."),
-    timeout: float = typer.Option(60.0, "--timeout", min=0.1, help="Seconds for one network, loading included."),
-    budget: float = typer.Option(2.0, "--budget", min=0.0, help="Seconds of timed runs for one network, at most."),
+    timeout: float | None = typer.Option(
+        None, "--timeout", min=0.1, help="Seconds for one network, loading included. Default: 60, and twice --duration."
+    ),
+    budget: float | None = typer.Option(
+        None, "--budget", min=0.0, help="Seconds of timed runs for one network, at most. Default: 2."
+    ),
+    duration: float | None = typer.Option(
+        None, "--duration", min=0.01, help="Seconds of timed runs for one network, exactly. Measures anew."
+    ),
     pin: int | None = typer.Option(None, "--pin", min=0, help="First core to run on. Default: the last ones."),
     fleet: str | None = FLEET,
     form: Format | None = FORMAT,
@@ -65,43 +88,58 @@ def measure(
 ) -> None:
     """Measure the latency of networks on this machine; weightless ones run with random weights.
 
-    Can be interrupted and given again: what the store has is not measured twice. Files that are missing or cannot be
-    read are told, and the others measured. Exit codes: 0, 2 where a network could not be measured or nothing can be,
-    130 interrupted.
+    Told are the median, the times that 90 and 99 in 100 runs do not exceed, the fastest, and inputs a second. Can be
+    interrupted and given again: what the store has is not measured twice, and two runs with one store share the work.
+    Files that are missing or cannot be read are told, and the others measured. Exit codes: 0, 2 where a network could
+    not be measured or nothing can be, 130 interrupted.
     """
+    from dataclasses import replace
+
     from narformer.errors import ConfigError
     from narformer.measurement import session
     from narformer.measurement.store import Store
     from narformer.measurement.timing import Plan
 
     form = chosen(form, as_json)
-    settings = session.Settings(runtime, processor, threads, hardware, timeout_s=timeout, plan=Plan(budget_s=budget))
+    if budget is not None and duration is not None:
+        raise ConfigError("--budget and --duration exclude each other")
+    plan = Plan(budget_s=2.0 if budget is None else budget) if duration is None else Plan.lasting(duration)
+    seconds = timeout or 60.0 + 2 * (duration or 0.0)
+    each_threads, batch_sizes = parse_numbers(threads, "--threads"), parse_batch_sizes(batch_size)
+    settings = session.Settings(runtime, processor, each_threads[0], hardware, timeout_s=seconds, plan=plan)
     if fleet is not None:
-        if hardware is not None or pin is not None:
+        if hardware is not None or pin is not None or input_data is not None:
             raise ConfigError(
-                "--hardware and --pin are for this machine; those of a fleet say themselves what they are"
+                "--hardware, --pin and --input-data are for this machine; those of a fleet say themselves what they are"
             )
+        if len(each_threads) > 1:
+            raise ConfigError(f"--threads {threads}: one number at a time with --fleet")
     elif device:
         if len(device) > 1:
             raise ConfigError(f"--device {' '.join(device)}: one target at a time; with --fleet several")
-        settings, batch_size = _from_id(device[0], settings, batch_size)
+        settings, batch_sizes = _from_id(device[0], settings, batch_sizes)
+        each_threads = (settings.threads,)
     if fleet is None:
-        check_threads(settings.threads)
+        for count in each_threads:
+            check_threads(count)
+        settings.target()  # a runtime that is unknown or absent is told before a store is made
+    each_settings = [replace(settings, threads=count) for count in each_threads]
     if pin is not None:
-        from dataclasses import replace
-
-        settings = replace(settings, cores=session.pinned(pin, settings.threads))
-    networks, unfit = _networks(models, sizes_from(batch_size, input_shape, dim))
+        each_settings = [replace(each, cores=session.pinned(pin, each.threads)) for each in each_settings]
+    networks, unfit = _networks(models, [sizes_from(size, input_shape, dim) for size in batch_sizes], input_data)
     for reason in unfit:
         print(f"narformer: {reason}", file=sys.stderr)
     if unfit and not networks:
         raise typer.Exit(2)
     outcomes: list[Outcome] = []
+    anew = again or input_data is not None or duration is not None
     with ExitStack() as stack:
-        targets = 1
-        run: Callable[..., object] = partial(session.measure, settings=settings)
+        here = {"share": True, "acknowledge": _acknowledge}
+        runs: list[Callable[..., object]] = [partial(session.measure, settings=each, **here) for each in each_settings]
+        targets = len(runs)
         if fleet is not None:
-            targets, run = stack.enter_context(measuring_on(fleet, device, settings))
+            targets, on_fleet = stack.enter_context(measuring_on(fleet, device, settings))
+            runs = [on_fleet]
         opened = stack.enter_context(Store.open(store))
         advance = stack.enter_context(_progress(targets * len(networks)))
 
@@ -110,7 +148,8 @@ def measure(
             advance(outcome)
 
         try:
-            run(networks, store=opened, again=again, report=report)
+            for each in runs:
+                each(networks, store=opened, again=anew, report=report)
         finally:
             if fleet is not None:  # they came as machines had them ready
                 places = {network.name: place for place, network in enumerate(networks)}
@@ -124,6 +163,12 @@ def measure(
         raise typer.Exit(2)
 
 
+def _acknowledge() -> None:
+    """Past Python's own buffers: Ctrl-C may come in the middle of writing something."""
+    with contextlib.suppress(OSError):
+        os.write(2, b"\nnarformer: stopping when the network under way is in the store; Ctrl-C again stops at once\n")
+
+
 def check_threads(threads: int) -> None:
     """Raises ConfigError for more threads than cores: they would wait for each other, and nothing would be measured."""
     from narformer.errors import ConfigError
@@ -133,7 +178,9 @@ def check_threads(threads: int) -> None:
         raise ConfigError(f"{threads} threads: this machine has {cores} cores")
 
 
-def _from_id(text: str, settings: Settings, batch_size: int | None) -> tuple[Settings, int | None]:
+def _from_id(
+    text: str, settings: Settings, batch_sizes: tuple[int | None, ...]
+) -> tuple[Settings, tuple[int | None, ...]]:
     """Settings that make the target of this id. Raises ConfigError where this machine is another one.
 
     A former id said the batch size too, which is the one to measure at unless another was asked for.
@@ -150,20 +197,24 @@ def _from_id(text: str, settings: Settings, batch_size: int | None) -> tuple[Set
         raise ConfigError(
             f"{error} (see `narformer devices --here`); measure there, or name this machine with --hardware"
         ) from None
-    return found, former[1] if former is not None and batch_size is None else batch_size
+    return found, (former[1],) if former and batch_sizes == (None,) else batch_sizes
 
 
-def _networks(models: list[Path], sizes: Sizes) -> tuple[list[Network], list[str]]:
-    """The networks that files and directories hold, in order, each file once; and why some arguments hold none."""
+def _networks(models: list[Path], each_sizes: Sequence[Sizes], data: Path | None) -> tuple[list[Network], list[str]]:
+    """The networks that files and directories hold, in order, each file once a size; and why some hold none."""
     from narformer.errors import DataError
+    from narformer.measurement.data import data_shapes
     from narformer.measurement.session import Network
 
     networks: dict[tuple[Path, int | None], Network] = {}
     unfit: list[str] = []
+    held = {} if data is None else data_shapes(data)
     for model in models:
         try:
-            for path, batch in _files(model, sizes.batch_size):
-                networks.setdefault((path, batch), Network(str(path), path, batch, sizes.input_shapes, sizes.dims))
+            for sizes in each_sizes:
+                shapes = {**held, **sizes.input_shapes}
+                for path, batch in _files(model, sizes.batch_size):
+                    networks.setdefault((path, batch), Network(str(path), path, batch, shapes, sizes.dims, data))
         except DataError as error:
             unfit.append(str(error))
     return list(networks.values()), unfit
@@ -188,21 +239,17 @@ def _files(model: Path, batch_size: int | None) -> list[tuple[Path, int | None]]
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[Outcome], None]]:
-    """A progress bar with the time left, on a terminal; nothing otherwise."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
+    """Progress over measurements, with the last one's latency."""
+    done = 0
+    with bar("measuring") as show:
+        show(0, total)
 
         def advance(outcome: Outcome) -> None:
+            nonlocal done
+            done += 1
             latency = outcome.measurement.latency_ms
-            told = "failed" if latency is None else f"{latency:.2f} ms"
-            bar.update(task, advance=1, description=f"{Path(outcome.name).name[:NAME_WIDTH]}: {told}")
+            told = "failed" if latency is None else f"{milliseconds(latency)} ms"
+            show(done, total, f"{Path(outcome.name).name[:NAME_WIDTH]}: {told}")
 
         yield advance
 
@@ -213,19 +260,29 @@ def _print(outcomes: list[Outcome]) -> None:
     for outcome in outcomes if len(outcomes) <= TABLE_ROWS else ():
         if not outcome.measurement.failure:
             by_device.setdefault(outcome.measurement.device, []).append(outcome)
-    titles = ("latency", "spread", "memory")
-    columns = (Column("model", short=True), *(Column(title, right=True) for title in titles), Column("source"))
+    batches = len({outcome.measurement.batch_size for outcome in outcomes}) > 1
     for device, shown in by_device.items():
-        rows = []
-        for outcome in shown:
-            m = outcome.measurement
-            memory = "" if m.peak_memory_bytes is None else f"{m.peak_memory_bytes / 2**20:.1f} MiB"
-            spread = "" if m.spread_ms is None else f"± {m.spread_ms:.3f} ms"
-            rows.append((outcome.name, f"{m.latency_ms:.3f} ms", spread, memory, outcome.source))
         print_text(device, "bold")
-        print_table(Table(columns, tuple(rows)))
+        print_table(_table(shown, batches))
     for outcome in outcomes:
         if outcome.measurement.failure:
             # What reads a network asks for sizes on behalf of any command.
             failure = outcome.measurement.failure.replace("narformer inspect ", "narformer measure ")
             print(f"narformer: {outcome.name}: {failure}", file=sys.stderr)
+
+
+def _table(outcomes: Sequence[Outcome], batches: bool) -> Table:
+    """A row a network; batches: with the batch size, where there are several."""
+    titles = ("median ms", "p90 ms", "p99 ms", "min ms", "inputs/s", "memory")
+    columns = [Column("model", short=True), *(Column(title, right=True) for title in titles), Column("source")]
+    if batches:
+        columns.insert(1, Column("batch", right=True))
+    rows = []
+    for outcome in outcomes:
+        m = outcome.measurement
+        memory = "" if m.peak_memory_bytes is None else f"{m.peak_memory_bytes / 2**20:.0f} MiB"
+        times = ["" if ms is None else milliseconds(ms) for ms in (m.latency_ms, m.p90_ms, m.p99_ms, m.min_ms)]
+        rate = "" if m.throughput is None else f"{m.throughput:,.{0 if m.throughput >= 100 else 1}f}"
+        batch = [str(m.batch_size)] if batches else []
+        rows.append((outcome.name, *batch, *times, rate, memory, outcome.source))
+    return Table(tuple(columns), tuple(rows))

@@ -8,15 +8,31 @@ import typer
 
 from narformer.errors import DataError
 
+RESULTS = typer.Option(
+    None, "--out", "-o", help="Where the results go. Default: docs/results where there is one, else results."
+)
+
+
+def results_directory(asked: Path | None) -> Path:
+    """Where results are kept: in the repository below its manual, elsewhere in a directory of their own."""
+    if asked is not None:
+        return asked
+    return Path("docs/results") if Path("docs/results").is_dir() else Path("results")
+
 
 def report(
-    results: Path = typer.Argument(Path("docs/results"), help="Directory of the JSON files of narformer evaluate."),
+    asked: Path | None = typer.Argument(
+        None,
+        help="Directory of the JSON files of narformer evaluate. Default: docs/results, or results.",
+        metavar="[RESULTS]",
+    ),
 ) -> None:
     """Write README.md, all tables, their plots, and published.md, published figures beside ours, into the directory."""
     from narformer.evaluation.plots import error_by_family, learning_curves
     from narformer.evaluation.published import published_page
     from narformer.evaluation.report import devices_of, file_stem, load_results, page
 
+    results = results_directory(asked)
     found = load_results(results)
     if not found:
         raise DataError(f"{results}: no results there; make some with narformer evaluate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +19,11 @@ from narformer.errors import ConfigError, DataError, NarformerError
 from narformer.tables import Column, Table
 
 if TYPE_CHECKING:
+    from narformer.frontends.sizes import Sizes
     from narformer.measurement.measurement import Measurement
     from narformer.measurement.store import Store
 
-app = typer.Typer(no_args_is_help=True, help="The store of measurements: list, show, devices, import, export.")
+app = typer.Typer(no_args_is_help=True, help="The store of measurements: list, show, devices, remove, import, export.")
 
 LOCATION = typer.Option(None, "--store", help="Path or URL. Default: $NARFORMER_STORE, else a file of the user's.")
 DEVICE = typer.Option(None, "--device", "--target", "-d", help="Only this target, or all of this hardware.")
@@ -37,15 +39,19 @@ def list_measurements(
     model: str | None = MODEL,
     failed: bool | None = typer.Option(None, "--failed/--measured", help="Only what failed, or only what did not."),
     limit: int = typer.Option(50, "--limit", "-n", min=1, help="Of the table: only the last so many."),
+    every: bool = typer.Option(False, "--all", help="Also the reference network that measurements are related to."),
     form: Format | None = FORMAT,
     as_json: bool = JSON,
 ) -> None:
     """List measurements, the last one last."""
+    from narformer.measurement.drift import REFERENCE_NAME
     from narformer.measurement.store import Store
 
     form = chosen(form, as_json)
     with Store.open(location, create=False) as store:
         rows = store.find(device=_selected(store, device), failed=failed, model=model)
+    if not every:
+        rows = [row for row in rows if row.model != REFERENCE_NAME]
     if form is not Format.TABLE:
         print_records(form, [row.record() for row in rows])
         return
@@ -61,50 +67,102 @@ def show(
     batch_size: int | None = BATCH_SIZE,
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
+    form: Format | None = FORMAT,
     as_json: bool = JSON,
 ) -> None:
     """Show all measurements of one network, whatever its file was called."""
-    from narformer.frontends.canonical import network_hash
     from narformer.measurement.store import Store
 
-    sizes = sizes_from(batch_size, input_shape, dim)
+    form = chosen(form, as_json)
+    with Store.open(location, create=False) as store:
+        hash = _hash_of(network, sizes_from(batch_size, input_shape, dim), store)
+        rows, graph = store.find(graph=hash), store.graph(hash)
+    assert graph is not None
+    if form is not Format.TABLE:
+        records = [row.record() for row in rows]
+        whole = {"hash": hash, "graph": hash, "nodes": len(graph), "measurements": records}
+        print_records(form, records, whole)
+        return
+    shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in graph.inputs)
+    print(f"{hash}\n{len(graph)} nodes, input {shapes}")
+    _print_measurements(rows)
+
+
+def _hash_of(network: str, sizes: Sizes, store: Store) -> str:
+    """The hash, in the store, of an ONNX file's network, or the one with this beginning."""
+    from narformer.frontends.canonical import network_hash
+
     hash = network.lower()
     if Path(network).is_file():
         hash = network_hash(read_each([Path(network)], sizes)[0])
     elif sizes:
         raise ConfigError(f"{network}: sizes are those of an ONNX file's inputs; a hash has its own")
-    with Store.open(location, create=False) as store:
-        hash = store.current_hash(hash) or hash
-        rows = [row for row in store.find() if row.graph.startswith(hash)] if hash else []
-        hashes = sorted({row.graph for row in rows})
-        if len(hashes) != 1:
-            told = f"stands for several networks: {', '.join(h[:16] for h in hashes[:5])}" if hashes else "not measured"
-            raise DataError(f"{network}: {told}; give an ONNX file, or a hash from `narformer store list --json`")
-        graph = store.graph(hashes[0])
-    assert graph is not None
-    if as_json:
-        whole = {"hash": hashes[0], "graph": hashes[0], "nodes": len(graph)}
-        print(json.dumps({**whole, "measurements": [row.record() for row in rows]}, indent=2))
-        return
-    shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in graph.inputs)
-    print(f"{hashes[0]}\n{len(graph)} nodes, input {shapes}")
-    _print_measurements(rows)
+    hash = store.current_hash(hash) or hash
+    hashes = sorted({row.graph for row in store.find() if row.graph.startswith(hash)}) if hash else []
+    if len(hashes) != 1:
+        told = f"stands for several networks: {', '.join(h[:16] for h in hashes[:5])}" if hashes else "not measured"
+        raise DataError(f"{network}: {told}; give an ONNX file, or a hash from `narformer store list --json`")
+    return hashes[0]
 
 
 @app.command()
-def devices(location: str | None = LOCATION, as_json: bool = JSON) -> None:
+def devices(location: str | None = LOCATION, form: Format | None = FORMAT, as_json: bool = JSON) -> None:
     """List the devices that something was measured on."""
+    from narformer.measurement.drift import REFERENCE_NAME
     from narformer.measurement.store import Store
 
+    form = chosen(form, as_json)
     with Store.open(location, create=False) as store:
         found = store.devices()
-    if as_json:
-        print(json.dumps([device.to_dict() for device in found], indent=2))
+        if form is Format.TABLE:
+            own = Counter(row.device for row in store.find(model=REFERENCE_NAME) if row.model == REFERENCE_NAME)
+    if form is not Format.TABLE:
+        print_records(form, [device.to_dict() for device in found])
         return
-    for d in found:
-        failed = f", {d.failed} failed" if d.failed else ""
-        about = f"; {d.description}" if d.description else ""
-        print(f"{d.id}\n  {d.networks} networks, {d.measured} measurements{failed}{about}")
+    numbers = ("networks", "measurements", "failed")
+    columns = (Column("target"), *(Column(title, right=True) for title in numbers))
+    # The reference network is one of those counted, and none of the user's.
+    rows = [(d.id, str(d.networks - (d.id in own)), str(d.measured - own[d.id]), str(d.failed)) for d in found]
+    print_table(Table(columns, tuple(rows)), notes=[d.description for d in found])
+
+
+@app.command()
+def remove(
+    network: str | None = typer.Argument(
+        None, help="ONNX file, or the hash of a network or its beginning; without one, of all.", metavar="[NETWORK]"
+    ),
+    location: str | None = LOCATION,
+    device: str | None = DEVICE,
+    model: str | None = MODEL,
+    failed: bool | None = typer.Option(None, "--failed/--measured", help="Only what failed, or only what did not."),
+    yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+    batch_size: int | None = BATCH_SIZE,
+    input_shape: list[str] = INPUT_SHAPE,
+    dim: list[str] = DIM,
+) -> None:
+    """Remove measurements from the store: of a network, of a target, of names, or what failed. Cannot be undone.
+
+    Without --yes it is asked first. What adapted devices have learned stays in them; see `narformer devices remove`.
+    """
+    from narformer.measurement.store import Store
+
+    if network is None and device is None and model is None and failed is None:
+        raise ConfigError("say what to remove: a NETWORK, --device, --model or --failed; see `narformer store list`")
+    sizes = sizes_from(batch_size, input_shape, dim)
+    with Store.open(location, create=False) as store:
+        hash = None if network is None else _hash_of(network, sizes, store)
+        chosen_ones = {"graph": hash, "device": _selected(store, device), "failed": failed, "model": model}
+        rows = store.find(**chosen_ones)  # type: ignore[arg-type]
+        if not rows:
+            raise DataError(f"{store.name}: no such measurements; see `narformer store list`")
+        told = f"{len(rows)} measurement{'s' if len(rows) > 1 else ''} of {len({r.device for r in rows})} device(s)"
+        if not yes:
+            if not sys.stdin.isatty():
+                raise ConfigError(f"{store.name}: {told} would be removed; give --yes")
+            if not typer.confirm(f"Remove {told} from {store.name}?", err=True):
+                return
+        removed = store.remove(**chosen_ones)  # type: ignore[arg-type]
+    print(f"{removed} removed; store {store.name}")
 
 
 @app.command("import")
@@ -127,7 +185,7 @@ def import_into(
         for source in sources:
             try:
                 total, items = entries(source, store)
-                result = add(store, track(items, "importing", total, least=50))
+                result = add(store, track(items, "importing", total))
             except NarformerError as error:
                 print(f"narformer: {error}", file=sys.stderr)
                 results.append({"source": source, "added": 0, "present": 0, "skipped": [str(error)]})
@@ -174,7 +232,7 @@ def export_from(
             print(f"{export_store(rows, store, out)} measurements in {out}")
             return
         networks = len({row.graph for row in rows if row.latency_ms is not None})
-        steps = list(track(export_nnlqp(rows, store, out), "exporting", networks, least=50))
+        steps = list(track(export_nnlqp(rows, store, out), "exporting", networks))
     reasons = [reason for reason in steps if reason is not None]
     _print_reasons(reasons)
     print(f"{len(steps) - len(reasons)} networks below {out / 'onnx'}, listed in {out / 'gt.txt'}")

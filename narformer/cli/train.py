@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from narformer.errors import ConfigError, MissingExtraError
+from narformer.errors import ConfigError, MissingExtraError, UserError
 
 
 def train(
@@ -36,13 +36,20 @@ def train(
     if epochs is not None:
         settings = dataclasses.replace(settings, epochs=epochs)
     directory = out or Path("runs") / config.stem
+    made = not directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
     saved = directory / "config.yaml"
     # A run that stopped before its first epoch, over a misspelt name perhaps, may be given again with other settings.
     if saved.exists() and (directory / "last.pt").exists() and load_config(saved) != settings:
         raise ConfigError(f"{directory} holds a run with other settings; choose another --out, or remove it")
     save_config(settings, saved)
-    card = run(settings, name or config.stem, directory, cache, data, _show(settings.epochs))
+    try:
+        card = run(settings, name or config.stem, directory, cache, data, _show(settings.epochs))
+    except UserError:
+        if made and [path.name for path in directory.iterdir()] == [saved.name]:  # nothing was trained: leave nothing
+            saved.unlink()
+            directory.rmdir()
+        raise
     for output in card.outputs:
         held = output.held_out
         figures = f"MAPE {held.get('mape', float('nan')):6.2f} %   within 10 %: {held.get('acc_10', 0):6.2f} %"

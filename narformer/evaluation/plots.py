@@ -16,9 +16,19 @@ Array = npt.NDArray[np.float64]
 
 
 def predicted_against_measured(
-    prediction: Array, target: Array, devices: Sequence[str], families: Sequence[str], path: Path
+    prediction: Array,
+    target: Array,
+    devices: Sequence[str],
+    families: Sequence[str],
+    path: Path,
+    *,
+    interval: tuple[Array, Array] | None = None,
+    title: str = "",
 ) -> None:
-    """A panel a device, both axes in ms and logarithmic, a colour a family: prediction, target (rows, devices)."""
+    """A panel a device, both axes in ms and logarithmic, a colour a family: prediction, target (rows, devices).
+
+    interval: low and high ends, as prediction, drawn as thin lines. title: above all panels.
+    """
     plt = pyplot()
     size = (max(5.4, 4.2 * len(devices)), 5.2 if len(devices) == 1 else 4.6)
     figure, axes = plt.subplots(1, len(devices), figsize=size, squeeze=False, layout="constrained")
@@ -27,18 +37,24 @@ def predicted_against_measured(
     for column, (axis, device) in enumerate(zip(axes[0], devices, strict=True)):
         for number, family in enumerate(sorted(set(families))):
             rows = (names == family) & np.isfinite(target[:, column])
-            axis.plot(
-                target[rows, column], prediction[rows, column], ".", ms=3, color=colours(number % 20), label=family
-            )
+            x, y = target[rows, column], prediction[rows, column]
+            if interval is not None:
+                low, high = (end[rows, column] for end in interval)
+                axis.vlines(x, low, high, color=colours(number % 20), lw=0.7, alpha=0.5, zorder=2)
+            axis.plot(x, y, ".", ms=3 if interval is None else 6, color=colours(number % 20), label=family, zorder=3)
         ends = [np.nanmin(target[:, column]), np.nanmax(target[:, column])]
-        axis.plot(ends, ends, color="black", lw=0.8)
-        axis.fill_between(ends, np.multiply(ends, 0.9), np.multiply(ends, 1.1), color="grey", alpha=0.2, lw=0)
+        axis.plot(ends, ends, color="0.3", lw=0.8, zorder=1)  # behind the dots
+        axis.fill_between(ends, np.multiply(ends, 0.9), np.multiply(ends, 1.1), color="grey", alpha=0.2, lw=0, zorder=0)
         axis.set(xscale="log", yscale="log", xlabel="measured, ms")
+        readable_axis(axis.xaxis)
+        readable_axis(axis.yaxis)
         axis.set_title(device, fontsize=9 if len(device) > 30 else 11)
     axes[0][0].set_ylabel("predicted, ms (grey: ±10 %)")
     handles, labels = axes[0][0].get_legend_handles_labels()
     columns = min(7, 4 * len(devices))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, markerscale=4, frameon=False, fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=11)
     figure.set_dpi(110)
     save_plot(figure, path)
 
@@ -71,6 +87,15 @@ def learning_curves(results: Sequence[Result], path: Path) -> None:
     axis.set(xscale="log", yscale="log", xlabel="training networks", ylabel="MAPE, %, mean over devices")
     axis.legend(frameon=False)
     save_plot(figure, path)
+
+
+def readable_axis(axis: Any) -> None:
+    """Ticks of a logarithmic axis as numbers, at 1, 2 and 5 of each power of ten."""
+    from matplotlib import ticker
+
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=30))
+    axis.set_major_formatter(lambda x, _: f"{x:,g}")
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def check_plot(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,14 +21,19 @@ SPREADS = 2.44
 
 
 def existing_store(location: str | Path | None = None) -> Store | None:
-    """The store at a path or URL. Without one the user's default; None where that does not exist.
+    """The store at a path or URL. Without one that of $NARFORMER_STORE, or the user's; None where that does not exist.
 
-    Raises StoreError where the one asked for is absent, or any cannot be read.
+    Raises StoreError where the one asked for, also by $NARFORMER_STORE, is absent, or any cannot be read.
     """
     if location is not None:
         return Store.open(location, create=False)
     default = default_store()
     if "://" not in default and not Path(default).is_file():
+        if "NARFORMER_STORE" in os.environ:
+            raise StoreError(
+                f"{default}: no such store, and NARFORMER_STORE names it; unset that, or make it with "
+                "`narformer measure`; --no-store (in Python measured=False) predicts without it"
+            )
         return None
     try:
         return Store.open(create=False)

@@ -43,6 +43,10 @@ _NUMBERS: Sequence[tuple[str, type[int] | type[float]]] = (
     ("repeats", int),
     ("peak_memory_bytes", int),
     ("batch_size", int),
+    ("min_ms", float),
+    ("p90_ms", float),
+    ("p99_ms", float),
+    ("mean_ms", float),
 )
 # Networks written in one transaction: few enough that an interruption costs little.
 TOGETHER = 50

@@ -30,13 +30,14 @@ class Setup:
 class Job:
     """One network. source: a path, or the bytes of an ONNX file.
 
-    input_shapes: of every input, in place of a batch size.
+    input_shapes: of every input, in place of a batch size. data: an .npz file with what the inputs hold.
     """
 
     name: str
     source: Path | bytes
     batch_size: int | None = None
     input_shapes: Mapping[str, Shape] | None = None
+    data: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Result:
     """What came of a job. failure: `kind: reason`.
 
     reference_ms: typical time of the reference network meanwhile; first_reference_ms: that when the worker started,
-        if it was taken.
+        if it was taken. min_ms, p90_ms, p99_ms, mean_ms: as a Timing's.
     """
 
     median_ms: float | None = None
@@ -54,3 +55,11 @@ class Result:
     peak_memory_bytes: int | None = None
     failure: str = ""
     first_reference_ms: float | None = None
+    min_ms: float | None = None
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    mean_ms: float | None = None
+
+    def more_ms(self) -> dict[str, float | None]:
+        """What is known of the repeats besides their median and spread."""
+        return {"min_ms": self.min_ms, "p90_ms": self.p90_ms, "p99_ms": self.p99_ms, "mean_ms": self.mean_ms}

@@ -19,6 +19,7 @@ class Measurement:
     peak_memory_bytes: highest resident memory of the measuring process, above what it had before loading the network.
     failure: why there is no latency; empty where there is one.
     session: id of the process run that measured; measured_at: UTC, ISO 8601.
+    min_ms, p90_ms, p99_ms, mean_ms: of all repeats, divided by `drift` like the median; None where nobody told them.
     batch_size: the Graph's. precision: the numbers it computed in (fp32, int8, …); empty where that is not known.
 
     >>> Measurement("9c1f…", "resnet18.onnx", "epyc-turin:onnxruntime-1.32:fp32:1t", 16.2, batch_size=1).failure
@@ -38,6 +39,15 @@ class Measurement:
     measured_at: str = ""
     batch_size: int = 1
     precision: str = ""
+    min_ms: float | None = None
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    mean_ms: float | None = None
+
+    @property
+    def throughput(self) -> float | None:
+        """Inputs a second, one run after another: the batch size over the mean."""
+        return None if not self.mean_ms else 1e3 * self.batch_size / self.mean_ms
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON's types."""
@@ -46,4 +56,5 @@ class Measurement:
     def record(self) -> dict[str, Any]:
         """The same under the names that every command uses; `graph` and `device` are what two of them were called."""
         source = "failed" if self.failure else "measured"
-        return {"hash": self.graph, "model": self.model, "target": self.device, **self.to_dict(), "source": source}
+        named = {"hash": self.graph, "model": self.model, "target": self.device}
+        return {**named, **self.to_dict(), "throughput": self.throughput, "source": source}

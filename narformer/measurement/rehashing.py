@@ -1,6 +1,6 @@
 """The Graphs of a store under the hashes that this version of narformer gives them: run by the last migration.
 
-It reads and writes the tables as they are now; when they change, a new revision runs it, and the one before no longer.
+Columns that later revisions add are none of its business: it reads those that the table has.
 
 A change of the canonical form changes hashes. Graphs are kept whole, so their new hashes can be computed; several old
 ones may become one. Every measurement is kept. Old hashes are remembered, so that what was written down elsewhere, a
@@ -12,7 +12,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import replace
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, inspect, select
 
 from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph
@@ -29,9 +29,12 @@ def rehash(connection: Connection) -> None:
         for old in moved
         for row in connection.execute(select(graphs).where(graphs.c.hash == old))
     }
+    there = {column["name"] for column in inspect(connection).get_columns("measurements")}
+    names = [name for name in FIELDS if name in there]
+    columns = [measurements.c[name] for name in ("id", "digest", *names)]
     rows = [
-        (row.id, row.digest, Measurement(**{**{name: getattr(row, name) for name in FIELDS}, "graph": row.graph or ""}))
-        for row in connection.execute(select(measurements).order_by(measurements.c.id))
+        (row.id, row.digest, Measurement(**{**{name: getattr(row, name) for name in names}, "graph": row.graph or ""}))
+        for row in connection.execute(select(*columns).order_by(measurements.c.id))
     ]
     former = {row.hash: row.graph for row in connection.execute(select(former_hashes))}
     # A new hash may be an old one of another Graph: all old ones go before any new one comes.

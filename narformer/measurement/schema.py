@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 # Of the migrations, oldest first; the last is what the tables below are.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 # A name of its own: other programs in the same PostgreSQL database may have Alembic's default table.
 VERSION_TABLE = "narformer_version"
 
@@ -69,7 +69,21 @@ measurements = Table(
     Column("measured_at", Text, nullable=False),
     Column("batch_size", Integer, nullable=False, server_default="1"),
     Column("precision", Text, nullable=False, server_default=""),
+    Column("min_ms", Double),
+    Column("p90_ms", Double),
+    Column("p99_ms", Double),
+    Column("mean_ms", Double),
     CheckConstraint("(latency_ms IS NULL) = (failure <> '')", name="measured_or_failed"),
     Index("measurements_of_a_graph", "graph", "device"),
     Index("measurements_on_a_device", "device"),
+)
+
+# Networks that a run is measuring at this moment, so that another run on the same target takes others.
+claims = Table(
+    "claims",
+    metadata,
+    Column("graph", String(64), primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("session", Text, nullable=False),
+    Column("until", Double, nullable=False),  # seconds since 1970, after which whoever claimed it has died
 )

@@ -6,11 +6,13 @@ with the reason in place of a latency, and the run goes on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -36,6 +38,10 @@ from narformer.measurement.supervisor import Supervisor
 from narformer.measurement.timing import Plan
 from narformer.prediction.target import Target, measured_target
 
+CLAIM_S = 60.0  # beyond its timeout, after which who is measuring a network must have died
+WAIT_S = 0.5  # between two looks at what another run measures
+GO_ON = "Mend it and give the same command again: it goes on where it stopped"
+
 Source: TypeAlias = Path | bytes | onnx.ModelProto | Callable[[], Path | bytes | onnx.ModelProto]
 
 
@@ -43,7 +49,8 @@ Source: TypeAlias = Path | bytes | onnx.ModelProto | Callable[[], Path | bytes |
 class Network:
     """A network to measure. source: an ONNX file, or what makes one when its turn has come.
 
-    batch_size, input_shapes, dims: sizes of its inputs, as `read_onnx` takes them.
+    batch_size, input_shapes, dims: sizes of its inputs, as `read_onnx` takes them. data: an .npz file with what they
+    hold; without one, arrays of a sane scale.
     """
 
     name: str
@@ -51,6 +58,7 @@ class Network:
     batch_size: int | None = None
     input_shapes: Mapping[str, Sequence[Size]] = field(default_factory=dict)
     dims: Mapping[str, int] = field(default_factory=dict)
+    data: Path | None = None
 
     def open(self) -> Opened:
         """Read it. Raises NarformerError where that cannot be done."""
@@ -119,11 +127,15 @@ def measure(
     store: Store,
     settings: Settings | None = None,
     again: bool = False,
+    share: bool = False,
     report: Callable[[Outcome], None] = lambda _: None,
+    acknowledge: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Measure networks that the store does not have for this device (all of them, `again`).
 
     networks: paths, or names with what gives the ONNX model. report: called after each one is in the store.
+    share: with other runs that have the same store, on machines like this one. What another is measuring is left
+    to it, and answered from the store at the end. acknowledge: called when Ctrl-C is pressed.
 
     Raises StoreError where the store cannot be written (all before is in it), ConfigError and MissingExtraError where
     nothing can be measured, KeyboardInterrupt after Ctrl-C, once the network under way is in the store.
@@ -131,22 +143,35 @@ def measure(
     settings = settings or Settings()
     base = settings.target()
     outcomes: list[Outcome] = []
-    with _Session(settings, base, store) as session, interruptible() as interrupted:
-        for network in networks:
-            outcome = session.outcome(_network(network), again)
-            outcomes.append(outcome)
-            report(outcome)
+    elsewhere: deque[Network] = deque()  # what another run is measuring
+    with _Session(settings, base, store, share and not again) as session, interruptible(acknowledge) as interrupted:
+
+        def take(network: Network) -> None:
+            outcome = session.outcome(network, again)
+            if outcome is None:
+                elsewhere.append(network)
+            else:
+                outcomes.append(outcome)
+                report(outcome)
             if interrupted():
                 raise KeyboardInterrupt
+
+        for network in networks:
+            take(_network(network))
+        while elsewhere:
+            before = len(elsewhere)
+            take(elsewhere.popleft())
+            if len(elsewhere) == before:
+                time.sleep(WAIT_S)
     return outcomes
 
 
 def _job(network: Network, source: Path | bytes, graph: Graph) -> Job:
     """What the worker is told: the batch size, or, where more was given than that, the shapes that it came to."""
     if not network.input_shapes and not network.dims:
-        return Job(network.name, source, network.batch_size)
+        return Job(network.name, source, network.batch_size, data=network.data)
     shapes = {name: tensor.shape for name, tensor in zip(graph.input_names, graph.inputs, strict=True)}
-    return Job(network.name, source, input_shapes=shapes)
+    return Job(network.name, source, input_shapes=shapes, data=network.data)
 
 
 def summary(outcomes: Iterable[Outcome]) -> str:
@@ -167,7 +192,8 @@ def summary(outcomes: Iterable[Outcome]) -> str:
 class _Session:
     """One run on this machine: a worker, and who writes down what comes of it."""
 
-    def __init__(self, settings: Settings, base: Target, store: Store) -> None:
+    def __init__(self, settings: Settings, base: Target, store: Store, share: bool) -> None:
+        self.share = share
         machine = f"{devices.machine()}, {base.runtime_name} {runtime(settings.runtime).version()}"
         self.recorder = Recorder(base, store, machine)
         self.supervisor = Supervisor(settings.setup(self.recorder.first_reference_s), settings.timeout_s)
@@ -177,15 +203,22 @@ class _Session:
 
     def __exit__(self, *_: object) -> None:
         self.supervisor.stop()
+        if self.share:
+            with contextlib.suppress(StoreError):  # a claim ends after a while by itself
+                self.recorder.release()
 
-    def outcome(self, network: Network, again: bool) -> Outcome:
-        """Answer from the store, or measure and store."""
+    def outcome(self, network: Network, again: bool) -> Outcome | None:
+        """Answer from the store, or measure and store; None where another run is measuring it."""
         try:
             opened = network.open()
         except NarformerError as error:
             return self.recorder.unreadable(network, error)
         known = None if again else self.recorder.known(network, opened.graph)
-        return known or self.recorder.record(network, opened.graph, self.supervisor.measure(opened.job))
+        if known is not None:
+            return known
+        if self.share and not self.recorder.claim(opened.graph, self.supervisor.timeout_s + CLAIM_S):
+            return None
+        return self.recorder.record(network, opened.graph, self.supervisor.measure(opened.job))
 
 
 class Recorder:
@@ -222,6 +255,17 @@ class Recorder:
         failed = self.store.find(graph=hash, device=target, failed=True)
         return Outcome(network.name, "failed", failed[-1]) if failed else None
 
+    def claim(self, graph: Graph, seconds: float) -> bool:
+        """Tell other runs that this one is measuring a network; False where another one is."""
+        try:
+            return self.store.claim(network_hash(graph), str(devices.target_of(self.base, graph)), self.id, seconds)
+        except StoreError as error:
+            raise StoreError(f"{error}. {GO_ON}") from error
+
+    def release(self) -> None:
+        """Give back what this run has claimed."""
+        self.store.release(self.id)
+
     def record(self, network: Network, graph: Graph, result: Result) -> Outcome:
         """Write down what came of a network; in the store when this returns."""
         return self._stored(network, self._measurement(network, graph, result), graph)
@@ -251,6 +295,7 @@ class Recorder:
             measured_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             batch_size=graph.batch_size if graph else network.batch_size or 1,
             precision=target.precision if graph else "",
+            **{name: None if ms is None else ms / drift for name, ms in result.more_ms().items()},
         )
 
     def _drift(self, result: Result) -> float:
@@ -291,9 +336,7 @@ class Recorder:
             if measurement.device not in self.described:
                 self._describe(measurement.device)
         except StoreError as error:
-            raise StoreError(
-                f"{error}. Mend it and give the same command again: it goes on where it stopped"
-            ) from error
+            raise StoreError(f"{error}. {GO_ON}") from error
 
 
 def new_session() -> str:
@@ -326,7 +369,7 @@ def pinned(first: int, threads: int) -> tuple[int, ...]:
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible(acknowledge: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C was pressed since: the first is noted, the second interrupts at once."""
     pressed = threading.Event()
 
@@ -334,6 +377,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         if pressed.is_set():
             raise KeyboardInterrupt
         pressed.set()
+        acknowledge()
 
     if threading.current_thread() is not threading.main_thread():
         yield pressed.is_set

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -25,11 +26,13 @@ from narformer.prediction.target import canonical_id
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from sqlalchemy import Connection, Insert, Row, Table
+    from sqlalchemy import ColumnElement, Connection, Insert, Row, Table
 
     from narformer.measurement.database import Database
 
-_FLOATS = ("latency_ms", "spread_ms", "drift")
+# Fields that came later; the digest of a record that lacks one is what it was before.
+_LATER = ("min_ms", "p90_ms", "p99_ms", "mean_ms")
+_FLOATS = ("latency_ms", "spread_ms", "drift", *_LATER)
 FIELDS = tuple(field.name for field in fields(Measurement))
 # Values in one `IN (…)`: every SQLite takes this many.
 VALUES_A_QUERY = 500
@@ -166,6 +169,56 @@ class Store:
 
         self._database.write(work)
 
+    def claim(self, graph: str, device: str, session: str, seconds: float) -> bool:
+        """Say that a session is measuring a Graph on a device, for so long; False where another one is."""
+        from narformer.measurement.schema import claims
+
+        id, now = canonical_id(_text(device)), time.time()
+        row = {"graph": graph, "device": id, "session": session, "until": now + seconds}
+        this = (claims.c.graph == graph) & (claims.c.device == id)
+
+        def work(connection: Connection) -> bool:
+            connection.execute(claims.delete().where(this & ((claims.c.until < now) | (claims.c.session == session))))
+            return (
+                connection.execute(_insert(connection, claims).execution_options(preserve_rowcount=True), row).rowcount
+                > 0
+            )
+
+        return self._database.write(work)
+
+    def release(self, session: str) -> None:
+        """Give back what a session has claimed."""
+        from narformer.measurement.schema import claims
+
+        self._database.write(lambda connection: connection.execute(claims.delete().where(claims.c.session == session)))
+
+    def remove(
+        self,
+        graph: str | None = None,
+        device: str | Sequence[str] | None = None,
+        failed: bool | None = None,
+        model: str | None = None,
+    ) -> int:
+        """Take out what `find` finds, and Graphs and devices of which nothing is left. Returns how many."""
+        from sqlalchemy import select
+
+        from narformer.measurement import schema
+
+        table = schema.measurements
+
+        def work(connection: Connection) -> int:
+            removed = connection.execute(table.delete().where(*_conditions(graph, device, failed, model))).rowcount
+            graphs, former, devices = schema.graphs, schema.former_hashes, schema.devices
+            measured = select(table.c.graph).where(table.c.graph.is_not(None))
+            connection.execute(former.delete().where(former.c.graph.not_in(measured)))
+            connection.execute(graphs.delete().where(graphs.c.hash.not_in(measured)))
+            connection.execute(devices.delete().where(devices.c.id.not_in(select(table.c.device))))
+            return removed
+
+        removed = self._database.write(work)
+        self._present.clear()
+        return removed
+
     # --- reading
 
     def find(
@@ -182,16 +235,7 @@ class Store:
         """
         from narformer.measurement.schema import measurements as table
 
-        query = table.select().order_by(table.c.id)
-        if graph is not None:
-            query = query.where(table.c.graph == graph)
-        if device is not None:
-            ids = [device] if isinstance(device, str) else device
-            query = query.where(table.c.device.in_([canonical_id(id) for id in ids]))
-        if failed is not None:
-            query = query.where(table.c.latency_ms.is_(None) if failed else table.c.latency_ms.is_not(None))
-        if model is not None:
-            query = query.where(table.c.model.icontains(model, autoescape=True))
+        query = table.select().where(*_conditions(graph, device, failed, model)).order_by(table.c.id)
         return self._database.read(lambda connection: [_measurement(row) for row in connection.execute(query)])
 
     def latest(self, graph: str, device: str) -> Measurement | None:
@@ -266,6 +310,25 @@ class Store:
         return sorted((StoredDevice(*row) for row in rows), key=lambda device: device.id)
 
 
+def _conditions(
+    graph: str | None, device: str | Sequence[str] | None, failed: bool | None, model: str | None
+) -> list[ColumnElement[bool]]:
+    """What `find` looks for, as the database is asked."""
+    from narformer.measurement.schema import measurements
+
+    of, conditions = measurements.c, []
+    if graph is not None:
+        conditions.append(of.graph == graph)
+    if device is not None:
+        ids = [device] if isinstance(device, str) else device
+        conditions.append(of.device.in_([canonical_id(id) for id in ids]))
+    if failed is not None:
+        conditions.append(of.latency_ms.is_(None) if failed else of.latency_ms.is_not(None))
+    if model is not None:
+        conditions.append(of.model.icontains(model, autoescape=True))
+    return conditions
+
+
 def _row(measurement: Measurement, graph: Graph | None) -> dict[str, Any]:
     """The columns of a Measurement. Raises ValueError where it contradicts itself or its Graph."""
     if graph is not None and network_hash(graph) != measurement.graph:
@@ -289,7 +352,8 @@ def _row(measurement: Measurement, graph: Graph | None) -> dict[str, Any]:
 
 def digest(measurement: Measurement) -> str:
     """The same for the same record, whether it comes from a measurement, from a database or from a file."""
-    return hashlib.sha256(repr(tuple(_values(measurement).values())).encode()).hexdigest()
+    values = [value for name, value in _values(measurement).items() if name not in _LATER or value is not None]
+    return hashlib.sha256(repr(tuple(values)).encode()).hexdigest()
 
 
 def _values(measurement: Measurement) -> dict[str, Any]:

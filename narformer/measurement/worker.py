@@ -13,12 +13,14 @@ import queue
 import signal
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from narformer.errors import NarformerError
 from narformer.measurement import memory
+from narformer.measurement.data import own_data
 from narformer.measurement.device import short_version
 from narformer.measurement.drift import reference_network
 from narformer.measurement.jobs import Job, Result, Setup
@@ -53,6 +55,8 @@ class Worker:
         """Never raises for what is wrong with the network."""
         try:
             network = runnable(job.source, job.batch_size, job.name, job.input_shapes)
+            if job.data is not None:
+                network = replace(network, inputs=own_data(job.data, network.graph))
             before = memory.restart_peak()
             run = self._load(network)
             timing = time_runs(run, self.setup.plan, reference=self.reference)
@@ -67,6 +71,10 @@ class Worker:
             timing.reference_ms,
             taken,
             first_reference_ms=self.first_reference_ms,
+            min_ms=timing.min_ms,
+            p90_ms=timing.p90_ms,
+            p99_ms=timing.p99_ms,
+            mean_ms=timing.mean_ms,
         )
 
     def _load(self, network: Runnable) -> Run:

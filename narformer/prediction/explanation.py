@@ -112,13 +112,14 @@ class Explanation:
     def _nodes(self) -> list[dict[str, Any]]:
         return [
             {
+                "index": index,
                 "node": node.name,
                 "operator": node.op,
                 "kind": kernel_kind(node),
                 "shape": list(node.output_shape),
                 "ms": round(ms, 6),
             }
-            for node, ms in zip(self.graph.nodes, self.milliseconds, strict=True)
+            for index, (node, ms) in enumerate(zip(self.graph.nodes, self.milliseconds, strict=True))
         ]
 
     def part_table(self, title: str, parts: Sequence[Part]) -> Table:
@@ -128,9 +129,10 @@ class Explanation:
         return Table(columns, tuple(rows))
 
     def node_table(self, top: int = LISTED) -> Table:
-        """The slowest nodes, as people read them."""
+        """The slowest nodes, as people read them; #: which of the network's nodes it is, counted from 0."""
         columns = (
             Column("slowest nodes", short=True),
+            Column("#", right=True),
             Column("operator", short=True),
             Column("output"),
             Column("ms", right=True),
@@ -140,7 +142,7 @@ class Explanation:
         rows = []
         for k in slowest:
             node, ms = self.graph.nodes[k], self.milliseconds[k]
-            rows.append((node.name, node.op, sizes(node.output_shape), milliseconds(ms), self.share(ms)))
+            rows.append((node.name, str(k), node.op, sizes(node.output_shape), milliseconds(ms), self.share(ms)))
         return Table(columns, tuple(rows))
 
     def __repr__(self) -> str:

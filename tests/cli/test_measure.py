@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -166,3 +167,80 @@ def test_devices_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install 'narformer[openvino]'" in out
     assert out.count("PyTorch is not installed") == 1
     assert json.loads(run("devices", "--here", "--json")[1]) == [entry.to_dict() for entry in entries]
+
+
+def test_batch_sizes_and_threads_are_swept_and_percentiles_told(run: Run, cells: Path) -> None:
+    file = cells / "onnx" / "0.onnx"
+    code, out, _ = run("measure", file, "-b", "1,2", "-t", "1,2", "--budget", "0.02", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [(row["batch_size"], row["target"].rpartition(":")[2]) for row in rows] == [
+        (1, "1t"),
+        (2, "1t"),
+        (1, "2t"),
+        (2, "2t"),
+    ]
+    for row in rows:
+        assert row["min_ms"] <= row["latency_ms"] <= row["p99_ms"]
+        assert row["min_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        assert row["throughput"] == pytest.approx(1000 * row["batch_size"] / row["mean_ms"])
+    code, out, _ = run("measure", file, "-b", "1,2", "--budget", "0.02")  # the store has all of it
+    assert all(title in out for title in ("batch", "p90 ms", "p99 ms", "min ms", "inputs/s", "stored"))
+    assert "write whole numbers" in run("measure", file, "-t", "0")[2]
+
+
+def test_own_data_is_fed_and_what_does_not_fit_is_told(run: Run, cells: Path, tmp_path: Path) -> None:
+    file = cells / "onnx" / "0.onnx"
+    image = np.random.default_rng(0).random((3, 3, 32, 32), dtype=np.float32)
+    np.savez(tmp_path / "own.npz", image)
+    np.savez(tmp_path / "named.npz", nothing=image)
+    np.savez(tmp_path / "double.npz", image.astype(np.float64))
+    (tmp_path / "bad.npz").write_bytes(b"nonsense")
+
+    def fed(name: str) -> tuple[int, str, str]:
+        return run("measure", file, "--input-data", tmp_path / name, "--budget", "0.02", "--json")
+
+    for _ in range(2):  # never answered from the store: other data may take another time
+        (row,) = json.loads(fed("own.npz")[1])
+        assert (row["source"], row["batch_size"]) == ("measured", 3)
+    assert "nothing" in fed("named.npz")[2]
+    assert "float64 of [3, 3, 32, 32], and" in fed("double.npz")[2]
+    assert "not an .npz file" in fed("bad.npz")[2]
+    assert "no such file" in fed("gone.npz")[2]
+
+
+def test_a_duration_is_kept_to_and_measures_anew(run: Run, cells: Path) -> None:
+    for _ in range(2):
+        code, out, _ = run("measure", cells / "onnx" / "0.onnx", "--duration", "0.05", "--json")
+        (row,) = json.loads(out)
+        assert (code, row["source"]) == (0, "measured")
+    assert "exclude each other" in run("measure", cells, "--duration", "1", "--budget", "1")[2]
+
+
+def test_an_unknown_runtime_is_told_before_a_store_is_made(run: Run, cells: Path, tmp_path: Path) -> None:
+    code, _, err = run("measure", cells, "--runtime", "onnxruntme", "--store", tmp_path / "new.db")
+    assert (code, "did you mean onnxruntime?" in err) == (2, True)
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_store_hides_the_reference_and_removes(run: Run, cells: Path) -> None:
+    assert run("measure", cells / "onnx", "--hardware", "desk", "--budget", "0.02")[0] == 0
+    assert [Path(row["model"]).name for row in json.loads(run("store", "list", "--json")[1])] == ["0.onnx", "1.onnx"]
+    assert len(json.loads(run("store", "list", "--all", "--json")[1])) == 3
+    table = run("store", "devices")[1]
+    assert [line.split()[1:] for line in table.splitlines() if line.startswith("desk:")] == [["2", "2", "0"]]
+    assert "say what to remove" in run("store", "remove")[2]
+    assert run("store", "remove", cells / "onnx" / "0.onnx", "--yes")[:2][0] == 0
+    assert [Path(row["model"]).name for row in json.loads(run("store", "list", "--json")[1])] == ["1.onnx"]
+    assert "not measured" in run("store", "show", cells / "onnx" / "0.onnx")[2]
+    assert run("store", "remove", "--device", "desk", "--yes")[0] == 0
+    assert json.loads(run("store", "devices", "--json")[1]) == []
+
+
+def test_a_store_that_the_environment_names_and_that_is_not_there_is_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NARFORMER_STORE", str(tmp_path / "gone.db"))
+    code, _, err = run("predict", "examples/resnet18.onnx", "-d", "rtx5090")
+    assert (code, "gone.db: no such store, and NARFORMER_STORE names it" in err) == (2, True)
+    assert run("predict", "examples/resnet18.onnx", "-d", "rtx5090", "--no-store")[0] == 0

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import random
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+
+from narformer.evaluation.explanation_page import layout
 
 Run = Callable[..., Any]
 
@@ -55,3 +61,35 @@ def test_the_same_plot_is_the_same_file(run: Run, tmp_path: Path) -> None:
     first, second = ((tmp_path / name).read_text() for name in ("one.svg", "two.svg"))
     assert first == second
     assert "<dc:date>" not in first
+
+
+def test_a_page_has_all_nodes_and_needs_nothing_else(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    result = run("explain", "examples/resnet18.onnx", "-d", "rtx5090", "-d", "adreno-640", "--html", page)
+    assert (result.code, f"page: {page}" in result.out) == (0, True)
+    text = page.read_text()
+    nodes = len(json.loads(run("explain", "examples/resnet18.onnx", "-d", "adreno-640", "--json").out)["nodes"])
+    assert [text.count(f'<g class="node" id="n{number}-') for number in (0, 1)] == [nodes, nodes]
+    for word in ("<script", "<link", "@import", "src=", "url("):
+        assert word not in text
+    assert set(re.findall(r"https?://[^\"]*", text)) == {"http://www.w3.org/2000/svg"}  # a name, nothing is loaded
+    ElementTree.fromstring(text.partition("\n")[2].replace('<meta charset="utf-8">', ""))  # every tag is closed
+    result = run("explain", "examples/resnet18.onnx", "--html", tmp_path / "nowhere" / "page.html")
+    assert (result.code, "cannot be written" in result.err) == (2, True)
+
+
+def test_every_line_of_a_drawn_graph_goes_down_and_no_two_nodes_share_a_place() -> None:
+    generator = random.Random(0)
+    sources = [sorted({generator.randrange(k) for _ in range(generator.randrange(3))}) if k else [] for k in range(300)]
+    places = layout(sources)
+    assert len(set(places)) == len(places)
+    assert all(places[read].row < places[k].row for k, each in enumerate(sources) for read in each)
+
+
+def test_the_number_of_a_node_is_the_same_in_table_and_data(run: Run) -> None:
+    (explained,) = [json.loads(run("explain", "examples/resnet18.onnx", "-d", "rtx5090", "--json").out)]
+    slowest = max(explained["nodes"], key=lambda node: node["ms"])
+    lines = run("explain", "examples/resnet18.onnx", "-d", "rtx5090").out.splitlines()
+    first = lines[next(k for k, line in enumerate(lines) if line.startswith("slowest nodes")) + 1].split()
+    assert first[:2] == [slowest["node"], str(slowest["index"])]
+    assert explained["nodes"][slowest["index"]] == slowest

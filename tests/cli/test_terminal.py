@@ -27,7 +27,7 @@ def run(encoding: str, *arguments: str, folder: Path) -> tuple[int, str, str]:
         **os.environ,
         "PYTHONIOENCODING": encoding,
         "COLUMNS": "200",
-        "NARFORMER_STORE": str(folder / "s.db"),
+        "XDG_DATA_HOME": str(folder),
         "PYTHONUTF8": "1",  # of arguments and files: it is the output that is at stake
     }
     command = [sys.executable, "-c", MAIN, *arguments]

@@ -26,6 +26,9 @@ from narformer.measurement.measurement import Measurement
 from narformer.measurement.rehashing import rehash
 from narformer.measurement.store import Store
 
+# What a record had before a batch size, a precision and percentiles came to it.
+THEN = ("graph", "model", "device", "latency_ms", "spread_ms", "repeats", "drift", "peak_memory_bytes", "failure")
+THEN += ("session", "measured_at")
 X = Tensor((1, 8))
 FIRST = Node("r", "Relu", (Operand(X, ~0),), (X,))
 # Two files of one network, and a file of another.
@@ -71,7 +74,7 @@ def write_old(location: str, rows: Sequence[tuple[Measurement, Graph | None]], r
             values = {"hash": graph.hash, "name": graph.name, "content": content}
             connection.execute(tables.tables["graphs"].insert().values(values))
         for row, _ in rows:
-            values = {name: value for name, value in row.to_dict().items() if name not in ("batch_size", "precision")}
+            values = {name: value for name, value in row.to_dict().items() if name in THEN}
             digest = hashlib.sha256(repr(tuple(values.values())).encode()).hexdigest()
             values |= {"graph": row.graph or None, "digest": digest}
             connection.execute(tables.tables["measurements"].insert().values(values))

@@ -35,6 +35,7 @@ class FakeSupervisor:
 
     def __init__(self, setup: Setup, timeout_s: float) -> None:
         type(self).setups.append(setup)
+        self.timeout_s = timeout_s
 
     def measure(self, job: Job) -> Result:
         cls = type(self)
@@ -237,3 +238,30 @@ def test_pinning_takes_cores_that_there_are() -> None:
     assert pinned(allowed[0], 1) == (allowed[0],)
     with pytest.raises(ConfigError, match="cannot be used"):
         pinned(max(allowed), 2)
+
+
+def test_what_another_run_measures_is_left_to_it_and_then_answered_from_the_store(
+    worker: type[FakeSupervisor], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run is a claim, and a measurement that comes while this one waits."""
+    monkeypatch.setattr(session, "WAIT_S", 0.0)
+    networks = [Network(op, relu_like(op)) for op in ("Relu", "Tanh")]
+    first = networks[0].open().graph
+    hash, target = network_hash(first), str(SETTINGS.target())
+    assert store.claim(hash, target, "the other", 60)
+    seen: list[tuple[str, str]] = []
+
+    def report(outcome: Outcome) -> None:
+        seen.append((outcome.name, outcome.source))
+        if outcome.name == "Tanh":
+            store.add(Measurement(hash, "theirs", target, 1.0, batch_size=1, precision="fp32"), first)
+
+    measure(networks, store=store, settings=SETTINGS, share=True, report=report)
+    assert seen == [("Tanh", "measured"), ("Relu", "stored")]
+    assert store.claim(network_hash(networks[1].open().graph), target, "the other", 60)  # given back at the end
+
+
+def relu_like(op: str) -> onnx.ModelProto:
+    x, y = (onnx.helper.make_tensor_value_info(name, 1, [1, 8]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node(op, ["x"], ["y"])], op, [x], [y])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])

@@ -23,6 +23,7 @@ from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph, Node, Operand, Tensor
 from narformer.measurement.measurement import Measurement
 from narformer.measurement.store import Store, StoredDevice, default_store
+from narformer.places import user_data
 
 # Children start in a millisecond, with everything imported: also what opening a store would import only then.
 with contextlib.suppress(ImportError):
@@ -245,7 +246,7 @@ def test_a_child_of_a_fork_gets_a_connection_of_its_own(location: str) -> None:
 
 def test_where_the_default_store_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.delenv("NARFORMER_STORE", raising=False)
+    monkeypatch.setattr("narformer.measurement.store.user_data", user_data)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert default_store() == str(tmp_path / "narformer" / "measurements.db")
     with Store.open() as store:  # its directory is made
@@ -259,3 +260,14 @@ def test_without_sqlalchemy_the_command_that_installs_it_is_told(monkeypatch: py
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'narformer\[measure\]'"):
         Store.open("any.db")
+
+
+def test_two_sessions_do_not_measure_the_same_network(location: str) -> None:
+    with Store.open(location) as one, Store.open(location) as other:
+        assert one.claim("a" * 64, "cpu", "one", 60)
+        assert not other.claim("a" * 64, "cpu", "other", 60)
+        assert other.claim("a" * 64, "gpu", "other", 60)
+        assert one.claim("a" * 64, "cpu", "one", -1)  # again, and it has died since
+        assert other.claim("a" * 64, "cpu", "other", 60)
+        other.release("other")
+        assert one.claim("a" * 64, "gpu", "one", 60)
