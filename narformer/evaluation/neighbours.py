@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from narformer.prediction.predictor import Predictor
 from narformer.processes import in_order_with
 
 Vectors = npt.NDArray[np.float32]
+PART = 64  # networks whose vectors are kept together as they come
 
 
 @dataclass(frozen=True)
@@ -32,25 +34,37 @@ class Neighbour:
 def embeddings(
     dataset: Dataset, predictor: str | None, cache: Path, show: Callable[[int, int], None] = lambda _done, _all: None
 ) -> Vectors:
-    """The vector of every row, (rows, width), computed once by all cores and kept below `cache`."""
+    """The vector of every row, (rows, width), computed once by all cores and kept below `cache`.
+
+    Interrupted, the same call goes on where it stopped: what is done is kept part by part.
+    """
     key = hashlib.sha256(repr((predictor, Predictor.load(predictor).card.fingerprint, dataset.sources)).encode())
     path = cache / "embeddings" / f"{dataset.name}-{key.hexdigest()[:16]}.npy"
     if path.exists():
         return np.asarray(np.load(path))
-    parts = [dataset.sources[start : start + 64] for start in range(0, len(dataset), 64)]
-    found = []
-    for vectors_of_part in in_order_with(partial(Predictor.load, predictor), _embed, parts):
-        found.append(vectors_of_part)
-        show(len(found), len(parts))
-    vectors = np.concatenate(found).astype(np.float32)
+    parts = [dataset.sources[start : start + PART] for start in range(0, len(dataset), PART)]
+    home = path.with_suffix(".parts")
+    files = [home / f"{number:05d}.npy" for number in range(len(parts))]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".partial.npy")
-        np.save(unfinished, vectors)
-        unfinished.replace(path)
+        home.mkdir(parents=True, exist_ok=True)
+        missing = [k for k, file in enumerate(files) if not file.exists()]
+        load = partial(Predictor.load, predictor)
+        for number, vectors in enumerate(in_order_with(load, _embed, [parts[k] for k in missing])):
+            _save(vectors.astype(np.float32), files[missing[number]])
+            show(len(parts) - len(missing) + number + 1, len(parts))
+        found: Vectors = np.concatenate([np.load(file) for file in files])
+        _save(found, path)
+        shutil.rmtree(home)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
-    return vectors
+    return found
+
+
+def _save(vectors: Vectors, path: Path) -> None:
+    """Whole, or not at all."""
+    unfinished = path.with_suffix(".partial.npy")
+    np.save(unfinished, vectors)
+    unfinished.replace(path)
 
 
 def nearest(vector: npt.NDArray[np.float64], known: Vectors, dataset: Dataset, count: int) -> list[Neighbour]:
