@@ -29,6 +29,7 @@ from narformer.frontends.onnx import read_onnx
 from narformer.frontends.sizes import Size
 from narformer.graph import Graph
 from narformer.measurement import device as devices
+from narformer.measurement.data import own_data
 from narformer.measurement.drift import FIRST_S, REFERENCE_NAME, reference_network
 from narformer.measurement.jobs import Job, Result, Setup
 from narformer.measurement.measurement import Measurement
@@ -67,6 +68,8 @@ class Network:
         graph = read_onnx(
             source, batch_size=self.batch_size, input_shapes=self.input_shapes, dims=self.dims, name=self.name
         )
+        if self.data is not None:
+            own_data(self.data, graph)  # what does not fit is told before anything runs
         return Opened(_job(self, source, graph), graph)
 
 
@@ -274,7 +277,9 @@ class Recorder:
         """Write down why a network cannot be read, unless that says nothing of the network."""
         reason = " ".join(str(error).removeprefix(f"{network.name}: ").split())
         measurement = self._measurement(network, None, Result(failure=f"unreadable: {reason}"))
-        if isinstance(error.__cause__, OSError):  # absent, or kept from us
+        if (
+            isinstance(error.__cause__, OSError) or network.data is not None
+        ):  # absent, kept from us, or fed what is wrong
             return Outcome(network.name, "failed", measurement)
         return self._stored(network, measurement, None)
 

@@ -185,7 +185,7 @@ def test_batch_sizes_and_threads_are_swept_and_percentiles_told(run: Run, cells:
         assert row["min_ms"] <= row["p90_ms"] <= row["p99_ms"]
         assert row["throughput"] == pytest.approx(1000 * row["batch_size"] / row["mean_ms"])
     code, out, _ = run("measure", file, "-b", "1,2", "--budget", "0.02")  # the store has all of it
-    assert all(title in out for title in ("batch", "p90 ms", "p99 ms", "min ms", "inputs/s", "stored"))
+    assert all(title in out for title in ("batch", "median", "p90", "p99", "min", "inputs/s", "stored"))
     assert "write whole numbers" in run("measure", file, "-t", "0")[2]
 
 
@@ -203,8 +203,9 @@ def test_own_data_is_fed_and_what_does_not_fit_is_told(run: Run, cells: Path, tm
     for _ in range(2):  # never answered from the store: other data may take another time
         (row,) = json.loads(fed("own.npz")[1])
         assert (row["source"], row["batch_size"]) == ("measured", 3)
-    assert "nothing" in fed("named.npz")[2]
-    assert "float64 of [3, 3, 32, 32], and" in fed("double.npz")[2]
+    assert "nothing" in fed("named.npz")[1]
+    assert "float64 of [3, 3, 32, 32], and" in fed("double.npz")[1]
+    assert json.loads(run("store", "list", "--failed", "--json")[1]) == []  # that says nothing of the network
     assert "not an .npz file" in fed("bad.npz")[2]
     assert "no such file" in fed("gone.npz")[2]
 

@@ -65,7 +65,7 @@ def test_the_same_plot_is_the_same_file(run: Run, tmp_path: Path) -> None:
 
 def test_a_page_has_all_nodes_and_needs_nothing_else(run: Run, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    result = run("explain", "examples/resnet18.onnx", "-d", "rtx5090", "-d", "adreno-640", "--html", page)
+    result = run("explain", "examples/resnet18.onnx", "-d", "cortex-a76", "-d", "adreno-640", "--html", page)
     assert (result.code, f"page: {page}" in result.out) == (0, True)
     text = page.read_text()
     nodes = len(json.loads(run("explain", "examples/resnet18.onnx", "-d", "adreno-640", "--json").out)["nodes"])
@@ -87,9 +87,9 @@ def test_every_line_of_a_drawn_graph_goes_down_and_no_two_nodes_share_a_place() 
 
 
 def test_the_number_of_a_node_is_the_same_in_table_and_data(run: Run) -> None:
-    (explained,) = [json.loads(run("explain", "examples/resnet18.onnx", "-d", "rtx5090", "--json").out)]
+    explained = json.loads(run("explain", "examples/resnet18.onnx", "-d", "adreno-640", "--json").out)
     slowest = max(explained["nodes"], key=lambda node: node["ms"])
-    lines = run("explain", "examples/resnet18.onnx", "-d", "rtx5090").out.splitlines()
+    lines = run("explain", "examples/resnet18.onnx", "-d", "adreno-640").out.splitlines()
     first = lines[next(k for k, line in enumerate(lines) if line.startswith("slowest nodes")) + 1].split()
     assert first[:2] == [slowest["node"], str(slowest["index"])]
     assert explained["nodes"][slowest["index"]] == slowest
