@@ -134,8 +134,9 @@ def measure(
     outcomes: list[Outcome] = []
     anew = again or input_data is not None or duration is not None
     with ExitStack() as stack:
-        here = {"share": True, "acknowledge": _acknowledge}
-        runs: list[Callable[..., object]] = [partial(session.measure, settings=each, **here) for each in each_settings]
+        runs: list[Callable[..., object]] = [
+            partial(session.measure, settings=each, share=True, acknowledge=_acknowledge) for each in each_settings
+        ]
         targets = len(runs)
         if fleet is not None:
             targets, on_fleet = stack.enter_context(measuring_on(fleet, device, settings))
