@@ -296,7 +296,7 @@ def test_evaluate_and_report_make_a_page(run: Run, tmp_path: Path, monkeypatch: 
     assert "| flops |" in (tmp_path / "results" / "README.md").read_text()
     assert "give either --model" in run("evaluate", "nnlqp/in-domain", *common).err
     assert "no results there" in run("report", tmp_path).err
-    assert "did you mean nnlqp/in-domain? " in run("evaluate", "nnlqp/in-domian", "--model", "flops").err
+    assert "did you mean nnlqp/in-domain or " in run("evaluate", "nnlqp/in-domian", "--model", "flops").err
 
 
 def test_what_cannot_be_written_is_one_line(run: Run, resnet18: Path, tmp_path: Path) -> None:
