@@ -74,8 +74,9 @@ def show(
     from narformer.measurement.store import Store
 
     form = chosen(form, as_json)
+    asked = _asked_hash(network, sizes_from(batch_size, input_shape, dim))
     with Store.open(location, create=False) as store:
-        hash = _hash_of(network, sizes_from(batch_size, input_shape, dim), store)
+        hash = _known_hash(network, asked, store)
         rows, graph = store.find(graph=hash), store.graph(hash)
     assert graph is not None
     if form is not Format.TABLE:
@@ -88,16 +89,20 @@ def show(
     _print_measurements(rows)
 
 
-def _hash_of(network: str, sizes: Sizes, store: Store) -> str:
-    """The hash, in the store, of an ONNX file's network, or the one with this beginning."""
+def _asked_hash(network: str, sizes: Sizes) -> str:
+    """The hash of an ONNX file's network, or what was given as a hash. Raises ConfigError for sizes of a hash."""
     from narformer.frontends.canonical import network_hash
 
-    hash = network.lower()
     if Path(network).is_file():
-        hash = network_hash(read_each([Path(network)], sizes)[0])
-    elif sizes:
+        return network_hash(read_each([Path(network)], sizes)[0])
+    if sizes:
         raise ConfigError(f"{network}: sizes are those of an ONNX file's inputs; a hash has its own")
-    hash = store.current_hash(hash) or hash
+    return network.lower()
+
+
+def _known_hash(network: str, asked: str, store: Store) -> str:
+    """The hash in the store that is this one, was this one, or begins so. Raises DataError for none or several."""
+    hash = store.current_hash(asked) or asked
     hashes = sorted({row.graph for row in store.find() if row.graph.startswith(hash)}) if hash else []
     if len(hashes) != 1:
         told = f"stands for several networks: {', '.join(h[:16] for h in hashes[:5])}" if hashes else "not measured"
@@ -149,8 +154,9 @@ def remove(
     if network is None and device is None and model is None and failed is None:
         raise ConfigError("say what to remove: a NETWORK, --device, --model or --failed; see `narformer store list`")
     sizes = sizes_from(batch_size, input_shape, dim)
+    asked = "" if network is None else _asked_hash(network, sizes)
     with Store.open(location, create=False) as store:
-        hash = None if network is None else _hash_of(network, sizes, store)
+        hash = None if network is None else _known_hash(network, asked, store)
         chosen_ones = {"graph": hash, "device": _selected(store, device), "failed": failed, "model": model}
         rows = store.find(**chosen_ones)  # type: ignore[arg-type]
         if not rows:
