@@ -33,7 +33,7 @@ NOT_RUN = {
     r"^narformer rank\b": "scores a whole space, which takes a minute; tests/cells ranks few cells",
     r"^narformer families check\b": "needs a public table; tests/families",
     r"--dataset nnmeter\b": "needs a public table; tests/evaluation",
-    r"^narformer fleet\b": "needs Ray; tests/fleet",
+    r"^narformer fleet\b|--fleet\b": "needs Ray; tests/fleet",
     r"--(install|show)-completion\b": "changes the set-up of the user's shell; tests/cli",
     r"postgresql": "needs a server; tests/measurement",
 }
