@@ -35,10 +35,12 @@ NOT_RUN = {
     r"--dataset nnmeter\b": "needs a public table; tests/evaluation",
     r"^narformer fleet\b|--fleet\b": "needs Ray; tests/fleet",
     r"--(install|show)-completion\b": "changes the set-up of the user's shell; tests/cli",
+    r"--input-data\b": "needs arrays; tests/cli/test_measure.py",
     r"postgresql": "needs a server; tests/measurement",
 }
 # Pages whose Python is run elsewhere or cannot be, and why.
 PYTHON_NOT_RUN = {
+    "docs/how-to/fleet.md": "needs Ray; tests/fleet",
     "docs/how-to/serve.md": "asks a service; tests/test_client.py",
     "docs/reference/operators.md": "registers an operator for the whole process; tests/test_operators.py",
     "docs/explanation/architecture.md": "an excerpt",

@@ -50,14 +50,6 @@ def test_a_canonical_graph_runs_though_views_are_no_nodes(kind: str) -> None:
     assert graph_cost(canonical(network.graph)).macs == graph_cost(form).macs
 
 
-def test_a_table_that_is_shared_stays_shared() -> None:
-    ids, words, rows = Tensor((1, 6), "int64"), Tensor((1, 6, 8)), Tensor((6, 8))
-    table, turned = Operand(Tensor((20, 8)), name="table"), Operand(Tensor((8, 20)), name="table")
-    embed = Node("embed", "Gather", (table, Operand(ids, ~0)), (words,))
-    graph = Graph((embed, Node("out", "Gemm", (Operand(rows, 0), turned), (Tensor((6, 20)),))), (ids,))
-    assert canonical(read_onnx(standard_onnx(graph))).hash == canonical(graph).hash
-
-
 def test_a_root_mean_square_over_channels_is_written() -> None:
     x = Tensor((1, 3, 4, 4))
     norm = Node("norm", "RMSNormalization", (Operand(x, ~0), Operand(Tensor((3,)), name="s")), (x,), {"axes": (1,)})

@@ -31,7 +31,7 @@ def test_a_row_of_a_csv_is_a_node_of_one_network_on_one_target(resnet18: Path) -
     assert len(rows) == 2 * len(explained[0].graph)
     assert list(rows[0]) == [
         *("hash", "model", "target", "batch_size", "latency_ms"),
-        *("node", "operator", "kind", "shape", "ms"),
+        *("index", "node", "operator", "kind", "shape", "ms"),
     ]
     assert {row["target"] for row in rows} == {"adreno-640:tflite-2.1:fp32", "myriad-x:openvino-2019r2:fp16"}
 

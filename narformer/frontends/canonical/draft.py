@@ -121,8 +121,6 @@ class Draft:
         node = self.nodes[index]
         assert node is not None
         name = node.name or f"{node.op}.{index}"
-        if node.op == "Transpose" and node.operands[0].name:  # weights that an embedding shares, turned
-            name = node.operands[0].name
         constants = {}
         for k, tensor in enumerate(node.outputs):
             held = values[k] if k < len(values) else None

@@ -7,7 +7,7 @@ from narformer.measurement.rehashing import rehash
 revision = "0005"
 down_revision = "0004"
 # As in revision_0004.py.
-HASHES = "05cfca533b54d44e"
+HASHES = "98345f1469dc48ba"
 
 
 def upgrade() -> None:
