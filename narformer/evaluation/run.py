@@ -157,7 +157,7 @@ def trained(
         for _ in train(config, network, tokens, _masked(targets, slice(1)), task.pretrain, none, home / "pretrain"):
             pass
         targets = _masked(targets, slice(1, None))
-    profiled = kernel_shares(dataset, tokens.sizes()) if config.kernels else None
+    profiled = kernel_shares(config, dataset, tokens.sizes())
     for _ in train(config, network, tokens, targets, task.fit[fit], task.fit[validation], home, profiled):
         pass
     if set(NEEDED) <= set(network.extra_outputs):

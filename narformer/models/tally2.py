@@ -161,13 +161,13 @@ class Prices(nn.Module):
 
     def count(self, measured: Tensor) -> None:
         """Tell how many networks were measured on each target, (outputs,)."""
-        each = measured.to(self.belongs.dtype) @ self.belongs
+        each = measured.to(self.belongs) @ self.belongs
         self.dearness = (_USUAL / each.clamp_min(1)).clamp(_CHEAPEST, _DEAREST)
 
     def penalty(self) -> Tensor:
         """What differing prices cost; free for the run, a target's constant."""
         outputs = self.belongs.shape[0]
-        dearness = self.dearness.to(self.by_oddity.device)
+        dearness = self.dearness.to(self.belongs)
         total = _ODD_PENALTY * (size_of(_SPEED * self.by_oddity) * dearness).sum() / outputs
         for each in (self.by_class, self.by_kind, *self.by_numbers):
             size = (size_of(_SPEED * each[:, 1:]) * dearness).sum(dim=(1, 2)) / outputs

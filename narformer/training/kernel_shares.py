@@ -69,6 +69,7 @@ def share_loss(each: Tensor, labels: Labels, networks: int) -> Tensor:
 
     each: ms of the tokens of the batch, (T,). networks: how many the batch has.
     """
+    labels = Labels(*(column.to(each.device) for column in labels))
     together = torch.zeros_like(each).index_add(0, labels.first, each[labels.tokens])
     known = labels.share > 0
     share, network = labels.share[known], labels.network[known]

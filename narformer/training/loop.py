@@ -98,7 +98,7 @@ def train(
                 truth = truth[:, given]
             share = None if weights is None else weights if given is None else weights[given]
             tensors = to_tensors(source.batch(rows), device)
-            labels = profiled[0].batch(rows) if profiled and config.kernels else None
+            labels = profiled[0].batch(rows) if profiled else None
             with mixed_precision(device.type, config.precision):
                 if labels is not None and isinstance(model, KernelSum):
                     vector, each = model.parts(*tensors)

@@ -44,7 +44,7 @@ def run(
     fit, validation, calibration = train_parts(config, dataset)
     torch.manual_seed(config.seed)
     model = model_for(config.model, dataset, fit, config.model_options)
-    profiled = kernel_shares(dataset, tokens.sizes()) if config.kernels else None
+    profiled = kernel_shares(config, dataset, tokens.sizes())
     for progress in train(config, model, tokens, dataset.targets, fit, validation, directory, profiled):
         show(progress)
     return export_predictor(
@@ -72,11 +72,15 @@ def run(
     )
 
 
-def kernel_shares(dataset: Dataset, sizes: npt.NDArray[np.int64]) -> tuple[KernelShares, int] | None:
-    """The profiles of a dataset's rows and the output they are of; None where no row has one.
+def kernel_shares(
+    config: TrainConfig, dataset: Dataset, sizes: npt.NDArray[np.int64]
+) -> tuple[KernelShares, int] | None:
+    """The profiles of a dataset's rows and the output they are of; None where no row has one, or they weigh nothing.
 
     sizes: numbers of tokens of the rows. Raises DataError where profiles are of several targets, or of other tokens.
     """
+    if not config.kernels:
+        return None
     profiles = [dataset.profiles.get(id) for id in dataset.ids]
     targets = {profile.target for profile in profiles if profile is not None} & set(dataset.devices)
     if len(targets) > 1:

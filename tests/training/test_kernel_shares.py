@@ -22,6 +22,8 @@ from narformer.training.loop import train
 from narformer.training.parts import parts_by_kind
 from narformer.training.run import kernel_shares, model_for
 
+TOLD = TrainConfig(model="tally2", kernels=1.0)
+
 
 def _profile(shares: list[float], groups: list[int] | None = None) -> Profile:
     places = groups or list(range(len(shares)))
@@ -90,7 +92,7 @@ def test_training_moves_kernels_towards_their_shares(tmp_path: Path) -> None:
         rest = np.array([kind != "run" for kind in kinds], dtype=np.float32)
         shares = 0.9 * pools / pools.sum() + 0.1 * rest / rest.sum()
         profiles[id] = Profile("a:b:fp32", shares, np.arange(len(kinds)))
-    profiled = kernel_shares(dataclasses.replace(dataset, profiles=profiles), tokens.sizes())
+    profiled = kernel_shares(TOLD, dataclasses.replace(dataset, profiles=profiles), tokens.sizes())
     assert profiled is not None
     assert profiled[1] == 0
 
@@ -121,5 +123,6 @@ def test_profiles_of_several_targets_are_refused(tmp_path: Path) -> None:
         profiles={"one": _profile([0, 1]), "two": _profile([0, 1])._replace(target="c:b:fp32")},
     )
     with pytest.raises(DataError, match="profiles of several targets"):
-        kernel_shares(dataset, np.array([2, 2]))
-    assert kernel_shares(dataclasses.replace(dataset, profiles={}), np.array([2, 2])) is None
+        kernel_shares(TOLD, dataset, np.array([2, 2]))
+    assert kernel_shares(TOLD, dataclasses.replace(dataset, profiles={}), np.array([2, 2])) is None
+    assert kernel_shares(TrainConfig(model="tally2"), dataset, np.array([2, 2])) is None

@@ -1,4 +1,4 @@
-"""Networks have other hashes: attention with learned queries or turned ones, groups of one channel, shared weights."""
+"""Networks have other hashes: attention with learned queries or turned ones, groups of one channel."""
 
 from alembic import op
 
