@@ -267,11 +267,16 @@ def write_graphs(first: Path, real: Sequence[Path] | None, path: Path) -> None:
             graph = read_onnx(converted(model, planned.precision), batch_size=batch)
             networks.append((zoo.Entry(CONVERTED, planned.id, 0), graph))
     for row, planned in _real(real[0]) if real else []:
-        shapes = parse_input_shapes([text for text in row["shapes"].split() if not text.endswith("=")])  # no scalars
-        networks.append((zoo.Entry(FILE, planned.name, 0), read_onnx(real[1] / row["model"], input_shapes=shapes)))
+        graph = read_onnx(real[1] / row["model"], input_shapes=file_shapes(row["shapes"]))
+        networks.append((zoo.Entry(FILE, planned.name, 0), graph))
     networks.sort(key=lambda pair: (pair[0].source, pair[0].name.split("_")[0], pair[0].name))
     zoo.write(networks, path, {"onnxruntime": RUNTIME.partition("-")[2]})
     print(f"{len(networks)} Graphs, {path.stat().st_size / 1e6:.2f} MB")
+
+
+def file_shapes(shapes: str) -> dict[str, tuple[int | str, ...]]:
+    """Input shapes of a real file, as its row tells them; scalars, which have none, are left out."""
+    return parse_input_shapes([text for text in shapes.split() if not text.endswith("=")])
 
 
 def _usual(path: Path) -> dict[str, tuple[Row, float]]:

@@ -28,10 +28,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
-from measure_wide import model_of
+from measure_wide import file_shapes, model_of
 from rich.progress import track
 
-from narformer.cli.inputs import parse_input_shapes
 from narformer.datasets.kernel_cache import build_kernel_cache
 from narformer.datasets.onnxruntime_wide import (
     COLUMNS,
@@ -138,9 +137,9 @@ def _place(directory: Path, id: str) -> Path:
 def _profiled(row: Planned, files: Path | None, ms: float) -> Run:
     sizes: dict[str, Any] = {}
     if row.source == FILE and files is not None:
-        name, *shapes = row.name.split()
+        name, _, shapes = row.name.partition(" ")
         model = onnx.load(files / name)
-        sizes = {"input_shapes": parse_input_shapes([text for text in shapes if not text.endswith("=")])}
+        sizes = {"input_shapes": file_shapes(shapes)}
     else:
         model, batch = model_of(row)
         sizes = {"batch_size": batch}
