@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: predict test lint bench docs wheel clean
+.PHONY: predict test lint bench bench-server docs wheel clean
 
 predict: $(VENV)/.installed  ## Install what predictions need, and predict the example network.
 	$(BIN)/narformer predict examples/resnet18.onnx
@@ -20,6 +20,9 @@ lint: $(VENV)/.installed-dev  ## Style, types, and which way imports may point.
 
 bench: $(VENV)/.installed-dev  ## Speed against named baselines, as ratios.
 	$(BIN)/python benchmarks/all.py
+
+bench-server: $(VENV)/.installed-dev  ## Load on the service, by wrk; writes the table of docs/how-to/serve.md.
+	$(BIN)/python benchmarks/server.py --write
 
 docs: $(VENV)/.installed-dev  ## The manual as a site in build/site; a broken link or an unknown name is an error.
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[docs]'

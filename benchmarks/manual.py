@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import server_tables
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "docs" / "results"
 MADE = re.compile(r"(<!-- made by: (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -180,12 +182,24 @@ def hardware() -> str:
     return "\n".join(rows) + "\n"
 
 
+def server_load() -> str:
+    """Requests a second of the service, and their latencies."""
+    return server_tables.kept_load().table()
+
+
+def server_soak() -> str:
+    """Memory of the service over very many requests."""
+    return server_tables.kept_soak().table()
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "errors": errors,
     "all-errors": all_errors,
     "npu-errors": npu_errors,
     "real-files": real_files,
     "hardware": hardware,
+    "server-load": server_load,
+    "server-soak": server_soak,
 }
 
 
@@ -226,17 +240,22 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown.replace(COMMANDS_HERE, commands()) if COMMANDS_HERE in markdown else markdown
 
 
+def rewrite(page: Path, check: bool = False) -> bool:
+    """Make what is made on one page anew, or only look; whether it has changed."""
+    text = page.read_text()
+    new = MADE.sub(lambda m: m[1] + made(m[2]) + m[4], text)
+    if new != text and not check:
+        page.write_text(new)
+    return new != text
+
+
 def main() -> int:
     check = "--check" in sys.argv[1:]
     changed = 0
     for page in pages():
-        text = page.read_text()
-        new = MADE.sub(lambda m: m[1] + made(m[2]) + m[4], text)
-        if new != text:
+        if rewrite(page, check):
             changed += 1
             print(page.relative_to(REPOSITORY))
-            if not check:
-                page.write_text(new)
     return 1 if check and changed else 0
 
 

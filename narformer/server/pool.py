@@ -34,7 +34,7 @@ class Gone(Exception):
 
 
 class Process:
-    """One worker process. Raises ConfigError where it cannot be started, with its reason."""
+    """One worker process, which is begun; `until_ready` waits for it."""
 
     def __init__(self, setup: Setup, target: Callable[[Connection, Setup], None], context: BaseContext) -> None:
         self.connection, theirs = multiprocessing.Pipe()
@@ -42,6 +42,9 @@ class Process:
         self.process: Any = context.Process(target=target, args=(theirs, setup), daemon=True)  # type: ignore[attr-defined]
         self.process.start()
         theirs.close()
+
+    def until_ready(self) -> None:
+        """Returns when it can be asked. Raises ConfigError, with its reason, where it cannot; it is ended then."""
         try:
             told = self._received(START_SECONDS)
         except (Gone, TimeoutError) as error:
@@ -63,11 +66,11 @@ class Process:
 
     def _received(self, seconds: float) -> bytes:
         try:
-            if not self.connection.poll(seconds):
-                raise TimeoutError
-            return self.connection.recv_bytes()
-        except (EOFError, ConnectionError) as error:
+            if self.connection.poll(seconds):
+                return self.connection.recv_bytes()
+        except (EOFError, OSError) as error:
             raise Gone from error
+        raise TimeoutError
 
     def kill(self) -> None:
         """End it, whatever it does."""
@@ -97,6 +100,7 @@ class Pool:
         self._mine = threading.local()
         self._all: set[Process] = set()
         self._lock = threading.Lock()
+        self._closed = False
         self._threads = ThreadPoolExecutor(workers, "narformer-worker")
 
     def __enter__(self) -> Pool:
@@ -132,7 +136,7 @@ class Pool:
         """End the processes; what is under way ends with them, and what waits is not begun."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         with self._lock:
-            ending, self._all = self._all, set()
+            ending, self._all, self._closed = self._all, set(), True
         for process in ending:
             process.kill()
 
@@ -147,9 +151,20 @@ class Pool:
     def _process(self) -> Process:
         process: Process | None = getattr(self._mine, "process", None)
         if process is None:
-            process = self._mine.process = Process(self.setup, self._target, self._context)
+            process = Process(self.setup, self._target, self._context)
             with self._lock:
+                closed = self._closed
                 self._all.add(process)
+            if closed:  # nobody else would end it
+                process.kill()
+                raise ConfigError("the service is ending")
+            try:
+                process.until_ready()
+            except ConfigError:
+                with self._lock:
+                    self._all.discard(process)
+                raise
+            self._mine.process = process
         return process
 
     def _lose(self, reason: str) -> None:

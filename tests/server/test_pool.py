@@ -8,7 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,30 @@ def test_a_worker_that_takes_too_long_is_killed(one: Pool, monkeypatch: pytest.M
     monkeypatch.setattr(one, "seconds", 60.0)
     assert one.ask(RESNET50).result().status == 200
     assert before not in one.processes
+
+
+def never_ready(connection: Connection, setup: Setup) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Event().wait()
+
+
+def test_a_worker_that_still_starts_ends_with_the_service() -> None:
+    pool = Pool(Setup(measured=False), 1, 60, never_ready)
+    waiting = pool.ask(RESNET50)
+    while not pool.processes:
+        time.sleep(0.01)
+    (started,) = pool.processes
+    pool.close()
+    assert waiting.result().status == 503
+    with pytest.raises(ProcessLookupError):
+        os.kill(started, 0)
+
+
+def test_no_worker_starts_after_the_service_has_ended() -> None:
+    pool = Pool(Setup(measured=False), 1, 60, never_ready)
+    pool.close()
+    with pytest.raises(ConfigError, match="is ending"):
+        pool._process()
 
 
 def test_signals_for_the_service_do_not_end_its_workers(one: Pool) -> None:
