@@ -48,19 +48,20 @@ class Service:
 
     def metrics(self) -> str:
         """What it counts, as Prometheus reads it."""
-        self._connection.request("GET", "/metrics")
-        return self._connection.getresponse().read().decode()
+        return self._answer("GET", "/metrics")[1].decode()
 
     def _post(self, route: str, body: bytes, kind: str) -> tuple[int, bytes]:
+        return self._answer("POST", f"/v1/{route}", body, {"Content-Type": kind})
+
+    def _answer(self, *request: Any) -> tuple[int, bytes]:
         try:
-            self._connection.request("POST", f"/v1/{route}", body, {"Content-Type": kind})
+            self._connection.request(*request)
             response = self._connection.getresponse()
-            return response.status, response.read()
         except (http.client.HTTPException, ConnectionError):
-            self._connection.close()  # a server may close a connection after an answer
-            self._connection.request("POST", f"/v1/{route}", body, {"Content-Type": kind})
+            self._connection.close()  # a server may close a connection after an answer, or after a while
+            self._connection.request(*request)
             response = self._connection.getresponse()
-            return response.status, response.read()
+        return response.status, response.read()
 
     def workers(self) -> list[int]:
         """Numbers of the processes that read networks: the children of the one that forks them."""

@@ -15,6 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse
 from starlette.routing import Route
 
@@ -52,6 +53,7 @@ from narformer.server.uploads import Received, options_of, received
 JSON = "application/json"
 REMEMBERED_ANSWERS = 64
 COMPRESSED_FROM = 32_000  # bytes of an answer
+GONE = 499  # the status, which only the counters see, of a request whose client went away
 PAGE = Path(__file__).parent / "page"
 
 
@@ -73,7 +75,7 @@ class Service:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not future.done():
                 future.cancel()
-                return Response(status_code=499)
+                return Response(status_code=GONE)
             reply = future.result()
         finally:
             leaving.cancel()
@@ -220,6 +222,10 @@ def application(settings: Settings, pool: Pool) -> FastAPI:
     @app.exception_handler(HTTPException)
     async def missing(_: Request, error: HTTPException) -> Response:
         return Response(body_of(Refused(error.status_code, str(error.detail))), error.status_code, error.headers, JSON)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=GONE)
 
     for file in sorted(PAGE.iterdir()):  # each by its name, so that no other file can be asked for
         for path in (f"/{file.name}", *(["/"] if file.name == "index.html" else [])):

@@ -14,7 +14,7 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from narformer.errors import NarformerError
+from narformer.errors import NarformerError, StoreError
 from narformer.server.answers import Answers
 from narformer.server.failures import Refused, body_of, status_of
 from narformer.server.question import Question, Setup
@@ -49,8 +49,15 @@ def answered(answers: Answers, question: Question) -> bytes:
     mark = GOOD
     try:
         return mark + b"200" + json.dumps(answers.answer(question)).encode()
+    except StoreError as away:  # its message names the place of the database, which is nobody's business
+        log.error("%s", away)
+        error: NarformerError = Refused(
+            503,
+            'the measurements cannot be read at the moment; ask again later, or with "measured": false for predictions',
+            "StoreError",
+        )
     except NarformerError as told:
-        error: NarformerError = told
+        error = told
     except MemoryError:
         mark = SPENT  # what the attempt has left behind would harm the next
         error = Refused(413, f"{_names(question)}: needs more memory than this service gives a request", "LimitError")

@@ -15,7 +15,7 @@ import pytest
 from fleets import Fleet
 from postgresql import Server, running
 
-from narformer.errors import ConfigError
+from narformer.errors import ConfigError, StoreError
 from narformer.fleet import measuring
 from narformer.fleet.agent import Wish
 from narformer.fleet.measuring import measure
@@ -113,6 +113,31 @@ def test_an_interrupted_run_goes_on_where_it_stopped(fleet: Fleet, quick: None, 
     outcomes = measure(networks(8), wishes=[Wish("alpha")], store=store, settings=SETTINGS)
     assert Counter(o.source for o in outcomes) == {"stored": 3, "measured": 5}
     assert list(measured(store).values()) == [1] * 8
+
+
+def test_a_database_that_stays_away_ends_the_run_and_what_was_in_it_is_not_measured_again(
+    fleet: Fleet, quick: None, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "STORE_PATIENCE_S", 0.2)
+    seen: list[Outcome] = []
+    told: list[str] = []
+
+    def report(outcome: Outcome) -> None:
+        seen.append(outcome)
+        if len(seen) == 2:
+            server.stop()
+
+    def measuring_all(store: Store) -> list[Outcome]:
+        return measure(networks(4), wishes=WISHES[:1], store=store, settings=SETTINGS, report=report, tell=told.append)
+
+    with Store.open(server.emptied()) as store, pytest.raises(StoreError, match="postgresql"):
+        measuring_all(store)
+    assert len(seen) == 2
+    assert "trying again" in told[0]
+    server.start()
+    with Store.open(server.url) as store:
+        assert Counter(outcome.source for outcome in measuring_all(store)) == {"stored": 2, "measured": 2}
+        assert list(measured(store).values()) == [1] * 4
 
 
 def test_one_network_under_two_names_is_measured_once(fleet: Fleet, quick: None, store: Store) -> None:

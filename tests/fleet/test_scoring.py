@@ -10,7 +10,7 @@ from fleets import Fleet
 
 from narformer.cli.fleet_answers import fleet_answers
 from narformer.cli.many import Question, answers
-from narformer.errors import ConfigError, UserError
+from narformer.errors import ConfigError, StoreError, UserError
 from narformer.fleet.scoring import in_order_with
 from narformer.frontends.sizes import Sizes
 
@@ -44,3 +44,11 @@ def test_a_store_that_other_machines_do_not_see_is_refused(tmp_path: Path) -> No
     question = Question(("p",), Sizes(), None, str(tmp_path / "store.db"), measured=True)
     with pytest.raises(ConfigError, match="give the URL of a PostgreSQL, or --no-store"):
         list(fleet_answers([], question, "127.0.0.1:1"))
+
+
+def test_a_database_that_is_away_is_told(fleet: Fleet, dummy: Path, resnet18: Path) -> None:
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'narformer[postgresql]'")
+    question = Question(("p",), Sizes(), str(dummy), "postgresql://me:secret@127.0.0.1:1/data", measured=True)
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1") as told:
+        list(fleet_answers([resnet18], question, fleet.address))
+    assert "secret" not in str(told.value)

@@ -75,6 +75,11 @@ class Server:
     def emptied(self) -> str:
         """The URL of the database, with nothing in it."""
         self._do("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        return self.url
+
+    @property
+    def url(self) -> str:
+        """Of the database, as it is."""
         return f"postgresql://tester@/postgres?host={self.directory}"
 
     def _do(self, statements: str) -> None:

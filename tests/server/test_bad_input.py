@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 from narformer.errors import ConfigError
 from narformer.frontends.onnx import read_onnx
 from narformer.server.failures import Refused
+from narformer.server.pool import Pool
 from narformer.server.question import Network
 from narformer.server.rate import Rate
 from narformer.server.settings import Limits, Settings
@@ -257,6 +258,49 @@ def test_a_network_of_too_many_nodes(client: TestClient, form: Form) -> None:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("v0", "v20001"))
     data = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), ir_version=8).SerializeToString()
     assert "20001 nodes" in told(client.post("/v1/inspect", **form(("m.onnx", data))), 413)
+
+
+def claiming(dims: list[int], op: str, data: bytes = b"", kind: int = TensorProto.INT64) -> bytes:
+    """A file with a tensor that claims these sizes, read by an operator."""
+    tensor = TensorProto(name="t", data_type=kind, dims=dims, raw_data=data)
+    x, y = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1]), helper.make_empty_tensor_value_info("y")
+    inputs = {"ConstantOfShape": ["t"], "Range": ["zero", "t", "one"], "Tile": ["x", "t"]}.get(op, ["x", "t"])
+    scalars = [
+        TensorProto(name=n, data_type=kind, raw_data=bytes([k, *bytes(7)])) for k, n in enumerate(("zero", "one"))
+    ]
+    graph = helper.make_graph([helper.make_node(op, inputs, ["y"])], "g", [x], [y], [tensor, *scalars])
+    model: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
+    return model
+
+
+HUGE = (1 << 40).to_bytes(8, "little")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        claiming([1 << 62, 1 << 62], "Add", kind=TensorProto.FLOAT),
+        claiming([1 << 40], "Add", kind=TensorProto.FLOAT),
+        claiming([1 << 40], "Add", data=bytes(8), kind=TensorProto.FLOAT),
+        claiming([-1], "Reshape"),
+        claiming([1 << 40], "Reshape"),
+        claiming([2], "ConstantOfShape", data=HUGE * 2),
+        claiming([1], "Expand", data=HUGE),
+        claiming([1], "Tile", data=HUGE),
+        claiming([], "Range", data=HUGE),
+        claiming([1], "ConstantOfShape", data=(100_000_000).to_bytes(8, "little")),
+        claiming([1], "Add", kind=99),
+    ],
+    ids=range(11),
+)
+def test_tensors_that_claim_more_than_there_is(client: TestClient, pool: Pool, form: Form, data: bytes) -> None:
+    before = pool.processes
+    answer = client.post("/v1/predict", **form(("m.onnx", data)))
+    if answer.status_code != 200:
+        assert "m.onnx" in told(answer, 422)
+    assert pool.processes == before, "nobody was ended for time or memory"
 
 
 def test_external_data_is_never_opened(client: TestClient, form: Form, resnet18: Path, tmp_path: Path) -> None:
