@@ -24,11 +24,44 @@ _WITHOUT = frozenset({"Shape", "Size", "Constant", "ConstantOfShape", "Range", "
 _SHAPED_BY_CONSTANT: dict[str, int] = {"Reshape": 1, "Expand": 1, "Resize": 3}  # and which operand it is
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     """Where a value has its batch: the axis, and how many parts of that axis come before it (1 unless it is merged)."""
 
     axis: int
     outer: int = 1
+
+
+class Followed(NamedTuple):
+    """Where a node's operands and outputs have the batch; None where they do not depend on it."""
+
+    operands: tuple[Batch | None, ...]
+    outputs: tuple[Batch | None, ...]
+
+
+def followed(nodes: Sequence[Node], inputs: Sequence[Tensor], batch: int, axis: int = 0) -> list[Followed]:
+    """Where each node has the batch in what it reads and writes; inputs of that size along `axis` have it there."""
+    found: list[Followed] = []
+    first = [Batch(axis) if tensor.shape[axis : axis + 1] == (batch,) else None for tensor in inputs]
+
+    def state(operand: Operand) -> Batch | None:
+        if operand.source is None:
+            return None
+        if operand.source < 0:
+            before, shape = first[~operand.source], inputs[~operand.source].shape
+        else:
+            before = found[operand.source].outputs[operand.output]
+            shape = nodes[operand.source].outputs[operand.output].shape
+        if before is None or before.axis >= len(shape):  # lost: who asks for another batch size is told at that node
+            return None
+        return before if shape == operand.tensor.shape else viewed(before, shape, operand.tensor.shape, batch)
+
+    for node in nodes:
+        states = [state(operand) for operand in node.operands]
+        if node.op in ("Concat", "QLinearConcat"):
+            states = _joined(node, states, batch)
+        outputs = [_moved(node, states, port, batch) for port in range(len(node.outputs))]
+        found.append(Followed(tuple(states), tuple(outputs)))
+    return found
 
 
 def with_batch(
@@ -36,48 +69,29 @@ def with_batch(
 ) -> tuple[tuple[Node, ...], tuple[Tensor, ...]]:
     """Nodes and inputs at another batch size. Raises ShapeError where a size is fixed inside the network."""
     ratio = Fraction(new, old)
-    found: list[list[tuple[_Batch | None, Shape]]] = []  # of each node's outputs: where the batch is, the shape before
     made: list[Node] = []
-    first = [_Batch(0) if tensor.shape[:1] == (old,) else None for tensor in inputs]
-
-    def state(operand: Operand) -> _Batch | None:
-        if operand.source is None:
-            return None
-        if operand.source < 0:
-            before, shape = first[~operand.source], inputs[~operand.source].shape
-        else:
-            before, shape = found[operand.source][operand.output]
-        if before is None or shape == operand.tensor.shape:
-            return before
-        return _viewed(before, shape, operand.tensor.shape, old)
-
-    for node in nodes:
-        states = [state(operand) for operand in node.operands]
-        if node.op in ("Concat", "QLinearConcat"):
-            states = _joined(node, states, old)
-        outputs = [_moved(node, states, port, old) for port in range(len(node.outputs))]
+    for node, (reads, writes) in zip(nodes, followed(nodes, inputs, old), strict=True):
         try:
             operands = tuple(
-                operand if at is None else operand._replace(tensor=_grown(operand.tensor, at, ratio))
-                for operand, at in zip(node.operands, states, strict=True)
+                operand if at is None else operand._replace(tensor=grown(operand.tensor, at, ratio))
+                for operand, at in zip(node.operands, reads, strict=True)
             )
             tensors = tuple(
-                tensor if at is None else _grown(tensor, at, ratio)
-                for tensor, at in zip(node.outputs, outputs, strict=True)
+                tensor if at is None else grown(tensor, at, ratio)
+                for tensor, at in zip(node.outputs, writes, strict=True)
             )
         except ValueError:
             raise ShapeError(
                 f"{name or 'graph'}: node {node.name!r} ({node.op}) cannot be followed to batch size {new}; read the "
                 f"network's file at that batch size, as in read_onnx(path, batch_size={new})"
             ) from None
-        found.append([(at, tensor.shape) for at, tensor in zip(outputs, node.outputs, strict=True)])
         made.append(_told(node._replace(operands=operands, outputs=tensors), node.outputs))
     return tuple(made), tuple(
-        tensor if at is None else _grown(tensor, at, ratio) for tensor, at in zip(inputs, first, strict=True)
+        grown(tensor, Batch(0), ratio) if tensor.shape[:1] == (old,) else tensor for tensor in inputs
     )
 
 
-def _grown(tensor: Tensor, at: _Batch, ratio: Fraction) -> Tensor:
+def grown(tensor: Tensor, at: Batch, ratio: Fraction) -> Tensor:
     """Raises ValueError where the axis does not hold the batch."""
     if at.axis >= len(tensor.shape) or (tensor.shape[at.axis] * ratio).denominator != 1:
         raise ValueError
@@ -85,32 +99,32 @@ def _grown(tensor: Tensor, at: _Batch, ratio: Fraction) -> Tensor:
     return tensor._replace(shape=shape)
 
 
-def _viewed(at: _Batch, before: Shape, after: Shape, batch: int) -> _Batch | None:
+def viewed(at: Batch, before: Shape, after: Shape, batch: int) -> Batch | None:
     """Where the batch is in another shape of the same elements."""
     place = math.prod(before[: at.axis]) * at.outer
     starts = [math.prod(after[:k]) for k in range(len(after))]
     exact = [k for k, start in enumerate(starts) if start == place]
     alone = [k for k in exact if after[k] == batch]
     if alone:
-        return _Batch(alone[0])
+        return Batch(alone[0])
     if batch > 1 or place == 1:
         merged = [k for k in exact if after[k] % batch == 0]
         if merged:
-            return _Batch(merged[0])
+            return Batch(merged[0])
     else:
         # A batch of 1 between two sizes has joined one of them: the one behind, where that was split up (heads out of
         # features), else the one before.
         behind = next((size for size in before[at.axis + 1 :] if size != 1), 1)
         for k in exact:
             if after[k] < behind and behind % after[k] == 0:
-                return _Batch(k)
+                return Batch(k)
     for k, start in enumerate(starts):
         if start < place <= start * after[k] and place % start == 0:
-            return _Batch(k, place // start)
+            return Batch(k, place // start)
     return None
 
 
-def _joined(node: Node, states: list[_Batch | None], batch: int) -> list[_Batch | None]:
+def _joined(node: Node, states: list[Batch | None], batch: int) -> list[Batch | None]:
     """Constants that are joined to data (a class token) are there once for each of the batch."""
     at = next((s for s in states if s is not None), None)
     if at is None or at.axis == node.attributes.get("axis", 0):
@@ -121,7 +135,7 @@ def _joined(node: Node, states: list[_Batch | None], batch: int) -> list[_Batch 
     ]
 
 
-def _moved(node: Node, states: Sequence[_Batch | None], port: int, batch: int) -> _Batch | None:
+def _moved(node: Node, states: Sequence[Batch | None], port: int, batch: int) -> Batch | None:
     """Where an output has its batch; None where it does not depend on it."""
     after = node.outputs[port].shape
     if node.op in _WITHOUT:
@@ -129,38 +143,38 @@ def _moved(node: Node, states: Sequence[_Batch | None], port: int, batch: int) -
     place = next((k for k, at in enumerate(states) if at is not None), None)
     if place is None:
         # What is spread over the batch from constants alone.
-        return _Batch(0) if node.op == "Expand" and after[:1] == (batch,) and node.sources == () else None
+        return Batch(0) if node.op == "Expand" and after[:1] == (batch,) and node.sources == () else None
     at, before = states[place], node.operands[place].tensor.shape
     assert at is not None
     if node.op in _VIEWS:
-        return _viewed(at, before, after, batch)
+        return viewed(at, before, after, batch)
     axis = at.axis
     if node.op == "Transpose":
         perm = node.attributes.get("perm") or tuple(reversed(range(len(before))))
         assert isinstance(perm, tuple)
-        return _Batch(perm.index(axis), at.outer)
+        return Batch(perm.index(axis), at.outer)
     if node.op == "FusedMatMul" and node.attributes.get("transBatchB" if place else "transBatchA"):
         last = len(before) - 2  # the first axis goes there, and those in front of it come forward
-        return _Batch(last if axis == 0 else axis - 1 if axis <= last else axis, at.outer)
+        return Batch(last if axis == 0 else axis - 1 if axis <= last else axis, at.outer)
     if node.op in _RECURRENT:
         if node.attributes.get("layout"):
-            return _Batch(0)
-        return _Batch(2 if port == 0 else 1) if axis == 1 else _Batch(len(after))  # steps cannot be more: an error
+            return Batch(0)
+        return Batch(2 if port == 0 else 1) if axis == 1 else Batch(len(after))  # steps cannot be more: an error
     if node.op in ("Gather", "GatherND") and len(node.operands) > 1:
         taken = node.attributes.get("axis", 0)
         assert isinstance(taken, int)
         taken %= max(len(node.operands[0].tensor.shape), 1)
         if node.operand(1) is node.operands[place]:
-            return _Batch(taken + axis, at.outer)
-        return _Batch(axis + (len(after) - len(before) if axis > taken else 0), at.outer)
+            return Batch(taken + axis, at.outer)
+        return Batch(axis + (len(after) - len(before) if axis > taken else 0), at.outer)
     if node.op.startswith(("Reduce", "Arg")) and len(after) < len(before):
         axes = _axes(node, len(before))
-        return None if axis in axes else _Batch(axis - sum(k < axis for k in axes), at.outer)
+        return None if axis in axes else Batch(axis - sum(k < axis for k in axes), at.outer)
     if not after:  # one number of the whole
         return None
     if len(after) < len(before):  # a pool without the sizes it took the mean over
-        return at if axis == 0 else _Batch(len(after))
-    return _Batch(axis + len(after) - len(before), at.outer)
+        return at if axis == 0 else Batch(len(after))
+    return Batch(axis + len(after) - len(before), at.outer)
 
 
 def _axes(node: Node, rank: int) -> tuple[int, ...]:

@@ -50,8 +50,9 @@ def picked_single(draft: Draft, index: int, node: Node) -> bool:
     """A Gather of one index from an axis of length 1, or of every element of a vector, as exporters write a view."""
     data, axis = node.operands[0].tensor, node.attributes.get("axis", 0)
     places = node.operands[1]
-    if len(data.shape) == 1 and places.source is None and places.tensor.elements == data.elements:
-        in_order = places.value is None or places.value == tuple(range(data.elements))
+    if len(data.shape) == 1 and places.source is None and node.outputs[0].elements == data.elements:
+        # At another batch size than the file's, places are those of one batch.
+        in_order = places.value is None or places.value == tuple(range(len(places.value)))
         return in_order and over_single(draft, index, node)
     if not isinstance(axis, int) or not -len(data.shape) <= axis < len(data.shape) or data.shape[axis] != 1:
         return False

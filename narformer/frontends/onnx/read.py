@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from narformer.batch_axis import Batch, followed
 from narformer.errors import BindingError, ConfigError, ModelError, ModelWarning, ShapeError
 from narformer.frontends.onnx.binding import assumed_batches, bind_shapes
 from narformer.frontends.onnx.call import Value
@@ -32,7 +33,7 @@ from narformer.frontends.onnx.unbound import UnboundError, as_options, in_python
 from narformer.frontends.onnx.walk import Walk
 from narformer.frontends.sizes import Size, Sizes, sizes_of
 from narformer.frontends.tensors import DTYPES
-from narformer.graph import Graph, Operand, Tensor
+from narformer.graph import Graph, Operand, Shape, Tensor
 
 OLDEST_OPSET = 7  # before it broadcasting, and what is an attribute, were others
 
@@ -260,5 +261,20 @@ class _Reader:
             scope = reader._walk(declared, stated_shapes(self.model.graph), order)
         except ModelError:
             return None
-        before = {name: item.tensor.shape for name, item in scope.names.items() if isinstance(item, Operand)}
-        return Rebatched(before, old, new, axis)
+        found = followed(reader.walk.nodes, list(declared.values()), old, axis)
+        before: dict[str, Shape] = {}
+        places: dict[str, Batch] = {}
+        contents: dict[str, Value] = {}
+        for name, item in scope.names.items():
+            if not isinstance(item, Operand):
+                continue
+            before[name] = item.tensor.shape
+            if item.source is None:
+                continue
+            at = found[item.source].outputs[item.output] if item.source >= 0 else Batch(axis)
+            if at is not None:
+                places[name] = at
+            known = reader.walk.computed.get((item.source, item.output))
+            if known is not None:
+                contents[name] = known
+        return Rebatched(before, old, new, axis, places, contents)

@@ -2,18 +2,20 @@
 
 A file exported at batch 1 reshapes to (1, 197, 12, 64), or, sequence first, (197, 1, 768) to (197, 12, 64). Which of
 these sizes carries the batch follows from where the batch is in what is read. The network is therefore read twice: as
-declared, and with the new batch size; every value must then hold once or `ratio` times as much as before.
+declared, where the batch is followed through every node (batch_axis.py), and with the new batch size; every value must
+then hold once or `ratio` times as much as before.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 
+from narformer.batch_axis import Batch, grown, viewed
 from narformer.errors import ShapeError
 from narformer.frontends.onnx.call import Call, Rule, Value
 from narformer.frontends.onnx.scope import Step
@@ -22,12 +24,18 @@ from narformer.graph import Shape, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Rebatched:
-    """before: the shape of every value as declared; old, new: the batch sizes; axis: where inputs have the batch."""
+    """How values were as declared.
+
+    before: their shapes. old, new: the batch sizes. axis: where inputs have the batch. places: where values have it.
+    contents: of values that are known before the run.
+    """
 
     before: Mapping[str, Shape]
     old: int
     new: int
     axis: int = 0
+    places: Mapping[str, Batch] = field(default_factory=dict)
+    contents: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def ratio(self) -> Fraction:
@@ -75,11 +83,13 @@ class Rebatched:
         constant: whether the node's second operand is one.
         """
         node = call.node
-        if node.op_type == "Reshape" and constant:
+        if node.op_type == "Reshape" and (constant or self._is_as_declared(call, 1)):
             target = call.needed(1, "a shape")
             shape = self.reshape(node.input[0], call.shape(0), node.output[0], target)
             if shape is not None:
                 return (Tensor(shape, call.dtype(0)),)
+        if node.op_type == "Gather" and constant and node.output[0] in self.places:
+            return self._gathered(call, rule)
         if node.op_type == "Expand" and constant:
             return rule(_with_value(call, 1, self.expand(call.needed(1, "a shape"))))
         if node.op_type == "Resize" and call.has(3) and call.known(3) and self.new in call.shape(0)[self.axis :][:1]:
@@ -108,55 +118,32 @@ class Rebatched:
             return None
         if math.prod(after) != math.prod(read_before) * self.ratio:
             return None
-        place = self._place(read_before, after, written_before, literal_only=-1 in target, target=target)
-        if place is None:
+        axis = next((k for k, (a, b) in enumerate(zip(read_before, after, strict=True)) if a != b), None)
+        if axis is None:
             return None
-        return tuple(int(s * self.ratio) if k == place else s for k, s in enumerate(written_before))
+        at = self.places.get(read)
+        at = viewed(at if at and at.axis == axis else Batch(axis), read_before, written_before, self.old)
+        if at is None or (-1 in target and target[at.axis] == -1):
+            return None
+        return self._grown(Tensor(written_before), at).shape
 
-    def _place(
-        self, before: Shape, after: Shape, out: Shape, *, literal_only: bool, target: Sequence[int]
-    ) -> int | None:
-        """The axis of `out` that carries the batch."""
-        changed = [k for k, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
-        if len(changed) != 1:
-            return None
-        axis = changed[0]
-        in_front = math.prod(before[:axis])
-        # The batch is the outer part of its axis, or the inner one: (batch * heads), (sequence * batch).
-        offsets = dict.fromkeys((in_front, in_front * before[axis] // self.old))
-        starts = [math.prod(out[:k]) for k in range(len(out))]
-        for offset in offsets:
-            for k, size in enumerate(out):
-                if size == self.old and starts[k] == offset and target[k] > 0:
-                    return k
-        if literal_only:
-            return None
-        if self.old > 1:
-            for offset in offsets:
-                for k, size in enumerate(out):
-                    if starts[k] <= offset < starts[k] * size and (size * self.ratio).denominator == 1:
-                        return k
-            return None
-        return self._seam(before, axis, out, starts, list(offsets))
+    def _is_as_declared(self, call: Call, position: int) -> bool:
+        """Whether an operand that is computed holds what it held before, and so knows nothing of the new batch."""
+        before, now = self.contents.get(call.node.input[position]), call.values(position)
+        return before is not None and now is not None and np.array_equal(before, now)
 
-    def _seam(self, before: Shape, axis: int, out: Shape, starts: list[int], offsets: list[int]) -> int | None:
-        """A batch of 1 leaves no trace in `out`: it lies between two sizes, and has joined one of them.
+    def _gathered(self, call: Call, rule: Rule) -> Sequence[Tensor]:
+        """Gather's output; with the batch where indices name every element of an axis that holds it."""
+        (tensor,) = rule(call)
+        read, written = call.node.input[0], call.node.output[0]
+        before = self.before.get(written)
+        everything = before is not None and math.prod(before) == math.prod(self.before.get(read, ()))
+        if everything and tensor.shape == before and call.shape(0) != self.before[read]:
+            return (self._grown(tensor, self.places[written]),)
+        return (tensor,)
 
-        It joins the size behind it where that is part of one split up (heads out of features), else the one before.
-        """
-        behind = next((s for s in before[axis + 1 :] if s != 1), 1) if before[axis] == 1 else before[axis]
-        for offset in reversed(offsets):
-            for k, size in enumerate(out):
-                following = next((s for s in before[axis + 1 :] if s != 1), 1) if offset > offsets[0] else behind
-                if starts[k] == offset and size < following and following % size == 0:
-                    return k
-        offset = offsets[0]
-        for k, size in enumerate(out):
-            if starts[k] <= offset < starts[k] * size:
-                if starts[k] < offset or k == 0 or offset == 1:
-                    return k
-                return k - 1
-        return len(out) - 1 if out else None
+    def _grown(self, tensor: Tensor, at: Batch) -> Tensor:
+        return grown(tensor, at, self.ratio)
 
     def expand(self, target: Shape) -> Shape:
         """Expand's target: the old batch, where inputs have it, becomes the new one."""
