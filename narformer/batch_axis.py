@@ -21,6 +21,7 @@ Shape = tuple[int, ...]
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 _WITHOUT = frozenset({"Shape", "Size", "Constant", "ConstantOfShape", "Range", "EyeLike", "NonZero"})
+_SUMMED = {"Conv": 1, "ConvTranspose": 1, "BatchNormalization": 1, "MatMul": -1}  # and over which axis
 _SHAPED_BY_CONSTANT: dict[str, int] = {"Reshape": 1, "Expand": 1, "Resize": 3}  # and which operand it is
 
 
@@ -72,6 +73,7 @@ def with_batch(
     made: list[Node] = []
     for node, (reads, writes) in zip(nodes, followed(nodes, inputs, old), strict=True):
         try:
+            _check_weights(node, reads)
             operands = tuple(
                 operand if at is None else operand._replace(tensor=grown(operand.tensor, at, ratio))
                 for operand, at in zip(node.operands, reads, strict=True)
@@ -89,6 +91,16 @@ def with_batch(
     return tuple(made), tuple(
         grown(tensor, Batch(0), ratio) if tensor.shape[:1] == (old,) else tensor for tensor in inputs
     )
+
+
+def _check_weights(node: Node, reads: Sequence[Batch | None]) -> None:
+    """Raises ValueError where the axis that weights sum over would grow: their sizes are fixed."""
+    last = _SUMMED.get(node.op)
+    at = reads[0] if reads else None
+    if last is None or at is None or len(node.operands) < 2 or not node.operands[1].is_weight:
+        return
+    if at.axis == last % len(node.operands[0].tensor.shape):
+        raise ValueError
 
 
 def grown(tensor: Tensor, at: Batch, ratio: Fraction) -> Tensor:

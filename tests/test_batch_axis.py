@@ -147,6 +147,16 @@ def test_a_recurrent_network_has_its_batch_beside_its_steps() -> None:
         steps.with_batch(3)
 
 
+def test_channels_that_stand_where_the_batch_did_are_an_error() -> None:
+    """Halves of the channels in two rows, as a shuffle of channels at batch 1 is simplified: no network at batch 3."""
+    x, halves, weight = Tensor((1, 8, 6, 6)), Tensor((2, 4, 6, 6)), Operand(Tensor((4, 4, 1, 1)), name="w")
+    reshape = Node("r", "Reshape", (Operand(x, ~0),), (Tensor((4, 2, 36)),))
+    turned = Node("t", "Transpose", (Operand(Tensor((4, 2, 36)), 0),), (Tensor((2, 4, 36)),), {"perm": (1, 0, 2)})
+    conv = Node("c", "Conv", (Operand(halves, 1), weight), (halves,))
+    with pytest.raises(ShapeError, match=r"node 'c' \(Conv\) cannot be followed to batch size 3"):
+        Graph((reshape, turned, conv), (x,)).with_batch(3)
+
+
 def test_predict_takes_a_graph_at_another_batch_size() -> None:
     graph = read_onnx("examples/resnet18.onnx")
     target = "rtx4090:pytorch-2.9:fp16"
