@@ -20,8 +20,8 @@ from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache
 from narformer.models.interface import LatencyModel
 from narformer.prediction.trust import STRANGE, network_sums, spread
-from narformer.training.batching import predict_rows, to_tensors
-from narformer.training.export import conformal_quantile, kernels_of, narrowest, observe
+from narformer.training.batching import to_tensors
+from narformer.training.export import answers_of, conformal_quantile, narrowest, observe
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -42,12 +42,13 @@ def keep_kernels(
 ) -> None:
     """Write what intervals are made of: kernels that share the time and the share of unlike ones, (rows, devices)."""
     observe(network, tokens, fit, np.isfinite(dataset.targets))
+    said = answers_of(network, tokens, validation)
     partial = home / f"partial-{FILE}"
     np.savez_compressed(
         partial,
-        validation=np.log(predict_rows(network, tokens, validation) / dataset.targets[validation]),
-        validation_kernels=kernels_of(network, tokens, validation),
-        kernels=kernels_of(network, tokens, test),
+        validation=np.log(said.latency / dataset.targets[validation]),
+        validation_kernels=said.kernels,
+        kernels=answers_of(network, tokens, test).kernels,
         strange=strange_shares(network, tokens, test),
     )
     partial.replace(home / FILE)

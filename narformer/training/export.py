@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from narformer.prediction.predictor import CANONICAL
 from narformer.prediction.target_groups import groups, least_ms
 from narformer.prediction.trust import effective_kernels, network_sums, spread
 from narformer.tokens import runtime_kernels
-from narformer.training.batching import Indices, predict_rows
+from narformer.training.batching import Indices, to_tensors
 
 # Reference networks a family for the novelty measure: enough to cover a family's range, little enough for a card.
 REFERENCES, REFERENCES_PER_FAMILY = 1500, 40
@@ -132,19 +132,30 @@ def narrowest(
     return min(found)[1:]
 
 
+class Answers(NamedTuple):
+    """latency: of rows, in ms. kernels: how many share the time of each, 1 where a model does not tell. Both
+    (rows, outputs)."""
+
+    latency: npt.NDArray[np.float64]
+    kernels: npt.NDArray[np.float64]
+
+
 @torch.inference_mode()
-def kernels_of(model: LatencyModel, source: TokenCache | KernelCache, rows: Indices) -> npt.NDArray[np.float64]:
-    """How many kernels share the time of each row on each output, (rows, outputs)."""
+def answers_of(model: LatencyModel, source: TokenCache | KernelCache, rows: Indices, batch_size: int = 64) -> Answers:
+    """What a model says of rows of a token source, in float32, without dropout."""
+    device = next(model.parameters()).device
     model.eval()
-    place = 2 + model.extra_outputs.index("node_latency")
-    parts = []
-    for start in range(0, len(rows), 64):
-        batch = source.batch(rows[start : start + 64])
-        graph = batch.graph.astype(np.int64)
-        tensors = (torch.from_numpy(a) for a in (batch.features, batch.edges.astype(np.int64), graph, batch.static))
-        each = model.answers(*tensors)[place].double().numpy()
-        parts.append(effective_kernels(each, graph, len(batch.static)))
-    return np.concatenate(parts)
+    latency, kernels = [], []
+    for start in range(0, len(rows), batch_size):
+        batch = source.batch(rows[start : start + batch_size])
+        total, _, *others = model.answers(*to_tensors(batch, device))
+        latency.append(total[: len(batch.static)].cpu().double().numpy())
+        if "node_latency" in model.extra_outputs:
+            each = others[model.extra_outputs.index("node_latency")][: len(batch.features)].cpu().double().numpy()
+            kernels.append(effective_kernels(each, batch.graph.astype(np.int64), len(batch.static)))
+        else:
+            kernels.append(np.ones_like(latency[-1]))
+    return Answers(np.concatenate(latency), np.concatenate(kernels))
 
 
 def novelty_measure(reference: npt.NDArray[np.float64]) -> Novelty:
@@ -268,14 +279,14 @@ def export_predictor(
     chosen = _references(families, measured, fit)
     seen = [dataset.sources[row].graph() for row in chosen]
     measure = novelty_measure(source.statistics[chosen])
-    prediction, target = predict_rows(model, source, calibration), dataset.targets[calibration]
+    (prediction, many), target = answers_of(model, source, calibration), dataset.targets[calibration]
     tests = dataset.rows("test")
-    test_prediction = predict_rows(model, source, tests)
-    many, test_many = np.ones(target.shape), np.ones((len(tests), target.shape[1]))
+    test_prediction, test_many = answers_of(model, source, tests)
     narrow = np.zeros((len(fit), 2), dtype=bool)
     sums_kernels = tokenizer == CANONICAL  # the kernels that the runtime runs, rather than the file's nodes
-    if sums_kernels:
-        many, test_many = kernels_of(model, source, calibration), kernels_of(model, source, tests)
+    if not sums_kernels:
+        many, test_many = np.ones_like(many), np.ones_like(test_many)
+    else:
         observe(model, source, fit, measured)
         narrow = _narrow(source, fit)
     residuals = np.abs(np.log(prediction / target))
