@@ -31,6 +31,7 @@ from narformer.prediction.trust import (
     network_sums,
     novelty_warnings,
 )
+from narformer.telemetry import onnxruntime_without_telemetry
 from narformer.tokens import runtime_kernels
 from narformer.tokens.packing import PackedTokens, Tokens, pack
 from narformer.tokens.registry import TOKENIZERS
@@ -84,8 +85,7 @@ class Predictor:
 
         Raises DataError where either file is absent or broken.
         """
-        import onnxruntime
-
+        onnxruntime = onnxruntime_without_telemetry()
         file = predictor_file(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

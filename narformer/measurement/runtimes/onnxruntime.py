@@ -10,6 +10,7 @@ from narformer.measurement.runtimes.runtime import processor_of
 from narformer.measurement.timing import Run
 from narformer.measurement.weights import MAX_BYTES, Runnable
 from narformer.prediction.target import Target
+from narformer.telemetry import onnxruntime_without_telemetry
 
 _PROVIDERS: Mapping[str, str] = {
     "cpu": "CPUExecutionProvider",
@@ -31,26 +32,22 @@ class OnnxRuntime:
     def version(self) -> str:
         """Version of the runtime. Raises MissingExtraError where it is not installed."""
         try:
-            import onnxruntime
+            onnxruntime = onnxruntime_without_telemetry()
         except ImportError as error:
             raise MissingExtraError(f"ONNX Runtime is not installed: {self.install}") from error
         return str(onnxruntime.__version__)
 
     def processors(self) -> tuple[str, ...]:
         """Names of the processors that it can run on here."""
-        import onnxruntime
-
-        available = onnxruntime.get_available_providers()
+        available = onnxruntime_without_telemetry().get_available_providers()
         return tuple(name for name, provider in _PROVIDERS.items() if provider in available)
 
     def load(self, network: Runnable, target: Target) -> Run:
         """Make a network ready to run, as `Runtime.load` says."""
-        import onnxruntime
-
+        onnxruntime = onnxruntime_without_telemetry()
         processor = processor_of(target, _PROVIDERS)
         if network.model.ByteSize() > MAX_BYTES:
             raise ModelError(f"{network.graph.name}: its weights are beyond 2 GB, more than can be handed over at once")
-        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = target.threads or 1
         options.inter_op_num_threads = 1
