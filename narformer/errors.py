@@ -46,11 +46,20 @@ class UnknownDeviceError(UserError):
 
 
 class MissingExtraError(UserError):
-    """A feature whose optional dependencies are not installed (`pip install 'narformer[train]'`, and others)."""
+    """A feature whose optional dependencies are not installed; `installing` says how they are."""
 
 
 class ModelWarning(UserWarning):
     """Something in a network's file that is wrong, and was read as a runtime reads it; told once a file."""
+
+
+def installing(extra: str) -> str:
+    """How optional dependencies are installed; narformer is in no package index.
+
+    >>> installing("plot")
+    "pip install '.[plot]' in a copy of narformer's repository"
+    """
+    return f"pip install '.[{extra}]' in a copy of narformer's repository"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

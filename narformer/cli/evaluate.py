@@ -9,7 +9,7 @@ import typer
 
 from narformer.cli.progress import busy
 from narformer.cli.report import RESULTS, results_directory
-from narformer.errors import ConfigError, MissingExtraError, did_you_mean
+from narformer.errors import ConfigError, MissingExtraError, did_you_mean, installing
 
 EPOCHS = {"full": 24, "quick": 15}
 PEERS = (
@@ -69,7 +69,7 @@ def evaluate(
         import scipy  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("evaluating needs PyTorch and SciPy: pip install 'narformer[train]'") from error
+        raise MissingExtraError(f"evaluating needs PyTorch and SciPy: {installing('train')}") from error
     out = results_directory(asked_out)
     from narformer.evaluation.protocols import PROTOCOLS, protocol
     from narformer.evaluation.report import save_result

@@ -8,7 +8,7 @@ from dataclasses import replace
 import typer
 
 from narformer.cli.inputs import PREDICTOR
-from narformer.errors import ConfigError, MissingExtraError
+from narformer.errors import ConfigError, MissingExtraError, installing
 
 
 def serve(
@@ -41,9 +41,7 @@ def serve(
     try:
         from narformer.server.run import serve as run
     except ImportError as error:
-        raise MissingExtraError(
-            f"serving needs {error.name}, which is not installed: pip install 'narformer[serve]'"
-        ) from error
+        raise MissingExtraError(f"serving needs {error.name}, which is not installed: {installing('serve')}") from error
     from narformer.processes import cores
     from narformer.server.settings import MIB, OPEN_RATE, Limits, Settings
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from narformer.errors import ConfigError, MissingExtraError, UserError
+from narformer.errors import ConfigError, MissingExtraError, UserError, installing
 
 
 def train(
@@ -26,7 +26,7 @@ def train(
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("training needs PyTorch: pip install 'narformer[train]'") from error
+        raise MissingExtraError(f"training needs PyTorch: {installing('train')}") from error
     import dataclasses
 
     from narformer.training.config import load_config, save_config

@@ -181,7 +181,15 @@ def data_root(root: str | Path | None = None) -> Path:
     beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
     path = Path(root or os.environ.get("NARFORMER_DATA") or beside)
     if not path.is_dir():
-        raise DataError(f"no datasets at {path}; set NARFORMER_DATA to the directory that holds nnmeter/ and nnlqp/")
+        told = (
+            f"{path}: there are no public datasets"
+            if root or os.environ.get("NARFORMER_DATA")
+            else "no public datasets"
+        )
+        raise DataError(
+            f"{told}; download what docs/reference/datasets.md lists, and name the directory of it with --data or "
+            "NARFORMER_DATA"
+        )
     return path
 
 

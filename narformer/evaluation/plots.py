@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.errors import ConfigError, DataError, MissingExtraError
+from narformer.errors import ConfigError, DataError, MissingExtraError, installing
 from narformer.evaluation.report import Result, devices_of, values
 
 Array = npt.NDArray[np.float64]
@@ -128,7 +128,7 @@ def pyplot() -> Any:
     try:
         import matplotlib
     except ImportError as error:
-        raise MissingExtraError("plots need matplotlib: pip install 'narformer[plot]'") from error
+        raise MissingExtraError(f"plots need matplotlib: {installing('plot')}") from error
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "narformer"
     import matplotlib.pyplot as plt

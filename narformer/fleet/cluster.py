@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from narformer.errors import ConfigError, MissingExtraError
+from narformer.errors import ConfigError, MissingExtraError, installing
 
 DEVICE = "device:"  # what the names of our resources begin with
 ANSWER_S = 5.0  # to a first connection
@@ -27,7 +27,7 @@ def load() -> Any:
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise MissingExtraError("a fleet needs Ray: pip install 'narformer[fleet]'") from error
+        raise MissingExtraError(f"a fleet needs Ray: {installing('fleet')}") from error
     return ray
 
 

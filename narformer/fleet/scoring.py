@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from narformer.errors import NarformerError, UserError
+from narformer.errors import NarformerError, UserError, installing
 from narformer.fleet import cluster
 
 S = TypeVar("S")
@@ -36,7 +36,7 @@ def in_order_with(
     try:
         from ray import data
     except ImportError as error:
-        raise UserError(f"predicting on a fleet needs Ray Data: pip install 'narformer[fleet]' ({error})") from error
+        raise UserError(f"predicting on a fleet needs Ray Data: {installing('fleet')} ({error})") from error
 
     for name in ("ray.data", "ray.data.util"):  # its own progress and advice
         logging.getLogger(name).setLevel(logging.CRITICAL)

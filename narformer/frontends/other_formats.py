@@ -73,6 +73,17 @@ def is_not_onnx(name: str, start: bytes) -> str | None:
     return None if kind is None else _BY_NAME[kind].replace("FILE", name)
 
 
+def missing(path: PurePath) -> str:
+    """That there is no such file, and why.
+
+    >>> missing(PurePath("https://example.org/model.onnx"))
+    'https://example.org/model.onnx: an address, not a file; download it first, for example with curl -LO'
+    """
+    # A Path has one slash where an address has two.
+    named = re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]+:/)(?=[^/])", r"\1/", str(path))
+    return f"{named}: {why_missing(str(path))}"
+
+
 def why_missing(path: str) -> str:
     """Why there is no such file: what a path that names none may have been meant as.
 

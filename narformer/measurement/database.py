@@ -14,7 +14,7 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from narformer.errors import MissingExtraError, StoreError
+from narformer.errors import MissingExtraError, StoreError, installing
 from narformer.measurement.schema import REVISIONS, VERSION_TABLE, metadata
 
 Result = TypeVar("Result")
@@ -176,7 +176,7 @@ def _postgresql(url: sqlalchemy.URL) -> Engine:
     try:
         engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args=timeout)
     except ImportError as error:
-        raise MissingExtraError("a store in PostgreSQL needs psycopg: pip install 'narformer[postgresql]'") from error
+        raise MissingExtraError(f"a store in PostgreSQL needs psycopg: {installing('postgresql')}") from error
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("SET LOCAL synchronous_commit = on"))
     return engine
 

@@ -156,7 +156,7 @@ def test_an_id_sets_runtime_and_threads_and_a_former_one_the_batch_size(run: Run
 def test_devices_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [
         Available("onnxruntime", "cpu", "desk:onnxruntime-1.32:fp32:1t"),
-        Available("openvino", missing="OpenVINO is not installed: pip install 'narformer[openvino]'"),
+        Available("openvino", missing="OpenVINO is not installed: pip install openvino"),
         Available("torch-eager", missing="PyTorch is not installed: pip install torch"),
         Available("torch-compile", missing="PyTorch is not installed: pip install torch"),
     ]
@@ -164,7 +164,7 @@ def test_devices_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = run("devices", "--here")
     assert code == 0
     assert "desk:onnxruntime-1.32:fp32:1t" in out
-    assert "pip install 'narformer[openvino]'" in out
+    assert "pip install openvino" in out
     assert out.count("PyTorch is not installed") == 1
     assert json.loads(run("devices", "--here", "--json")[1]) == [entry.to_dict() for entry in entries]
 

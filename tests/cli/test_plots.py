@@ -52,7 +52,7 @@ def test_without_matplotlib(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run(*command, "--plot", tmp_path / "plot.svg")
-    assert (result.code, "pip install 'narformer[plot]'" in result.err) == (2, True)
+    assert (result.code, "pip install '.[plot]'" in result.err) == (2, True)
 
 
 def test_the_same_plot_is_the_same_file(run: Run, tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_where_the_default_store_is(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_without_sqlalchemy_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "narformer.measurement.database")
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'narformer\[measure\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[measure\]'"):
         Store.open("any.db")
 
 

@@ -18,6 +18,10 @@ class UnknownShape(Exception):
     """A rule cannot tell the shape; the text says why, and ends up in the message of a ShapeError."""
 
 
+class UnknownOperator(UnknownShape):
+    """Nobody has told what the operator puts out: no sizes of the inputs would help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One node, about to be given its output shapes.

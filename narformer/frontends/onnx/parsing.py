@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from narformer.errors import ModelError
 from narformer.frontends.onnx.blocks import BLOCKED, tell_channels
 from narformer.frontends.onnx.protobuf import Buffer, strip_weights
-from narformer.frontends.other_formats import is_not_onnx, why_missing
+from narformer.frontends.other_formats import is_not_onnx, missing
 
 # Files beyond this size are stripped of their weights before they are parsed.
 STRIP_BEYOND = 1 << 20
@@ -57,7 +57,7 @@ def _from_file(path: Path, label: str) -> onnx.ModelProto:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
                 return _message(mapped, label)
     except FileNotFoundError as error:
-        raise ModelError(f"{path}: {why_missing(str(path))}") from error
+        raise ModelError(missing(path)) from error
     except IsADirectoryError as error:
         raise ModelError(f"{path}: a directory; give the path of an .onnx file") from error
     except OSError as error:

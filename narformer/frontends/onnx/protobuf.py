@@ -102,6 +102,8 @@ def fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int, int, in
         field_start = position
         tag, position = _read_varint(data, position, end)
         wire = tag & 7
+        if tag < 8:  # as of zeros, which a download that was broken off leaves by the gigabyte
+            raise ValueError(f"field number 0 at byte {field_start}")
         if wire == LENGTH:
             size, position = _read_varint(data, position, end)
         elif wire == _VARINT:

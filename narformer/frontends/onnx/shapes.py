@@ -12,7 +12,7 @@ import onnx.shape_inference
 from onnx import helper, numpy_helper
 
 from narformer.errors import ModelError
-from narformer.frontends.onnx.call import Call, UnknownShape
+from narformer.frontends.onnx.call import Call, UnknownOperator, UnknownShape
 from narformer.frontends.tensors import DTYPES, ONNX_TYPES
 from narformer.graph import Tensor
 
@@ -77,7 +77,7 @@ def inferred(call: Call, opsets: Mapping[str, int]) -> list[Tensor]:
     if domain not in opsets:
         raise UnknownShape(f"the file imports no opset for domain {domain or 'ai.onnx'}")
     if not onnx.defs.has(node.op_type, domain):
-        raise UnknownShape("onnx does not know this operator")
+        raise UnknownOperator("onnx does not know this operator")
     types, data = {}, {}
     for position, tensor in enumerate(call.operands):
         if tensor is None:

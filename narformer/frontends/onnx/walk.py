@@ -14,7 +14,7 @@ import onnx
 from narformer.errors import ModelError, ShapeError
 from narformer.frontends.onnx.arithmetic import COMPUTED, LARGEST, SHAPE_ALONE, computed
 from narformer.frontends.onnx.bodies import Handler
-from narformer.frontends.onnx.call import Call, UnknownShape, Value, attributes_of
+from narformer.frontends.onnx.call import Call, UnknownOperator, UnknownShape, Value, attributes_of
 from narformer.frontends.onnx.constants import constant
 from narformer.frontends.onnx.control import CONTROL
 from narformer.frontends.onnx.rebinding import Rebatched
@@ -34,6 +34,12 @@ READ_WHOLE = frozenset({"ConstantOfShape"})
 FLATTENING = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 # Nodes and iterations within bodies: beyond this a file is a bomb, or no network whose latency can be predicted.
 MOST_IN_BODIES = 10_000
+# What helps where a shape cannot be told.
+BIND = "export with fixed shapes, or bind the inputs with --input-shape"
+REGISTER = (
+    "state its outputs' shapes in the file (value_info), or tell them with narformer.operators.register, on the "
+    "command line in an installed package"
+)
 
 
 @dataclass(slots=True)
@@ -303,9 +309,10 @@ class Walk:
                 self._asked = True
                 return told or [stated]
             reason = str(error) if isinstance(error, UnknownShape) else "it is malformed"
+            remedy = REGISTER if isinstance(error, UnknownOperator) else BIND
             raise ShapeError(
                 f"{self.label}: the output shape of node {_name(node)!r} ({node.domain or 'onnx'}.{node.op_type}) "
-                f"cannot be inferred: {reason}; export with fixed shapes, or bind the inputs with --input-shape"
+                f"cannot be inferred: {reason}; {remedy}"
             ) from None
 
 

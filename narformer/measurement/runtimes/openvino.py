@@ -18,7 +18,7 @@ class OpenVino:
     """One stream, tuned for latency. Computes in float32 even where the processor could use bfloat16."""
 
     name: str = "openvino"
-    install: str = "pip install 'narformer[openvino]'"
+    install: str = "pip install openvino"
 
     def version(self) -> str:
         """Version of the runtime. Raises MissingExtraError where it is not installed."""
