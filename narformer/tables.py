@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 GAPS = (2, 1)  # spaces between columns; the second where it is narrow
 INDENT = 2  # of the other columns, where the first one has lines of its own
-NARROWEST = 12  # characters to which a column may be shortened
+NARROWEST = 12  # characters to which a column may be shortened, and more where its cells would look alike
 
 
 class Column(NamedTuple):
@@ -43,6 +43,9 @@ class Table:
 
         A row has one line, or two where its first cell stands on a line of its own.
         """
+        return self._layout(width, stack=True)
+
+    def _layout(self, width: int | None, stack: bool) -> tuple[list[str], list[list[str]]]:
         cells = [max((_width(row[k]) for row in self.rows), default=0) for k in range(len(self.columns))]
         titles = [_broken(column, width) for column, width in zip(self.columns, cells, strict=True)]
         widths = [max(width, *map(_width, title)) for width, title in zip(cells, titles, strict=True)]
@@ -55,10 +58,12 @@ class Table:
                 if over > 0 and self.columns[k].short:
                     least = max(NARROWEST, *map(_width, titles[k]))
                     widths[k] = max(widths[k] - over, min(least, widths[k]))
+                    while not _told_apart([row[k] for row in rows], widths[k]):
+                        widths[k] += 1
                     for row in rows:
                         row[k] = shortened(row[k], widths[k])
-            if sum(widths) + gap * (len(widths) - 1) > width and len(widths) > 1:
-                return self._stacked(rows)
+            if stack and len(widths) > 1 and sum(widths) + gap * (len(widths) - 1) > width:
+                return self._stacked(width)
         height = max(map(len, titles))
         head = [
             [title[n - height + len(title)] if n >= height - len(title) else "" for title in titles]
@@ -67,12 +72,13 @@ class Table:
         lines = [self._line(row, widths, gap) for row in (*head, *rows)]
         return lines[:height], [[line] for line in lines[height:]]
 
-    def _stacked(self, rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    def _stacked(self, width: int) -> tuple[list[str], list[list[str]]]:
         """The first column on lines of its own; the others below each of its cells, under titles told once."""
-        titles, lines = Table(self.columns[1:], tuple(tuple(row[1:]) for row in rows)).layout()
+        others = Table(self.columns[1:], tuple(row[1:] for row in self.rows))
+        titles, lines = others._layout(width - INDENT, stack=False)
         head = [self.columns[0].title, *(" " * INDENT + line for line in titles)]
         below = [[" " * INDENT + line for line in each] for each in lines]
-        return head, [[row[0], *each] if row[0] else each for row, each in zip(rows, below, strict=True)]
+        return head, [[row[0], *each] if row[0] else each for row, each in zip(self.rows, below, strict=True)]
 
     def _line(self, cells: Sequence[str], widths: Sequence[int], gap: int) -> str:
         placed = []
@@ -125,6 +131,11 @@ def shortened(text: str, width: int) -> str:
     while _width(text) > width - 1:
         text = text[1:]
     return f"…{text}"
+
+
+def _told_apart(texts: Sequence[str], width: int) -> bool:
+    """Whether texts that differ still do when they are shortened."""
+    return len({shortened(text, width) for text in texts}) == len(set(texts))
 
 
 def _broken(column: Column, width: int) -> list[str]:

@@ -122,10 +122,12 @@ def measure_and_adapt(
     predictor: Predictor,
     target_error: float | None = None,
     report: Report = lambda _: None,
+    acknowledge: Callable[[], None] = lambda: None,
 ) -> AdaptedDevice:
     """Adapt to the device of `settings` from `samples` networks, or fewer where `target_error` (percent) is reached.
 
-    What cannot be measured is replaced. The result is not saved yet. Raises ConfigError where too few could be
+    What cannot be measured is replaced. acknowledge: called when Ctrl-C is pressed.
+    The result is not saved yet. Raises ConfigError where too few could be
     measured, and what `measure` raises.
     """
     measured: dict[int, float] = {}
@@ -151,7 +153,7 @@ def measure_and_adapt(
             design.measured(asked[-1])
         report(outcome)
 
-    measure(networks(), store=store, settings=settings, report=note)
+    measure(networks(), store=store, settings=settings, report=note, acknowledge=acknowledge)
     found = [Sample(pool.readings[index], hashes[index], ms) for index, ms in measured.items()]
     return adapt(name, found, str(settings.target()), predictor)
 
@@ -185,6 +187,7 @@ def validate(
     store: Store,
     predictor: Predictor,
     report: Report = lambda _: None,
+    acknowledge: Callable[[], None] = lambda: None,
 ) -> list[Comparison]:
     """Predict networks, then measure them; those that cannot be measured are left out. Raises what `measure` raises.
 
@@ -197,7 +200,8 @@ def validate(
         latencies.append(outcome.measurement.latency_ms)
         report(outcome)
 
-    measure([network_of(entry) for entry, _ in networks], store=store, settings=settings, report=note)
+    unmeasured = [network_of(entry) for entry, _ in networks]
+    measure(unmeasured, store=store, settings=settings, report=note, acknowledge=acknowledge)
     return [
         Comparison(told(entry), entry.name.partition("_")[0], e.latency_ms, e.low_ms, e.high_ms, ms)
         for (entry, _), e, ms in zip(networks, estimates, latencies, strict=True)

@@ -14,6 +14,7 @@ import typer
 from narformer.cli.completion import runtime_names
 from narformer.cli.format import print_table, print_text
 from narformer.cli.inputs import PREDICTOR, as_words, parse_batch_sizes, parse_sizes, plot_option
+from narformer.cli.measure import acknowledge, check_threads
 from narformer.cli.notes import tell
 from narformer.cli.progress import track
 from narformer.figures import milliseconds
@@ -145,7 +146,13 @@ def validate(
         chosen = adapting.strangers(networks, adapted.hashes, _track("building"))
         with _measuring(len(chosen)) as report:
             comparisons = adapting.validate(
-                adapted, chosen, settings=settings, store=opened, predictor=loaded, report=report
+                adapted,
+                chosen,
+                settings=settings,
+                store=opened,
+                predictor=loaded,
+                report=report,
+                acknowledge=acknowledge,
             )
     if not comparisons:
         raise ConfigError(f"{device}: none of {len(chosen)} networks could be measured; see `narformer store list`")
@@ -163,7 +170,6 @@ def validate(
 
 
 def _settings(runtime: str, processor: str, threads: int, budget: float, timeout: float) -> Settings:
-    from narformer.cli.measure import check_threads
     from narformer.measurement.session import Settings
     from narformer.measurement.timing import Plan
 
@@ -203,6 +209,7 @@ def _by_measuring(
                 predictor=predictor,
                 target_error=target_error,
                 report=report,
+                acknowledge=acknowledge,
             )
         expected = adapted.prices.expected_error(pool.profiles)
         tell(f"{summary(outcomes)}; store {opened.name}")

@@ -10,7 +10,16 @@ import typer
 
 from narformer.cli.completion import hardware_names
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
-from narformer.cli.inputs import DIM, INPUT_SHAPE, PREDICTOR, plot_option, read_each, sizes_from, tell_unusable
+from narformer.cli.inputs import (
+    DIM,
+    INPUT_SHAPE,
+    PREDICTOR,
+    files_of,
+    plot_option,
+    read_each,
+    sizes_from,
+    tell_unusable,
+)
 from narformer.cli.notes import note
 
 if TYPE_CHECKING:
@@ -35,7 +44,9 @@ def choose(
         None, "--top1", min=0, max=100, help="Only networks of at least this ImageNet top-1 accuracy, in percent."
     ),
     batch_size: int = typer.Option(1, "--batch-size", "-b", min=1, help="Images in one run; the limit is for all."),
-    model: Path | None = typer.Option(None, "--model", "-m", help="An ONNX file, to be shown among them."),
+    model: Path | None = typer.Option(
+        None, "--model", "-m", help="An ONNX file, or a directory of them, to be shown among them."
+    ),
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,
     every: bool = typer.Option(False, "--all", help="Also those that another surpasses in both."),
@@ -60,21 +71,23 @@ def choose(
     target, others = one_target(target, targets(loaded))
     if others:
         note(f"{target} is taken; there are also {', '.join(others)}")
-    mine: Estimate | None = None
+    mine: list[Estimate] = []
     if model is not None:
-        (graph,) = read_each([model], sizes_from(batch_size, input_shape, dim))
-        (mine,) = loaded.predict([graph], [target])
+        graphs = read_each(files_of([model]), sizes_from(batch_size, input_shape, dim))
+        mine = sorted(loaded.predict(graphs, [target]), key=lambda estimate: -estimate.latency_ms)
     surveyed = survey(target, batch_size, loaded)
     if told := _batches(target, batch_size):
         note(told)
     found = surveyed.chosen(max_ms, top1, every)
-    listed = found if mine is None else with_network(found, mine)
+    listed = found
+    for estimate in mine:
+        listed = with_network(listed, estimate)
     if form is not Format.TABLE:
         print_records(form, listed.records())
     else:
         _print(listed, target, batch_size)
-        if mine is not None:
-            _print_peers(mine, surveyed.peers(mine.latency_ms))
+        for estimate in mine:
+            _print_peers(estimate, surveyed.peers(estimate.latency_ms))
         if surveyed.left_out:
             print_text(
                 f"Left out: {surveyed.left_out} of {surveyed.left_out + len(surveyed.networks)} weights, whose "

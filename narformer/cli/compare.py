@@ -67,9 +67,11 @@ def compare(
         return
     known = [c for c in found if device or not any(w.startswith("batch size") for w in _warnings(c))] or list(found)
     print_text(f"first:  {paths[0]}", "bold")
-    if len(paths) == 2:
-        print_text(f"second: {paths[1]}", "bold")
-    print_table(type(found)(known).table())
+    for second in dict.fromkeys(comparison.second.model for comparison in known):
+        if len(paths) > 2:
+            print()
+        print_text(f"second: {second}", "bold")
+        print_table(type(found)([each for each in known if each.second.model == second]).table())
     for warning in dict.fromkeys(w for c in known for w in _warnings(c)):
         warned = list(dict.fromkeys(c.target for c in known if warning in _warnings(c)))
         where = "" if len(warned) == len({c.target for c in known}) else f" ({', '.join(warned)})"

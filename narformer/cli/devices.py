@@ -79,12 +79,13 @@ def _print(rows: list[dict[str, Any]]) -> None:
         Column("MAPE", right=True),
         Column("within 10 %", right=True),
     )
-    cells, groups = [], []
+    cells, groups, notes = [], [], []
     for place, row in enumerate(rows):
         figures = [f"{row['held_out'][key]:.1f} %" if key in row["held_out"] else "" for key in ("mape", "acc_10")]
-        cells.append((row["target"], row["hardware"] or row["description"], *figures))
+        cells.append((row["target"], row["hardware"], *figures))
+        notes.append("" if row["hardware"] else row["description"])
         groups.append("" if place and rows[place - 1]["kind"] == row["kind"] else KINDS[row["kind"]])
-    print_table(Table(columns, tuple(cells)), groups=groups)
+    print_table(Table(columns, tuple(cells)), notes=notes, groups=groups)
 
 
 def _meant(row: dict[str, Any], words: list[str], kind: Kind | None) -> bool:

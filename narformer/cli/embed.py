@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, PREDICTOR, each_graph, files_of, sizes_from
+from narformer.cli.notes import tell
 
 
 def embed(
@@ -33,6 +34,8 @@ def embed(
 
     if as_json and out is not None:
         raise ConfigError("--json and --out exclude each other")
+    if out is not None and out.suffix != ".npy":
+        raise ConfigError(f"{out}: vectors are written as .npy")
     failed: list[str] = []
     read = list(each_graph(files_of(models), sizes_from(batch_size, input_shape, dim), failed))
     paths, graphs = [path for path, _ in read], [graph for _, graph in read]
@@ -52,3 +55,4 @@ def embed(
         np.save(out, vectors.astype(np.float32))
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror})") from error
+    tell(f"{out}: {vectors.shape[0]} rows of {vectors.shape[1]} numbers, in the order of the files")

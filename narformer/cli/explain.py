@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from narformer.prediction.explanation import Explanation
     from narformer.prediction.predictor import Predictor
 
+
+def _writable(path: Path | None) -> Path | None:
+    """Told before the command begins. Raises DataError."""
+    from narformer.errors import DataError
+
+    if path is not None and not path.parent.is_dir():
+        raise DataError(f"{path}: cannot be written (there is no directory {path.parent})")
+    return path
+
+
 DEFAULT = "cortex-a76"  # what is explained where nobody says
 
 
@@ -41,7 +51,10 @@ def explain(
     dim: list[str] = DIM,
     plot: Path | None = plot_option("the nodes in their order, of one network on one target"),
     page: Path | None = typer.Option(
-        None, "--html", help="Write a page, one file that needs no other: the graph coloured by time, and tables."
+        None,
+        "--html",
+        help="Write a page, one file that needs no other: the graph coloured by time, and tables.",
+        callback=_writable,
     ),
     form: Format | None = FORMAT,
     as_json: bool = JSON,

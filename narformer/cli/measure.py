@@ -135,7 +135,7 @@ def measure(
     anew = again or input_data is not None or duration is not None
     with ExitStack() as stack:
         runs: list[Callable[..., object]] = [
-            partial(session.measure, settings=each, share=True, acknowledge=_acknowledge) for each in each_settings
+            partial(session.measure, settings=each, share=True, acknowledge=acknowledge) for each in each_settings
         ]
         targets = len(runs)
         if fleet is not None:
@@ -164,8 +164,8 @@ def measure(
         raise typer.Exit(2)
 
 
-def _acknowledge() -> None:
-    """Past Python's own buffers: Ctrl-C may come in the middle of writing something."""
+def acknowledge() -> None:
+    """Say that Ctrl-C was heard, past Python's own buffers: Ctrl-C may come in the middle of writing something."""
     with contextlib.suppress(OSError):
         os.write(2, b"\nnarformer: stopping when the network under way is in the store; Ctrl-C again stops at once\n")
 
@@ -226,10 +226,10 @@ def _files(model: Path, batch_size: int | None) -> list[tuple[Path, int | None]]
     from narformer.datasets.dataset import FileSource
     from narformer.datasets.nnlqp import load_nnlqp
     from narformer.errors import DataError
-    from narformer.frontends.other_formats import why_missing
+    from narformer.frontends.other_formats import missing
 
     if not model.exists():
-        raise DataError(f"{model}: {why_missing(str(model))}")
+        raise DataError(missing(model))
     if not model.is_dir():
         return [(model, batch_size)]
     if any((model / name).is_file() for name in ("gt.txt", "gt_stage.txt")):

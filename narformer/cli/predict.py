@@ -157,7 +157,8 @@ def _headlines(estimates: Estimates) -> tuple[Estimates, str]:
     from narformer.prediction.headline import headlines
 
     near = [e for e in estimates if not e.extrapolated] or list(estimates)
-    first = set(headlines(list(dict.fromkeys(e.target for e in near if e.source == "predicted"))))
+    # What was measured stands for its hardware: no other target of it takes its place.
+    first = set(headlines(list(dict.fromkeys(e.target for e in near if e.source != "adapted"))))
     shown = [e for e in near if e.source != "predicted" or e.target in first]
     beyond = Counter(e.batch_size for e in estimates if e not in near)
     others = len({e.target for e in near} - {e.target for e in shown})

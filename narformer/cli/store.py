@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import typer
 
 from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
-from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, read_each, sizes_from
+from narformer.cli.inputs import BATCH_SIZE, DIM, INPUT_SHAPE, files_of, read_each, sizes_from
 from narformer.cli.notes import tell
 from narformer.cli.progress import track
 from narformer.errors import ConfigError, DataError, NarformerError
@@ -30,6 +31,8 @@ DEVICE = typer.Option(None, "--device", "--target", "-d", help="Only this target
 MODEL = typer.Option(None, "--model", "-m", help="Only models with this in their name.")
 # More lines of reasons than this are a number of lines that nobody reads.
 REASONS = 10
+# A hash or its beginning; what has other letters is the name of a file.
+HASH = re.compile("[0-9a-fA-F]{1,64}")
 
 
 @app.command("list")
@@ -62,7 +65,9 @@ def list_measurements(
 
 @app.command()
 def show(
-    network: str = typer.Argument(..., help="ONNX file, or the hash of a network or its beginning.", metavar="NETWORK"),
+    network: str = typer.Argument(
+        ..., help="ONNX file, directory of them, or the hash of a network or its beginning.", metavar="NETWORK"
+    ),
     location: str | None = LOCATION,
     batch_size: int | None = BATCH_SIZE,
     input_shape: list[str] = INPUT_SHAPE,
@@ -70,34 +75,60 @@ def show(
     form: Format | None = FORMAT,
     as_json: bool = JSON,
 ) -> None:
-    """Show all measurements of one network, whatever its file was called."""
+    """Show all measurements of one network, whatever its file was called; of a directory, of each network below it.
+
+    JSON is an object for one network, and an array for a directory; CSV and Markdown have a row a measurement.
+    """
     from narformer.measurement.store import Store
 
     form = chosen(form, as_json)
-    asked = _asked_hash(network, sizes_from(batch_size, input_shape, dim))
+    asked = _asked_hashes(network, sizes_from(batch_size, input_shape, dim))
+    wholes, records = [], []
     with Store.open(location, create=False) as store:
-        hash = _known_hash(network, asked, store)
-        rows, graph = store.find(graph=hash), store.graph(hash)
-    assert graph is not None
+        known = _known_hashes(asked, store)
+        for place, hash in enumerate(known):
+            rows, graph = store.find(graph=hash), store.graph(hash)
+            assert graph is not None
+            if form is Format.TABLE:
+                if place:
+                    print()
+                shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in graph.inputs)
+                print(f"{hash}\n{len(graph)} nodes, input {shapes}")
+                _print_measurements(rows)
+            each = [row.record() for row in rows]
+            records += each
+            wholes.append({"hash": hash, "graph": hash, "nodes": len(graph), "measurements": each})
     if form is not Format.TABLE:
-        records = [row.record() for row in rows]
-        whole = {"hash": hash, "graph": hash, "nodes": len(graph), "measurements": records}
-        print_records(form, records, whole)
-        return
-    shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in graph.inputs)
-    print(f"{hash}\n{len(graph)} nodes, input {shapes}")
-    _print_measurements(rows)
+        print_records(form, records, wholes if Path(network).is_dir() else wholes[0])
 
 
-def _asked_hash(network: str, sizes: Sizes) -> str:
-    """The hash of an ONNX file's network, or what was given as a hash. Raises ConfigError for sizes of a hash."""
+def _asked_hashes(network: str, sizes: Sizes) -> dict[str, str]:
+    """What to call each network that is meant, and its hash: of an ONNX file, of those below a directory, of a hash.
+
+    Raises ConfigError for sizes of a hash, DataError for a file that there is not.
+    """
     from narformer.frontends.canonical import network_hash
+    from narformer.frontends.other_formats import missing
 
-    if Path(network).is_file():
-        return network_hash(read_each([Path(network)], sizes)[0])
+    if Path(network).exists():
+        paths = files_of([Path(network)])
+        return {str(path): network_hash(graph) for path, graph in zip(paths, read_each(paths, sizes), strict=True)}
+    if not HASH.fullmatch(network):
+        raise DataError(missing(PurePath(network)))
     if sizes:
         raise ConfigError(f"{network}: sizes are those of an ONNX file's inputs; a hash has its own")
-    return network.lower()
+    return {network: network.lower()}
+
+
+def _known_hashes(asked: dict[str, str], store: Store) -> list[str]:
+    """Those in the store, each once; of the files of a directory some may be unknown. Raises DataError for none."""
+    if len(asked) == 1:
+        return [_known_hash(network, hash, store) for network, hash in asked.items()]
+    measured = {row.graph for row in store.find()}
+    found = [hash for hash in dict.fromkeys(asked.values()) if (store.current_hash(hash) or hash) in measured]
+    if not found:
+        raise DataError(f"{', '.join(asked)}: none of them was measured; see `narformer store list`")
+    return [store.current_hash(hash) or hash for hash in found]
 
 
 def _known_hash(network: str, asked: str, store: Store) -> str:
@@ -134,7 +165,9 @@ def devices(location: str | None = LOCATION, form: Format | None = FORMAT, as_js
 @app.command()
 def remove(
     network: str | None = typer.Argument(
-        None, help="ONNX file, or the hash of a network or its beginning; without one, of all.", metavar="[NETWORK]"
+        None,
+        help="ONNX file, directory of them, or the hash of a network or its beginning; without one, of all.",
+        metavar="[NETWORK]",
     ),
     location: str | None = LOCATION,
     device: str | None = DEVICE,
@@ -154,9 +187,9 @@ def remove(
     if network is None and device is None and model is None and failed is None:
         raise ConfigError("say what to remove: a NETWORK, --device, --model or --failed; see `narformer store list`")
     sizes = sizes_from(batch_size, input_shape, dim)
-    asked = "" if network is None else _asked_hash(network, sizes)
+    asked = {} if network is None else _asked_hashes(network, sizes)
     with Store.open(location, create=False) as store:
-        hash = None if network is None else _known_hash(network, asked, store)
+        hash = None if network is None else _known_hashes(asked, store)
         chosen_ones = {"graph": hash, "device": _selected(store, device), "failed": failed, "model": model}
         rows = store.find(**chosen_ones)  # type: ignore[arg-type]
         if not rows:
@@ -260,13 +293,15 @@ def _print_measurements(rows: list[Measurement]) -> None:
         by_device.setdefault(row.device, []).append(row)
     columns = (Column("network"), Column("model", short=True), Column("latency"), Column("on"))
     for device, shown in by_device.items():
-        cells = []
+        cells, reasons = [], []
         for m in shown:
             spread = "" if m.spread_ms is None else f" ± {m.spread_ms:.3f}"
-            latency = m.failure if m.latency_ms is None else f"{m.latency_ms:.3f}{spread} ms"
+            kind, _, reason = m.failure.partition(": ")
+            latency = kind if m.latency_ms is None else f"{m.latency_ms:.3f}{spread} ms"
             cells.append((m.graph[:12], m.model, latency, m.measured_at[:10]))
+            reasons.append(reason)
         print_text(device, "bold")
-        print_table(Table(columns, tuple(cells)))
+        print_table(Table(columns, tuple(cells)), notes=reasons)
 
 
 def _print_reasons(reasons: Iterable[str]) -> None:

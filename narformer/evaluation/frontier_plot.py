@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from narformer.prediction.estimate import Estimate
 
 _LINE, _LIMIT, _MINE = "#0b6e4f", "#b23a48", "#1f4e9c"
+_STYLES = ("-", "-.", (0, (1, 1)), (0, (6, 2, 1, 2, 1, 2)))  # of lines: one for each of the user's networks
 # The frontier is drawn with this much room: percentage points below its least accurate network, and above.
 _BELOW, _ABOVE = 8.0, 3.0
 _ABOVE_POINT = (3.0, 14.0, 26.0, 38.0, 50.0)  # where a name may stand, in points of a font
@@ -27,9 +28,9 @@ def plot_frontier(
     *,
     max_ms: float | None = None,
     top1: float | None = None,
-    mine: Estimate | None = None,
+    mine: Sequence[Estimate] = (),
 ) -> None:
-    """Draw all networks of a survey and the chosen ones as a line, with the limits and the user's network.
+    """Draw all networks of a survey and the chosen ones as a line, with the limits and the user's networks.
 
     Latencies are on a logarithmic axis; the names of the chosen stand where there is room for them.
     """
@@ -47,11 +48,12 @@ def plot_frontier(
         axis.axvline(max_ms, color=_LIMIT, lw=1.2, ls="--", label=f"limit {max_ms:g} ms")
     if top1 is not None:
         axis.axhline(top1, color=_LIMIT, lw=1.2, ls=":", label=f"top-1 of {top1:g} %")
-    if mine is not None:
-        axis.axvspan(mine.low, mine.high, color=_MINE, alpha=0.1, lw=0)
-        axis.axvline(mine.value, color=_MINE, lw=1.4, label=f"{mine.model}, {mine.told}")
+    for number, one in enumerate(mine):
+        axis.axvspan(one.low, one.high, color=_MINE, alpha=0.1, lw=0)
+        style = _STYLES[number % len(_STYLES)]
+        axis.axvline(one.value, color=_MINE, lw=1.4, ls=style, label=f"{one.model}, {one.told}")
     axis.set_xscale("log")
-    _limits(axis, survey.networks, chosen, [x for x in (max_ms, mine and mine.value) if x])
+    _limits(axis, survey.networks, chosen, [x for x in (max_ms, *(one.value for one in mine)) if x])
     axis.set(xlabel=f"latency of a batch of {survey.batch_size}, ms", ylabel="ImageNet top-1, %")
     axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=30))
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:,g}")

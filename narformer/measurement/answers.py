@@ -29,7 +29,7 @@ def existing_store(location: str | Path | None = None) -> Store | None:
         return Store.open(location, create=False)
     default = default_store()
     if "://" not in default and not Path(default).is_file():
-        if "NARFORMER_STORE" in os.environ:
+        if os.environ.get("NARFORMER_STORE"):
             raise StoreError(
                 f"{default}: no such store, and NARFORMER_STORE names it; unset that, or make it with "
                 "`narformer measure`; --no-store (in Python measured=False) predicts without it"
@@ -37,8 +37,10 @@ def existing_store(location: str | Path | None = None) -> Store | None:
         return None
     try:
         return Store.open(create=False)
-    except MissingExtraError:
-        return None
+    except MissingExtraError as error:
+        if os.environ.get("NARFORMER_STORE"):
+            raise StoreError(f"{error}; --no-store (in Python measured=False) predicts without it") from error
+        return None  # the user has measured once, in an environment that had what it takes
     except StoreError as error:
         raise StoreError(f"{error}; --no-store (in Python measured=False) predicts without it") from error
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from narformer.errors import MissingExtraError, StoreError
+from narformer.errors import MissingExtraError, StoreError, installing
 from narformer.frontends.canonical import network_hash
 from narformer.graph import Graph
 from narformer.measurement.measurement import Measurement
@@ -87,9 +87,9 @@ class Store:
         try:
             from narformer.measurement.database import Database
         except ModuleNotFoundError as error:
-            raise MissingExtraError("the store needs SQLAlchemy: pip install 'narformer[measure]'") from error
+            raise MissingExtraError(f"the store needs SQLAlchemy: {installing('measure')}") from error
         chosen = default_store() if location is None else str(location)
-        if location is None and create and "://" not in chosen and "NARFORMER_STORE" not in os.environ:
+        if location is None and create and "://" not in chosen and not os.environ.get("NARFORMER_STORE"):
             try:
                 Path(chosen).parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -194,7 +194,7 @@ class Store:
 
     def remove(
         self,
-        graph: str | None = None,
+        graph: str | Sequence[str] | None = None,
         device: str | Sequence[str] | None = None,
         failed: bool | None = None,
         model: str | None = None,
@@ -223,15 +223,15 @@ class Store:
 
     def find(
         self,
-        graph: str | None = None,
+        graph: str | Sequence[str] | None = None,
         device: str | Sequence[str] | None = None,
         failed: bool | None = None,
         model: str | None = None,
     ) -> list[Measurement]:
         """Measurements in the order of writing.
 
-        graph: hash. device: an id or several. failed: only those that failed, or only the others; None: both. model: a
-        part of its name, in any case of letters.
+        graph: a hash or several. device: an id or several. failed: only those that failed, or only the others; None:
+        both. model: a part of its name, in any case of letters.
         """
         from narformer.measurement.schema import measurements as table
 
@@ -311,14 +311,15 @@ class Store:
 
 
 def _conditions(
-    graph: str | None, device: str | Sequence[str] | None, failed: bool | None, model: str | None
+    graph: str | Sequence[str] | None, device: str | Sequence[str] | None, failed: bool | None, model: str | None
 ) -> list[ColumnElement[bool]]:
     """What `find` looks for, as the database is asked."""
     from narformer.measurement.schema import measurements
 
-    of, conditions = measurements.c, []
+    of = measurements.c
+    conditions: list[ColumnElement[bool]] = []
     if graph is not None:
-        conditions.append(of.graph == graph)
+        conditions.append(of.graph.in_([graph] if isinstance(graph, str) else graph))
     if device is not None:
         ids = [device] if isinstance(device, str) else device
         conditions.append(of.device.in_([canonical_id(id) for id in ids]))
