@@ -19,14 +19,8 @@ import numpy as np
 from narformer.cells.nasbench101 import load_nasbench101
 from narformer.cells.nasbench201 import load_nasbench201
 from narformer.cells.networks import distinct_networks
-from narformer.cells.predictor import (
-    GaussianProcess,
-    _evidence,
-    _matern,
-    _squared,
-    normal_scores,
-    predictor_statistics,
-)
+from narformer.cells.predictor import predictor_statistics
+from narformer.cells.process import GaussianProcess, _evidence, _matern, _squared, normal_scores
 from narformer.metrics import kendall_tau
 
 

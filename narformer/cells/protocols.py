@@ -20,7 +20,8 @@ import numpy.typing as npt
 from narformer.cells.dataset import CellDataset
 from narformer.cells.nasbench101 import load_nasbench101
 from narformer.cells.nasbench201 import load_nasbench201
-from narformer.cells.predictor import GaussianProcess, normal_scores, predictor_statistics, statistics_as_written
+from narformer.cells.predictor import predictor_statistics, statistics_as_written
+from narformer.cells.process import GaussianProcess, normal_scores
 from narformer.cells.settings import CellTraining
 from narformer.cells.statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS
 from narformer.cells.table import CellTable

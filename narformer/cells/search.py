@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from narformer.cells.dataset import CellDataset
 from narformer.cells.networks import distinct_networks
-from narformer.cells.predictor import GaussianProcess, statistics_as_written
+from narformer.cells.predictor import statistics_as_written
+from narformer.cells.process import GaussianProcess
 from narformer.evaluation.plots import pyplot, save_plot
 
 Array = npt.NDArray[np.float64]

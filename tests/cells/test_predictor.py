@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from narformer.cells.cell import Cell, nasbench101_cell, parse_cell
 from narformer.cells.networks import distinct_networks, live_nodes
-from narformer.cells.predictor import CellPredictor, GaussianProcess, normal_scores, predictor_statistics
+from narformer.cells.predictor import CellPredictor, predictor_statistics
+from narformer.cells.process import GaussianProcess, normal_scores
 from narformer.cells.ranking import rank_space
 from narformer.cells.table import CellTable, cell_table, enumerate_space
 from narformer.cells.tokens import reordered
