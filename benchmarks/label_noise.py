@@ -2,7 +2,7 @@
 
     python benchmarks/label_noise.py
 
-1. Noise of the Gaussian process: its kernel's scale and noise are chosen by marginal likelihood on 3,000 cells. With a
+1. Noise of the Gaussian process: weights and noise are the most probable ones given 3,000 cells. With a
    share r of the scores' variance being noise, a perfect predictor correlates with the labels at √(1 − r), and has
    Kendall's tau 2/π · asin √(1 − r) (both normal).
 2. Twins (NAS-Bench-201): cells that are one network were each trained. The label of one ranks the label of another; two
@@ -20,7 +20,7 @@ from narformer.cells.nasbench101 import load_nasbench101
 from narformer.cells.nasbench201 import load_nasbench201
 from narformer.cells.networks import distinct_networks
 from narformer.cells.predictor import predictor_statistics
-from narformer.cells.process import GaussianProcess, _evidence, _matern, _squared, normal_scores
+from narformer.cells.process import GaussianProcess
 from narformer.metrics import kendall_tau
 
 
@@ -30,13 +30,7 @@ def main() -> None:
         rows = np.random.default_rng(0).permutation(len(dataset))[:3000]
         statistics, groups = predictor_statistics(dataset.table.rows(rows))
         process = GaussianProcess(groups).fit(statistics, dataset.accuracy[rows])
-        scores = normal_scores(dataset.accuracy[rows])
-        some = process.train[:1500].astype(np.float64)
-        _, length, noise = _evidence(_squared(some, some), scores[:1500])
-        values, vectors = np.linalg.eigh(_matern(_squared(some, some) / length**2))
-        total = np.maximum(values, 0) + noise
-        scale = float(((vectors.T @ scores[:1500]) ** 2 / total).mean())
-        share = scale * noise / float(scores[:1500].var())
+        share = process.noise_share
         ceiling = 2 / np.pi * np.arcsin(np.sqrt(1 - share))
         print(f"{dataset.name}: noise is {share:.1%} of the variance of scores; ceiling of tau about {ceiling:.3f}")
     dataset = load_nasbench201(root)

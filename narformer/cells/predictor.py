@@ -1,9 +1,8 @@
-"""Accuracy of cells: a Gaussian process over `cell_statistics`, in NumPy alone.
+"""Accuracy of cells: a Gaussian process over `cell_statistics` (process.py), in NumPy alone.
 
-The statistics of the training cells are scaled and grouped; the length of a Matérn-3/2 kernel, the noise and the
-weights of the groups are chosen by marginal likelihood on the training cells. What is modelled is the rank of a
-cell's accuracy among the training cells, as a normal score, so that a few failed trainings do not rule the fit;
-held-out cells then tell which accuracies, and how wide an interval, belong to a score.
+What is modelled is the rank of a cell's accuracy among the training cells, as a normal score, so that a few failed
+trainings do not rule the fit; held-out cells then tell which accuracies, and how wide an interval, belong to a score.
+A network whose input does not reach its output answers alike to every picture: it is last, whatever was trained on.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.cells.cell import EDGES_201, Cell, known_space, parse_cell, pruned
-from narformer.cells.networks import distinct_networks
+from narformer.cells.networks import distinct_networks, reaches_output
 from narformer.cells.process import GaussianProcess
 from narformer.cells.statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS, cell_statistics
 from narformer.cells.table import CellTable, cell_table
@@ -27,6 +26,7 @@ from narformer.prediction.estimate import Estimate, Estimates
 Array = npt.NDArray[np.float64]
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 GRID = 49  # points of the map from score to accuracy
+UNREACHED = -10.0  # score of a network that passes nothing on; below the normal scores of any number of cells
 
 
 def predict_cell(space: str, cells: str | Sequence[str], predictor: str | Path | None = None) -> Estimates:
@@ -96,10 +96,11 @@ class CellPredictor:
     ) -> CellPredictor:
         """Learn from cells and their accuracy in percent; held-out cells set the map to accuracies, and intervals."""
         statistics, groups = predictor_statistics(table)
-        process = GaussianProcess(groups).fit(statistics, accuracy)
-        scores = process.predict(predictor_statistics(held_out)[0])
-        grid, quantiles = _quantile_map(scores, held_out_accuracy)
-        return cls(table.space, process, grid, quantiles, card)
+        reached = reaches_output(table)
+        process = GaussianProcess(groups).fit(statistics[reached], accuracy[reached])
+        predictor = cls(table.space, process, np.zeros(0), np.zeros((3, 0)), card)
+        predictor._scores, predictor._quantiles = _quantile_map(predictor.score(held_out), held_out_accuracy)
+        return predictor
 
     def score(self, table: CellTable, show: Callable[[int, int], None] = lambda _done, _all: None) -> Array:
         """Scores (n,): the higher, the more accurate; one for cells that are one network.
@@ -115,6 +116,7 @@ class CellPredictor:
             part = slice(start, start + step)
             scores[part] = self.process.predict(statistics_as_written(networks.rows(part))[0])
             show(min(start + step, len(networks)), len(networks))
+        scores[~reaches_output(networks)] = UNREACHED
         return scores[row]
 
     def accuracies(self, scores: Array) -> Array:

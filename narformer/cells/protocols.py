@@ -20,7 +20,8 @@ import numpy.typing as npt
 from narformer.cells.dataset import CellDataset
 from narformer.cells.nasbench101 import load_nasbench101
 from narformer.cells.nasbench201 import load_nasbench201
-from narformer.cells.predictor import predictor_statistics, statistics_as_written
+from narformer.cells.networks import reaches_output
+from narformer.cells.predictor import UNREACHED, predictor_statistics, statistics_as_written
 from narformer.cells.process import GaussianProcess, normal_scores
 from narformer.cells.settings import CellTraining
 from narformer.cells.statistics import CORRELATION_STATISTICS, GRADIENT_STATISTICS
@@ -152,12 +153,12 @@ def _fitted(
     seed: int,
 ) -> Array:
     """Ours on all statistics; the baselines are trees on ranks, on composition and paths, or on path encodings."""
-    if model == "gaussian_process":
-        return GaussianProcess(groups).fit(statistics[fit], accuracy[fit]).predict(statistics[test])
-    if model == "process_and_forest":
-        weight = _forest_weight(statistics, groups, accuracy, fit, seed)
-        process, forest = _process_and_forest(statistics, groups, accuracy, fit, test, seed)
-        return (1 - weight) * process + weight * forest
+    if "process" in model:
+        reached = reaches_output(table)
+        fit, scored = fit[reached[fit]], reached[test]
+        scores = np.full(len(test), UNREACHED)
+        scores[scored] = _ours(model, statistics, groups, accuracy, fit, test[scored], seed)
+        return scores
     from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
     inputs = path_encoding(table) if model == "path_forest" else statistics[:, _plain_columns(table, groups)]
@@ -170,6 +171,23 @@ def _fitted(
         trees = RandomForestRegressor(300, max_features=0.4, n_jobs=-1, random_state=seed)
     trees.fit(inputs[fit], normal_scores(accuracy[fit]))
     return np.asarray(trees.predict(inputs[test]))
+
+
+def _ours(
+    model: str,
+    statistics: Array,
+    groups: npt.NDArray[np.int64],
+    accuracy: Array,
+    fit: npt.NDArray[np.int64],
+    test: npt.NDArray[np.int64],
+    seed: int,
+) -> Array:
+    """Scores of test cells, by the process alone or with the forest's share that suits the training cells."""
+    if model == "gaussian_process":
+        return GaussianProcess(groups).fit(statistics[fit], accuracy[fit]).predict(statistics[test])
+    weight = _forest_weight(statistics, groups, accuracy, fit, seed)
+    process, forest = _process_and_forest(statistics, groups, accuracy, fit, test, seed)
+    return (1 - weight) * process + weight * forest
 
 
 def _process_and_forest(

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.cells.dataset import CellDataset
-from narformer.cells.networks import distinct_networks
-from narformer.cells.predictor import statistics_as_written
+from narformer.cells.networks import distinct_networks, reaches_output
+from narformer.cells.predictor import UNREACHED, statistics_as_written
 from narformer.cells.process import GaussianProcess
 from narformer.evaluation.plots import pyplot, save_plot
 
@@ -42,7 +42,7 @@ def compare_searches(
     searches: dict[str, Callable[[np.random.Generator], Iterator[int]]] = {
         "random": lambda rng: iter(rng.permutation(len(accuracy)).tolist()),
         "evolution": lambda rng: _evolution(scaled.astype(np.float32), accuracy, rng),
-        "predictor": lambda rng: _guided(of_networks, row, groups, accuracy, rng),
+        "predictor": lambda rng: _guided(of_networks, row, reaches_output(networks), groups, accuracy, rng),
     }
     found: dict[str, Any] = {}
     for number, (name, search) in enumerate(searches.items()):
@@ -97,16 +97,18 @@ def _evolution(scaled: npt.NDArray[np.float32], accuracy: Array, rng: np.random.
 def _guided(
     statistics: Array,
     row: npt.NDArray[np.int64],
+    reached: npt.NDArray[np.bool_],
     groups: npt.NDArray[np.int64],
     accuracy: Array,
     rng: np.random.Generator,
 ) -> Iterator[int]:
-    """statistics: of the networks, (m, S). row: which network each cell is, (n,)."""
+    """statistics: of the networks, (m, S). row: which network each cell is, (n,). reached: `reaches_output`, (m,)."""
     asked = rng.permutation(len(accuracy))[:START].tolist()
     yield from asked
     while len(asked) < len(accuracy):
-        process = GaussianProcess(groups).fit(statistics[row[asked]], accuracy[asked])
-        scores = process.predict(statistics)[row]
+        learned = np.array(asked)[reached[row[asked]]]
+        process = GaussianProcess(groups).fit(statistics[row[learned]], accuracy[learned])
+        scores = np.where(reached, process.predict(statistics), UNREACHED)[row]
         scores[asked] = -np.inf
         step = np.argsort(-scores, kind="stable")[:STEP].tolist()
         asked += step

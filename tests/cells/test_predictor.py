@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from narformer.cells.cell import Cell, nasbench101_cell, parse_cell
-from narformer.cells.networks import distinct_networks, live_nodes
+from narformer.cells.networks import distinct_networks, live_nodes, reaches_output
 from narformer.cells.predictor import CellPredictor, predictor_statistics
 from narformer.cells.process import GaussianProcess, normal_scores
 from narformer.cells.ranking import rank_space
@@ -39,6 +39,36 @@ def test_the_process_learns_a_ranking_and_gives_it_back() -> None:
     assert kendall_tau(process.predict(statistics[200:]), truth[200:]) > 0.9
     with pytest.raises(DataError, match="too few"):
         GaussianProcess(groups).fit(statistics[:3], truth[:3])
+
+
+def test_the_process_finds_the_statistic_that_matters_among_others_of_its_group() -> None:
+    rng = np.random.default_rng(0)
+    statistics = rng.normal(size=(300, 20))
+    truth = np.sin(2 * statistics[:, 3])
+    process = GaussianProcess(np.zeros(20, dtype=np.int64)).fit(statistics[:150], truth[:150])
+    assert process.scale.argmax() == 3
+    assert process.scale[3] > 3 * np.delete(process.scale, 3).max()
+    assert kendall_tau(process.predict(statistics[150:]), truth[150:]) > 0.9
+    assert process.noise_share < 0.05
+
+
+def test_the_process_tells_noise_from_signal() -> None:
+    rng = np.random.default_rng(0)
+    statistics = rng.normal(size=(400, 3))
+    truth = statistics[:, 0] + rng.normal(size=400)  # half of the variance is noise
+    process = GaussianProcess(np.zeros(3, dtype=np.int64)).fit(statistics, truth)
+    assert process.noise_share == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_network_that_passes_nothing_on_is_last_though_none_was_trained_on() -> None:
+    space = enumerate_space("nasbench201")
+    reached = reaches_output(space)
+    assert (~reached).sum() == 341
+    table = space.rows(np.flatnonzero(reached)[::60])
+    truth = 90 + (table.codes == 2).sum(axis=1).astype(float)
+    predictor = CellPredictor.fit(table, truth, table, truth, {})
+    scores = predictor.score(space)
+    assert scores[~reached].max() < scores[reached].min()
 
 
 def test_a_saved_predictor_is_the_same_predictor(tmp_path: Path) -> None:
