@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 predict: $(VENV)/.installed  ## Install what predictions need, and predict the example network.
 	$(BIN)/narformer predict examples/resnet18.onnx
 
-test: $(VENV)/.installed-dev  ## Install everything, and pass the tests.
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-dev  ## Install everything, and pass the tests, two files at a time.
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev  ## Style, types, and which way imports may point.
 	$(BIN)/ruff check .

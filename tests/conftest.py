@@ -15,7 +15,27 @@ from narformer.cells.table import CellTable, enumerate_space
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parent
+REPOSITORY = TESTS.parent
+# Rooms whose tests share a cluster of Ray or a service, which only one process should start.
+TOGETHER = ("fleet", "server")
+# What takes longest, so that nobody begins it when all else is done.
+FIRST = ("fleet", "test_docs.py", "measurement/test_store.py", "server")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For `pytest -n 2 --dist loadgroup`: tests of one file, or of one of the rooms, run in one process."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+
+    def group(item: pytest.Item) -> str:
+        path = item.path.relative_to(TESTS)
+        return path.parts[0] if path.parts[0] in TOGETHER else path.as_posix()
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=lambda item: FIRST.index(group(item)) if group(item) in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session")

@@ -150,7 +150,11 @@ def test_a_zip_bomb_is_not_unpacked() -> None:
         asyncio.run(received(stream.request, Limits(bytes=1_000_000)))
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"cut short" * 100)[:-9], zlib.compress(b"x"), b""])
+@pytest.mark.parametrize(
+    "body",
+    [b"no gzip", gzip.compress(b"cut short" * 100)[:-9], zlib.compress(b"x"), b""],
+    ids=["text", "cut short", "another format", "empty"],
+)
 def test_what_gzip_did_not_write(client: TestClient, body: bytes) -> None:
     headers = {"Content-Type": FORM, "Content-Encoding": "gzip"}
     assert "gzip" in told(client.post("/v1/predict", content=body, headers=headers), 400)
