@@ -1,20 +1,20 @@
 """The canonical hash of a Graph: equal for the same network under other names and another order of nodes or inputs.
 
 A walk from the last node back through the operands, in their order, meets every node in an order that is the network's
-own. It numbers nodes, inputs and shared weights; what is hashed is each node's operator, attributes, output shapes and
-the numbers of what it reads. An attribute that states ONNX's default counts as absent. Two networks of the same hash
-are thus the same. The order of a node's operands counts, but not where its operator is commutative: these are put in
-order of how many nodes they are away from the inputs at most, and then of what they compute.
+own. It numbers nodes and inputs; what is hashed is each node's operator, attributes, output shapes and the numbers of
+what it reads, or the shape and type of a weight. An attribute that states ONNX's default counts as absent. The order of
+a node's operands counts, but not where its operator is commutative: these are put in order of how many nodes they are
+away from the inputs at most, and then of what they compute.
 
-Two things that exporters do to a fresh network, and not to a trained one, do not count: a vector that is stored once
-for several nodes because theirs are equal, and a bias of zeros that is left out of a convolution or a product.
+Which nodes share a weight does not count: they run alike whether it is stored once or twice. Exporters store one that
+several nodes read twice, and others once that are equal only as long as the network is fresh. Nor does a bias count
+that is a constant, of a convolution or a product: exporters leave out one of zeros.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -124,9 +124,6 @@ def _counting(node: Node) -> tuple[Operand, ...]:
 
 def _canonical(graph: Graph) -> list[object]:
     """The Graph without names, its nodes in the order of a walk from the last ones back through their operands."""
-    uses = Counter(
-        o.name for n in graph.nodes for o in n.weights if o.name and sum(size > 1 for size in o.tensor.shape) > 1
-    )
     stated = [
         (n.domain, n.op, _stated(n), [(t.shape, t.dtype) for t in n.outputs], *([n.left_out] if n.left_out else []))
         for n in graph.nodes
@@ -150,8 +147,7 @@ def _canonical(graph: Graph) -> list[object]:
             operands: list[object] = []
             for o in reads.of[index]:
                 if o.source is None:
-                    number = numbers.setdefault(o.name, len(numbers)) if uses[o.name] > 1 else None
-                    operands.append(("weight", o.tensor.shape, o.tensor.dtype, number))
+                    operands.append(("weight", o.tensor.shape, o.tensor.dtype, None))
                 elif o.source < 0:
                     given = graph.inputs[~o.source]
                     operands.append(("input", given.shape, given.dtype, numbers.setdefault(o.source, len(numbers))))

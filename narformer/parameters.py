@@ -5,6 +5,7 @@ A front end that knows says so (`Operand.trained`). An ONNX file does not tell, 
 1. An operator's row tells the settings (indices, sizes, masks), the buffers (running statistics, caches, initial
    states) and the scales and zero points of integers: none is a parameter, nor is anything of int64, bool or text.
 2. What stands where an operator has its weights is a parameter: filters, matrices, tables that are looked up, biases.
+   Not so the ones and zeros that PyTorch writes where it makes instances of groups: their names are an exporter's.
 3. Elsewhere (a constant that is added, multiplied, concatenated) it is one unless its name is a buffer's (a mask, a
    table of cosines, anchors), and unless an exporter has computed it; an exporter's own vectors, such as a scale in
    another shape, remain. A constant of one element is one only where its name is that of a module's attribute.
@@ -37,6 +38,9 @@ _OPERATIONS = (
 )
 _MADE = re.compile(rf"^(.*(::|/|_token_|Constant|const_fold|const_ax|ortshared).*|_*({_OPERATIONS})(_\d+)?|\d+)$")
 _ATTRIBUTE = re.compile(r"^((\w+\.)+\w+|[A-Za-z_]\w+)$")
+# PyTorch writes groups as instances of scale 1, and states that a recurrent layer starts from as zeros, spread.
+_SPREAD = ("InstanceNormalization", "Expand")
+_CONSTANT = re.compile(r"(^|/)(Constant(_\d+)?_output_\d+|val_\d+)$")
 _READS_WEIGHTS = ("Cast", "Gather", "GatherND", "GatherElements", "GatherBlockQuantized")
 _NUMBERS = frozenset(("zero", "half", "one", "two", "three", "four", "six", "eps", "epsilon", "pi", "low", "high"))
 _BUFFER = re.compile(
@@ -139,6 +143,8 @@ def _trained(row: Operator, position: int, operand: Operand) -> bool:
         return operand.trained
     tensor, name = operand.tensor, operand.name
     if tensor.dtype in _NEVER or position in row.settings or position in row.buffers or position in row.scales:
+        return False
+    if row.name in _SPREAD and _CONSTANT.search(name):
         return False
     if position in row.weights or row.kernel_class == "matrix":
         return True

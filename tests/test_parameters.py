@@ -89,6 +89,28 @@ def test_a_bias_that_was_looked_up_counts_as_its_table(dynamo: bool) -> None:
     assert graph_cost(exported(Window(), torch.randn(1, 9, 8), dynamo)).parameters == parameters(Window())
 
 
+class Grouped(nn.Module):
+    """Groups, which exporters may write as instances of scale 1, and steps, which start from zeros that they spread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.lstm, self.last = nn.GroupNorm(2, 6), nn.LSTM(6, 5), nn.InstanceNorm1d(5, affine=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.last(self.lstm(self.norm(x).permute(2, 0, 1))[0].permute(1, 2, 0))
+        return y
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_ones_and_zeros_that_an_exporter_writes_are_no_parameters(dynamo: bool) -> None:
+    module = Grouped()
+    with torch.no_grad():
+        for p in module.parameters():
+            p.copy_(torch.randn_like(p))
+    assert graph_cost(exported(module, torch.randn(1, 6, 9), dynamo)).parameters == parameters(module)
+
+
 def graph(*nodes: Node) -> Graph:
     return Graph(nodes, (Tensor((1, 4)),))
 

@@ -55,6 +55,11 @@ OTHERS = """g (int64[1,6] ids) => (float[1,1,20] y)
     k = Transpose<perm = [0, 2, 3, 1]>(h) v = Transpose<perm = [0, 2, 1, 3]>(h) z = MatMul(q, k) p = Softmax(z)
     a = MatMul(p, v) f = Reshape(a, flat) t = Transpose<perm = [1, 0]>(table) y = MatMul(f, t) }"""
 
+# A matrix that two layers share, and the ones of a layer that is not trained yet.
+SHARED = """g (float[2,4] x) => (float[2,4] y) <float[4,4] w> {
+    ones = Constant<value_floats = [1.0, 1.0, 1.0, 1.0]>() a = MatMul(x, w) s = Mul(a, ones) r = Relu(s)
+    y = MatMul(r, w) }"""
+
 
 def _hash(text: str) -> str:
     opset = 21 if "GroupNormalization" in text else 17
@@ -70,7 +75,7 @@ def _hash(text: str) -> str:
 def test_who_changes_hashes_writes_a_revision_that_brings_stores_along() -> None:
     names = [f"narformer.measurement.migrations.versions.revision_{revision}" for revision in schema.REVISIONS]
     told = [module.HASHES for module in map(import_module, names) if hasattr(module, "HASHES")]
-    found = [_hash(text) for text in (IMAGES, WORDS, STEPS, INTEGERS, OTHERS)]
+    found = [_hash(text) for text in (IMAGES, WORDS, STEPS, INTEGERS, OTHERS, SHARED)]
     found.append(network_hash(read_onnx(REPOSITORY / "examples" / "resnet18.onnx")))
     digest = hashlib.sha256(" ".join(found).encode()).hexdigest()[:16]
     following = f"{int(schema.REVISIONS[-1]) + 1:04d}"

@@ -125,14 +125,16 @@ def clip(draft: Draft, index: int, node: Node) -> bool:
 
 
 def neutral(draft: Draft, index: int, node: Node) -> bool:
-    """Arithmetic with 0 or 1 that leaves the other operand as it is."""
+    """Arithmetic with one number, 0 or 1, that leaves the other operand as it is.
+
+    Several numbers are rather weights of a fresh network, which will be others when it is trained.
+    """
     if len(node.operands) != 2:
         return False
     value = 0.0 if node.op in ("Add", "Sub") else 1.0
     for kept, other in ((0, 1), (1, 0))[: 2 if node.op in ("Add", "Mul") else 1]:
         operand, data = node.operands[other], node.operands[kept]
-        held = operand.value if operand.source is None else None
-        if held and data.tensor == node.outputs[0] and all(v == value for v in held):
+        if data.tensor == node.outputs[0] and number(operand) == value:
             draft.drop(index, data)
             return True
     return False

@@ -13,6 +13,7 @@ from __future__ import annotations
 from narformer.frontends.canonical.draft import Draft, is_number
 from narformer.frontends.canonical.expressions import aligned, factors, made, pair, same, scalar
 from narformer.frontends.canonical.rule import Rules
+from narformer.frontends.canonical.views import permutation
 from narformer.graph import Attribute, Node, Operand
 
 NORMALISED = ("LayerNormalization", "RMSNormalization", "InstanceNormalization", "GroupNormalization")
@@ -291,6 +292,37 @@ def _variance(draft: Draft, squares: Operand, data: Operand, mean: Operand, axes
     return less is not None and same(less.operands[0], data) and _mean_of(draft, less.operands[1], data) == axes
 
 
+def centred(draft: Draft, index: int, node: Node) -> bool:
+    """Values over the root of their mean square, where they are what others differ from their mean: LayerNormalization.
+
+    The difference may have been taken before a Transpose: so ONNX Runtime leaves a normalisation behind one.
+    """
+    data, turned = node.operands[0], draft.made_by(node.operands[0], "Transpose")
+    read = data if turned is None else turned.operands[0]
+    less = draft.made_by(read, "Sub")
+    axes = None if less is None or len(less.operands) != 2 else _mean_of(draft, less.operands[1], less.operands[0])
+    if less is None or axes is None:
+        return False
+    inner, shape = less.operands[0], less.output_shape
+    if turned is not None and read.tensor.shape == shape:
+        perm = permutation(turned)
+        axes = tuple(sorted(perm.index(axis) for axis in axes))
+    elif turned is None and axes == (len(shape) - 1,) and read.tensor.shape[-1:] == shape[-1:]:  # rows, seen otherwise
+        inner, axes = (
+            inner._replace(tensor=inner.tensor._replace(shape=read.tensor.shape)),
+            (len(read.tensor.shape) - 1,),
+        )
+    elif read.tensor.shape != shape:
+        return False
+    if axes != _axes(node) or (turned is not None and data.tensor.shape != turned.output_shape):
+        return False
+    if turned is not None and data.source is not None:
+        draft.put(data.source, turned._replace(operands=(inner,)))
+        inner = data
+    draft.put(index, node._replace(op="LayerNormalization", operands=(inner, *node.operands[1:])))
+    return True
+
+
 def narrowed(draft: Draft, index: int, node: Node) -> bool:
     """A normalisation of what was cast to a wider type, cast back: it reads and writes the narrow one."""
     norm = draft.made_by(node.operands[0], *NORMALISED)
@@ -325,5 +357,5 @@ RULES: Rules = {
     "Cast": (narrowed,),
     "LayerNormalization": (written,),
     "GroupNormalization": (each_channel,),
-    "RMSNormalization": (written,),
+    "RMSNormalization": (written, centred),
 }

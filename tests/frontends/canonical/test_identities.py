@@ -45,6 +45,9 @@ SOMETHING = [
     "k = Constant<value_float = 1.0>() y = Sub(k, x)",
     "k = Constant<value_float = 1.0>() y = Div(k, x)",
     "k = Constant<value_float = 6.0>() y = Clip(x, k)",
+    # Weights of a layer that is not trained yet.
+    "k = Constant<value_floats = [1.0, 1.0, 1.0, 1.0, 1.0]>() y = Mul(x, k)",
+    "k = Constant<value_floats = [0.0, 0.0, 0.0, 0.0, 0.0]>() y = Add(k, x)",
     "a = Cast<to = 10>(x) y = Cast<to = 1>(a)",
 ]
 

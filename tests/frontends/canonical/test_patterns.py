@@ -145,6 +145,20 @@ def test_an_activation_is_one_node_however_it_is_spelt(canon: Read, op: str, nod
     )
 
 
+@pytest.mark.parametrize(("mean", "op"), [("axes = [1]", "LayerNormalization"), ("axes = [3]", "RMSNormalization")])
+def test_what_is_centred_before_it_is_turned_is_a_layer_normalisation(canon: Read, mean: str, op: str) -> None:
+    """ONNX Runtime's optimiser leaves a normalisation behind a Transpose so."""
+    found = canon(
+        """<ir_version: 8, opset_import: ["" : 11, "com.microsoft" : 1]>
+        g (float[2,10,4,6] x) => (float[2,4,6,10] y) <float[10] w, float[10] v> {"""
+        f" a = ReduceMean<{mean}>(x) d = Sub(x, a) t = Transpose<perm = [0, 2, 3, 1]>(d)"
+        " n = SimplifiedLayerNormalization<axis = -1>(t, w) y = Add(n, v) }"
+    )
+    (node,) = [node for node in found.nodes if node.op.endswith("Normalization")]
+    assert node.op == op
+    assert ("Sub" in [node.op for node in found.nodes]) == (op == "RMSNormalization")
+
+
 @pytest.mark.parametrize(("op", "operands", "nodes"), NORMALISATIONS)
 @pytest.mark.parametrize("known", [True, False], ids=["values known", "values unknown"])
 def test_a_normalisation_is_one_node_however_it_is_spelt(
