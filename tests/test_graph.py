@@ -176,10 +176,8 @@ def shuffled(graph: Graph, order: Sequence[int], inputs: Sequence[int] = (0, 1))
 
 
 def written(nodes: Sequence[Node]) -> str:
-    """The nodes as text, weights by the order of their first use."""
-    names = [o.name for n in nodes for o in n.weights]
-    number = {name: names.index(name) for name in names}
-    return repr([[n.op, [(o.source, number.get(o.name)) for o in n.operands]] for n in nodes])
+    """The nodes as text; weights all look alike."""
+    return repr([[n.op, [o.source for o in n.operands]] for n in nodes])
 
 
 def smallest(graph: Graph) -> str:
