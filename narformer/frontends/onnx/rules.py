@@ -10,6 +10,7 @@ from narformer.frontends.onnx import (
     rules_elementwise,
     rules_generation,
     rules_layout,
+    rules_learners,
     rules_products,
     rules_reductions,
     rules_windows,
@@ -34,6 +35,8 @@ def rule_of(node: onnx.NodeProto) -> Rule | None:
     """The rule for an operator, ours or one that a user has registered; None where onnx has to be asked."""
     if node.domain in STANDARD:
         return RULES.get(node.op_type)
+    if node.domain == rules_learners.DOMAIN and node.op_type in rules_learners.RULES:
+        return rules_learners.RULES[node.op_type]
     if node.domain == "com.microsoft.nchwc" and node.op_type in BLOCKED:
         return BLOCKED[node.op_type]
     if node.domain.startswith("com.microsoft"):
