@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -97,10 +98,12 @@ class Pool:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One network predicted and then measured; milliseconds."""
+    """One network, by its hash, predicted on a target and then measured there; milliseconds."""
 
+    hash: str
     model: str
     family: str
+    target: str
     predicted: float
     low: float
     high: float
@@ -110,6 +113,19 @@ class Comparison:
     def error(self) -> float:
         """In percent of what was measured."""
         return 100 * (self.predicted / self.measured - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON's types; `latency_ms` is what was predicted, as everywhere."""
+        return {
+            "hash": self.hash,
+            "model": self.model,
+            "target": self.target,
+            "latency_ms": self.predicted,
+            "low_ms": self.low,
+            "high_ms": self.high,
+            "measured_ms": self.measured,
+            "error": round(self.error, 3),
+        }
 
 
 def measure_and_adapt(
@@ -203,8 +219,17 @@ def validate(
     unmeasured = [network_of(entry) for entry, _ in networks]
     measure(unmeasured, store=store, settings=settings, report=note, acknowledge=acknowledge)
     return [
-        Comparison(told(entry), entry.name.partition("_")[0], e.latency_ms, e.low_ms, e.high_ms, ms)
-        for (entry, _), e, ms in zip(networks, estimates, latencies, strict=True)
+        Comparison(
+            network_hash(graph),
+            told(entry),
+            entry.name.partition("_")[0],
+            device.name,
+            e.latency_ms,
+            e.low_ms,
+            e.high_ms,
+            ms,
+        )
+        for (entry, graph), e, ms in zip(networks, estimates, latencies, strict=True)
         if ms is not None
     ]
 

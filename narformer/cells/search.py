@@ -65,7 +65,7 @@ def compare_searches(
     return {
         "space": dataset.name,
         "cells": len(accuracy),
-        "target": float(target),
+        "goal": float(target),
         "best": float(accuracy.max()),
         "seeds": seeds,
         "limit": queries,
@@ -121,7 +121,7 @@ def plot_searches(result: dict[str, Any], path: Path) -> None:
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, search in result["searches"].items():
         axis.plot(np.arange(1, len(search["curve"]) + 1), search["curve"], label=name)
-    axis.axhline(result["target"], color="black", lw=0.8, ls=":", label="top 0.1 %")
+    axis.axhline(result["goal"], color="black", lw=0.8, ls=":", label="top 0.1 %")
     curves = np.array([s["curve"] for s in result["searches"].values()])
     axis.set_ylim(curves[:, min(9, curves.shape[1] - 1)].min(), result["best"] + 0.05)
     axis.set(xscale="log", xlabel="trainings", ylabel="best accuracy so far, %", title=result["space"])

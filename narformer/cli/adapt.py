@@ -100,8 +100,14 @@ def adapt(
         adapted = _by_measuring(device, samples or 20, target_error, settings, store, loaded, batch_sizes)
     path = adapted.save()
     if as_json:
-        told = {"device": device, "measured_on": adapted.measured_on, "networks": list(adapted.networks)}
-        print(json.dumps({**told, "latency_ms": list(adapted.latencies), "file": str(path)}, indent=2))
+        networks = [
+            {"hash": hash, "model": network, "target": adapted.measured_on, "batch_size": batch, "latency_ms": ms}
+            for hash, network, batch, ms in zip(
+                adapted.hashes, adapted.networks, adapted.batch_sizes, adapted.latencies, strict=True
+            )
+        ]
+        told = {"target": device, "measured_on": adapted.measured_on, "networks": networks, "file": str(path)}
+        print(json.dumps({**told, "device": device}, indent=2))
         return
     print(f"{device}: {adapted.description}; {path}")
     if not sources:
@@ -159,8 +165,8 @@ def validate(
     told = adapting.summary(comparisons)
     replace(adapted, validation=told).save()
     if as_json:
-        rows = [{**c.__dict__, "error": round(c.error, 3)} for c in comparisons]
-        print(json.dumps({"device": device, **told, "comparisons": rows}, indent=1))
+        rows = [comparison.to_dict() for comparison in comparisons]
+        print(json.dumps({"target": device, **told, "comparisons": rows, "device": device}, indent=2))
     else:
         _print(device, comparisons, told)
     if plot is not None:

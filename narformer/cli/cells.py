@@ -137,6 +137,7 @@ def fit_cells(
     train: int = typer.Option(8000, "--train", min=8, help="At most this many training cells."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
     out: Path = typer.Option(..., "--out", "-o", help="The predictor to write (.npz); its card goes beside it."),
+    as_json: bool = typer.Option(False, "--json", help="What is printed anyway, as with other commands."),
 ) -> None:
     """Fit a predictor of cells: a fifth of the cells tests it, a tenth sets its intervals, the rest trains it."""
     from narformer.cells.fit import fit_cell_predictor

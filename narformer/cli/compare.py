@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 def compare(
     models: list[Path] = typer.Argument(
-        ..., help="Two ONNX files or more, or directories; each is compared with the first.", metavar="MODEL..."
+        ...,
+        help="Two ONNX files or more, or directories; each is compared with the first.",
+        metavar="MODEL...",
+        readable=False,
     ),
     device: list[str] = DEVICES,
     top: int = typer.Option(8, "--top", min=0, help="How many kernels to list."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ def _writable(path: Path | None) -> Path | None:
 
     if path is not None and not path.parent.is_dir():
         raise DataError(f"{path}: cannot be written (there is no directory {path.parent})")
+    if path is not None and not os.access(path.parent, os.W_OK):
+        raise DataError(f"{path}: cannot be written (nothing may be written in {path.parent.resolve()})")
     return path
 
 
@@ -34,7 +37,9 @@ DEFAULT = "cortex-a76"  # what is explained where nobody says
 
 
 def explain(
-    models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
+    models: list[Path] = typer.Argument(
+        ..., help="ONNX files, or directories of them.", metavar="MODEL...", readable=False
+    ),
     device: list[str] = typer.Option(
         [],
         "--device",

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
+    models: list[Path] = typer.Argument(
+        ..., help="ONNX files, or directories of them.", metavar="MODEL...", readable=False
+    ),
     batch_size: int | None = BATCH_SIZE,
     input_shape: list[str] = INPUT_SHAPE,
     dim: list[str] = DIM,

@@ -41,7 +41,10 @@ NAME_WIDTH = 24  # of a network beside the bar: configurations are long
 
 def measure(
     models: list[Path] = typer.Argument(
-        ..., help="ONNX files, directories of them, or directories in NNLQP's layout (gt.txt).", metavar="MODEL..."
+        ...,
+        help="ONNX files, directories of them, or directories in NNLQP's layout (gt.txt).",
+        metavar="MODEL...",
+        readable=False,
     ),
     device: list[str] = typer.Option(
         [],

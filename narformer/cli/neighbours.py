@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def neighbours(
-    models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
+    models: list[Path] = typer.Argument(
+        ..., help="ONNX files, or directories of them.", metavar="MODEL...", readable=False
+    ),
     count: int = typer.Option(5, "--count", "-n", min=1, help="How many neighbours of each."),
     dataset: str = typer.Option(
         "nnmeter", "--dataset", help="Known networks: a public table, or a directory in NNLQP's layout."

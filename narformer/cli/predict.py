@@ -40,7 +40,9 @@ MANY = 20  # files, from which on there is a progress bar
 
 
 def predict(
-    models: list[Path] = typer.Argument(..., help="ONNX files, or directories of them.", metavar="MODEL..."),
+    models: list[Path] = typer.Argument(
+        ..., help="ONNX files, or directories of them.", metavar="MODEL...", readable=False
+    ),
     device: list[str] = DEVICES,
     every: bool = typer.Option(False, "--all", help="Without --device: every target, not about a dozen of them."),
     batch_size: str | None = BATCH_SIZES,

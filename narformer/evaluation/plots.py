@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,8 @@ def check_plot(path: Path) -> None:
         raise ConfigError(f"{path}: plots are written as .svg or .png")
     if not path.parent.is_dir():
         raise DataError(f"{path}: the plot cannot be written (there is no directory {path.parent})")
+    if not os.access(path.parent, os.W_OK):
+        raise DataError(f"{path}: the plot cannot be written (nothing may be written in {path.parent.resolve()})")
 
 
 def save_plot(figure: Any, path: Path) -> None:
@@ -125,6 +129,8 @@ def save_plot(figure: Any, path: Path) -> None:
 
 def pyplot() -> Any:
     """matplotlib.pyplot without a screen; the same picture is the same file. Raises MissingExtraError."""
+    # It warns where it cannot keep a cache in the home directory, and does without.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         import matplotlib
     except ImportError as error:

@@ -93,7 +93,10 @@ class Store:
             try:
                 Path(chosen).parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StoreError(f"{chosen}: its directory cannot be made ({error.strerror})") from error
+                raise StoreError(
+                    f"{chosen}: its directory cannot be made ({error.strerror}); name another place with "
+                    "--store or NARFORMER_STORE"
+                ) from error
         return cls(Database(chosen, create))
 
     def __enter__(self) -> Store:

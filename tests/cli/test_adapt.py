@@ -111,7 +111,8 @@ def test_a_directory_of_several_devices_needs_one_of_them(run: Run, models: Path
     code, out, _ = run("adapt", "--device", "mine", "--from", models, "--measured-on", "other-board", "-k", 3, "--json")
     told = json.loads(out)
     assert code == 0
-    assert (told["measured_on"], len(told["networks"])) == ("other-board", 3)
+    assert (told["target"], told["measured_on"], len(told["networks"])) == ("mine", "other-board", 3)
+    assert {"hash", "model", "target", "latency_ms"} <= told["networks"][0].keys()
     assert Path(told["file"]).is_file()
 
 
@@ -167,6 +168,7 @@ def test_a_machine_that_changed_its_speed_is_told(
     from narformer.adaptation.session import Comparison, summary
     from narformer.cli.adapt import _print
 
-    rows = [Comparison(f"m{k}", "f", 10.0, 8.0, 12.0, measured + k / 100) for k in range(3)]
+    rows = [Comparison(f"{k:064x}", f"m{k}", "f", "mine", 10.0, 8.0, 12.0, measured + k / 100) for k in range(3)]
+    assert {"hash", "model", "target", "latency_ms", "measured_ms"} <= rows[0].to_dict().keys()
     _print("mine", rows, summary(rows))
     assert ("adapt again into a new store" in capsys.readouterr().out) is told

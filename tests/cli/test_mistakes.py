@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -143,6 +144,25 @@ def test_what_was_measured_keeps_another_target_of_its_hardware_from_the_headlin
 def test_a_page_that_cannot_be_written_is_told_before_the_table(run: Run, tmp_path: Path) -> None:
     code, out, err = run("explain", "examples/resnet18.onnx", "--html", tmp_path / "none" / "page.html")
     assert (code, out, "there is no directory" in err) == (2, "", True)
+
+
+@pytest.mark.parametrize("option", ["--html", "--plot"])
+def test_a_directory_in_which_nothing_may_be_written_is_told_before_the_table(
+    run: Run, tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    code, out, err = run("explain", "examples/resnet18.onnx", option, tmp_path / "page.svg")
+    assert (code, out, f"nothing may be written in {tmp_path}" in err) == (2, "", True)
+
+
+def test_a_file_that_may_not_be_read_does_not_hide_the_others(run: Run, models: Path) -> None:
+    secret = models / "0" / "model.onnx"
+    secret.chmod(0)
+    if os.access(secret, os.R_OK):
+        pytest.skip("this user reads everything")
+    code, out, err = run("predict", models, *ADRENO, "--no-store")
+    assert (code, "0/model.onnx: cannot be read" in err, "1/model.onnx" in out) == (2, True, True)
 
 
 def test_vectors_go_where_the_user_says(run: Run, tmp_path: Path) -> None:
