@@ -102,7 +102,6 @@ class Comparison:
 
     hash: str
     model: str
-    family: str
     target: str
     predicted: float
     low: float
@@ -222,7 +221,6 @@ def validate(
         Comparison(
             network_hash(graph),
             told(entry),
-            entry.name.partition("_")[0],
             device.name,
             e.latency_ms,
             e.low_ms,

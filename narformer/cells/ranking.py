@@ -94,9 +94,18 @@ class Ranking:
         plt = pyplot()
         figure, axis = plt.subplots(figsize=(7.5, 5), dpi=110, layout="constrained")
         known = np.isfinite(self.latency)
-        axis.plot(self.latency[known], self.accuracy[known, 0], ".", ms=2, color="0.6", label="cells")
+        axis.plot(self.latency[known], self.accuracy[known, 0], ".", ms=3, color="0.65", label="cells")
         front = self.pareto()
-        axis.plot(self.latency[front], self.accuracy[front, 0], "o-", ms=3, color="C1", label="Pareto front")
+        axis.plot(
+            self.latency[front],
+            self.accuracy[front, 0],
+            "o-",
+            ms=3.5,
+            lw=1.4,
+            color="#0b6e4f",
+            drawstyle="steps-post",  # between two cells there is none that is better
+            label="Pareto front",
+        )
         if max_ms is not None:
             axis.axvline(max_ms, color="#b23a48", lw=1.2, ls="--", label=f"limit {max_ms:g} ms")
         axis.set(xscale="log", xlabel="predicted latency, ms", ylabel="predicted accuracy, %")
@@ -106,7 +115,7 @@ class Ranking:
         axis.set_axisbelow(True)
         low = np.quantile(self.accuracy[known, 0], 0.1)
         axis.set_ylim(low - 1, self.accuracy[known, 0].max() + 0.5)
-        axis.legend(frameon=False)
+        axis.legend(framealpha=0.9, edgecolor="0.9", loc="lower right", markerscale=1.5)
         save_plot(figure, path)
 
 

@@ -21,7 +21,7 @@ from narformer.cells.dataset import CellDataset
 from narformer.cells.networks import distinct_networks, reaches_output
 from narformer.cells.predictor import UNREACHED, statistics_as_written
 from narformer.cells.process import GaussianProcess
-from narformer.evaluation.plots import pyplot, save_plot
+from narformer.evaluation.plots import pyplot, readable_axis, save_plot
 
 Array = npt.NDArray[np.float64]
 TOP = 0.001
@@ -124,6 +124,11 @@ def plot_searches(result: dict[str, Any], path: Path) -> None:
     axis.axhline(result["goal"], color="black", lw=0.8, ls=":", label="top 0.1 %")
     curves = np.array([s["curve"] for s in result["searches"].values()])
     axis.set_ylim(curves[:, min(9, curves.shape[1] - 1)].min(), result["best"] + 0.05)
-    axis.set(xscale="log", xlabel="trainings", ylabel="best accuracy so far, %", title=result["space"])
-    axis.legend(frameon=False)
+    axis.set(xscale="log", xlabel="trainings", ylabel="best accuracy so far, %")
+    axis.set_xlim(5, curves.shape[1])
+    readable_axis(axis.xaxis)
+    axis.set_title(f"Searches of {result['space']}, mean of {result['seeds']}", fontsize=11)
+    axis.grid(color="0.92", lw=0.6)
+    axis.set_axisbelow(True)
+    axis.legend(frameon=False, loc="lower right")
     save_plot(figure, path)

@@ -347,5 +347,13 @@ def _plot(device: str, comparisons: list[Comparison], told: dict[str, float], pa
     measured = np.array([[c.measured] for c in comparisons])
     low, high = (np.array([[getattr(c, end)] for c in comparisons]) for end in ("low", "high"))
     title = f"MAPE {told['mape']:.1f} %, 90 % intervals cover {told['covers']:.0f} % of {told['networks']} networks"
-    families = [c.family for c in comparisons]
-    predicted_against_measured(predicted, measured, [device], families, path, interval=(low, high), title=title)
+    predicted_against_measured(
+        predicted,
+        measured,
+        [device],
+        ["networks"] * len(comparisons),
+        path,
+        interval=(low, high),
+        names=[c.model for c in comparisons],
+        title=title,
+    )

@@ -15,9 +15,9 @@ from narformer.figures import milliseconds, sizes
 from narformer.operators import kernel_kind
 from narformer.prediction.explanation import Explanation, described
 
-WIDTH, HEIGHT = 210, 30  # of a node, in pixels
-STEP_X, STEP_Y = 236, 46  # from one to the next
-TEXT = 34  # characters that fit into a node
+WIDTH, HEIGHT = 290, 30  # of a node, in pixels
+STEP_X, STEP_Y = 316, 46  # from one to the next
+TEXT = 37  # characters that fit into a node, beside its share of the time
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --line: #c8c8c8; --faint: #666; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #16181c; --line: #444; --faint: #9a9a9a; } }
@@ -28,9 +28,10 @@ p, footer { color: var(--faint); max-width: 60rem; }
 table { border-collapse: collapse; margin: 0.5rem 0; } th, td { padding: 0.15rem 0.7rem 0.15rem 0; }
 th { border-bottom: 1px solid var(--line); font-weight: 600; } a { color: inherit; }
 .graph { overflow: auto; border: 1px solid var(--line); border-radius: 6px; margin-top: 1rem; max-height: 90vh; }
+footer { margin-top: 1rem; } .node rect:first-of-type { stroke: var(--line); } .share { text-anchor: end; }
 svg text { font: 11px system-ui, sans-serif; fill: #111; } .edge { fill: none; stroke: #999; }
-.node:target rect { stroke: #000; stroke-width: 3; } @media (prefers-color-scheme: dark) {
-.node:target rect { stroke: #fff; } }
+.node:target rect:first-of-type { stroke: #000; stroke-width: 3; } @media (prefers-color-scheme: dark) {
+.node:target rect:first-of-type { stroke: #fff; } }
 .key { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 2px; margin-right: 0.4em; }
 """
 
@@ -103,11 +104,15 @@ def _drawing(number: int, explanation: Explanation) -> str:
         title = f"{node.name}\n{kernel_kind(node)}, {node.op}, output {sizes(node.output_shape)}\n" + (
             f"{milliseconds(times[k])} ms, {explanation.share(times[k])}" if times[k] > 0 else "within another's kernel"
         )
+        share = ""
+        if times[k] > 0:
+            told_share = explanation.share(times[k])
+            share = f'<text class="share" x="{x + WIDTH - 8}" y="{y + 19}">{told_share}</text>'
         boxes.append(
             f'<g class="node" id="n{number}-{k}"><title>{html.escape(title)}</title>'
             f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="4" fill="{_heat(times[k] / most)}"/>'
             f'<rect x="{x}" y="{y}" width="6" height="{HEIGHT}" rx="2" fill="{KIND_COLOURS[kernel_kind(node)]}"/>'
-            f'<text x="{x + 12}" y="{y + 19}">{html.escape(short)}</text></g>'
+            f'<text x="{x + 12}" y="{y + 19}">{html.escape(short)}</text>{share}</g>'
         )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img" '

@@ -138,6 +138,7 @@ def test_validation_takes_networks_that_were_not_measured(asked: list[str], pool
 
 def test_the_summary_counts_errors_and_coverage() -> None:
     rows = [
-        Comparison("m", "f", predicted, 8.0, 12.0, measured) for predicted, measured in ((10, 10), (10, 8), (10, 20))
+        Comparison("0", "m", "mine", predicted, 8.0, 12.0, measured)
+        for predicted, measured in ((10, 10), (10, 8), (10, 20))
     ]
     assert summary(rows) == {"networks": 3, "mape": 25.0, "acc_10": 33.3, "covers": 66.7, "median_error": 0.0}

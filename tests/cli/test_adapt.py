@@ -168,7 +168,7 @@ def test_a_machine_that_changed_its_speed_is_told(
     from narformer.adaptation.session import Comparison, summary
     from narformer.cli.adapt import _print
 
-    rows = [Comparison(f"{k:064x}", f"m{k}", "f", "mine", 10.0, 8.0, 12.0, measured + k / 100) for k in range(3)]
+    rows = [Comparison(f"{k:064x}", f"m{k}", "mine", 10.0, 8.0, 12.0, measured + k / 100) for k in range(3)]
     assert {"hash", "model", "target", "latency_ms", "measured_ms"} <= rows[0].to_dict().keys()
     _print("mine", rows, summary(rows))
     assert ("adapt again into a new store" in capsys.readouterr().out) is told
