@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, settings
 
 from narformer.cells.table import CellTable, enumerate_space
 
+# What tests compute is tiny: several threads would mostly wait for each other, on a busy machine for minutes. Torch is
+# not imported yet, and reads this when it is.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A busy machine is slow, and that is no fault of what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
