@@ -98,6 +98,12 @@ def _written(net: Network, node: Node, operands: Operands) -> list[Value]:
     there = [value for value in operands if value is not None]
     if node.op in _TOLD_BY_OPERANDS and len(there) < 2:
         raise ModelError(f"{node.name}: what this {node.op} takes is not in the Graph; write the one that was read")
+    if node.op in ("AveragePool", "MaxPool") and _uneven(node):
+        before, after = node.operands[0].tensor.shape, node.output_shape
+        raise ModelError(
+            f"{node.name}: an adaptive pool from {list(before[2:])} to {list(after[2:])} positions has windows "
+            "of several sizes, which ONNX has no operator for; read the network at a resolution where they are even"
+        )
     if node.op == "Reshape" and there[0].elements:
         return [net.reshape(there[0], *node.output_shape)]
     if node.op in _WITH_OPTIONS:
@@ -111,6 +117,19 @@ def _written(net: Network, node: Node, operands: Operands) -> list[Value]:
         net.require(1, node.domain)
     shapes, dtypes = [t.shape for t in node.outputs], [t.dtype for t in node.outputs]
     return net.nodes(node.op, operands, shapes, dtype=dtypes, domain=node.domain, **attributes)
+
+
+def _uneven(node: Node) -> bool:
+    """Whether a pool without padding, as adaptive pools are read, gives more or fewer positions than its windows."""
+    kernel, strides = node.attributes.get("kernel_shape"), node.attributes.get("strides")
+    padded = node.attributes.get("pads", ())
+    if not isinstance(kernel, tuple) or not isinstance(strides, tuple) or not isinstance(padded, tuple) or any(padded):
+        return False
+    if node.attributes.get("ceil_mode") or "dilations" in node.attributes or "auto_pad" in node.attributes:
+        return False
+    before, after = node.operands[0].tensor.shape[2:], node.output_shape[2:]
+    places = zip(before, after, kernel, strides, strict=True)
+    return any((size - int(k)) // int(step) + 1 != out for size, out, k, step in places)
 
 
 def _gemm(net: Network, node: Node, operands: list[Value]) -> Value:

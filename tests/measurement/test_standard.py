@@ -72,6 +72,17 @@ def test_attention_is_that_of_the_definition() -> None:
     assert outputs(network)[0] == pytest.approx(weights @ value, abs=1e-5)
 
 
+def test_an_adaptive_pool_of_uneven_windows_is_refused() -> None:
+    x, y = Tensor((1, 2, 10, 10)), Tensor((1, 2, 7, 7))
+    pool = Node("avgpool", "AveragePool", (Operand(x, ~0),), (y,), {"kernel_shape": (2, 2), "strides": (1, 1)})
+    with pytest.raises(
+        ModelError, match=r"avgpool: an adaptive pool from \[10, 10\] to \[7, 7\] positions has windows"
+    ):
+        standard_onnx(Graph((pool,), (x,)))
+    even = pool._replace(outputs=(Tensor((1, 2, 9, 9)),))
+    assert read_onnx(standard_onnx(Graph((even,), (x,)))).nodes[0].output_shape == (1, 2, 9, 9)
+
+
 def test_attention_whose_queries_share_keys_is_refused() -> None:
     operands = (data(1, 4, 5, 4, source=-1), *(data(1, 2, 5, 4, source=-k) for k in (2, 3)))
     node = Node("grouped", "Attention", operands, (Tensor((1, 4, 5, 4)),))
