@@ -121,6 +121,9 @@ def as_result(by_group: Mapping[str, Figures], predictor: str, device: str) -> d
                         "acc_10": round(f.within_10, 2),
                         "coverage": round(f.covers, 2),
                         "ratio": round(f.width, 3),
+                        "flagged": round(f.flagged, 2),
+                        **({} if np.isnan(f.error_flagged) else {"error_flagged": round(f.error_flagged, 2)}),
+                        "error_others": round(f.error_others, 2),
                     }
                 }
             }

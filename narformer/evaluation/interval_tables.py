@@ -9,8 +9,10 @@ import numpy as np
 
 Result = dict[str, Any]
 REAL_FILES = "real-files"
+WARNINGS = ("flagged", "error_flagged", "error_others")  # of scores.warning_scores
 MANY = 20  # targets, from which on a table has means of them
 HEADER = ["rows", "model", "target", "number", "median error %", "90 % interval covers %", "median high/low"]
+HEADER += ["with a warning %", "their error %", "others' error %"]
 
 
 def interval_rows(results: Sequence[Result]) -> list[list[str]]:
@@ -40,7 +42,8 @@ def _shown(devices: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Mappin
     for precision in dict.fromkeys(device.rpartition(":")[2] for device in devices):
         mine = [figures for device, figures in devices.items() if device.endswith(f":{precision}")]
         rows = np.array([figures["rows"] for figures in mine])
-        means = {key: float(np.mean([figures[key] for figures in mine])) for key in ("median_error", "ratio")}
+        keys = [key for key in ("median_error", "ratio", *WARNINGS) if any(key in figures for figures in mine)]
+        means = {key: float(np.mean([figures[key] for figures in mine if key in figures])) for key in keys}
         coverage = float(rows @ [figures["coverage"] for figures in mine] / rows.sum())
         named = f"{len(mine)} targets in {precision}"
         shown.append((named, {**means, "coverage": coverage, "rows": int(rows.sum())}))
@@ -49,4 +52,5 @@ def _shown(devices: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Mappin
 
 def _figures(figures: Mapping[str, float]) -> list[str]:
     error, covers = figures["median_error"], figures["coverage"]
-    return [f"{figures['rows']:,}", f"{error:.1f}", f"{covers:.1f}", f"{figures['ratio']:.2f}"]
+    warned = [f"{figures[key]:.1f}" if key in figures else "–" for key in WARNINGS]
+    return [f"{figures['rows']:,}", f"{error:.1f}", f"{covers:.1f}", f"{figures['ratio']:.2f}", *warned]

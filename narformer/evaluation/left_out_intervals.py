@@ -18,6 +18,7 @@ import torch
 from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache
+from narformer.evaluation.scores import warning_scores
 from narformer.models.interface import LatencyModel
 from narformer.prediction.trust import STRANGE, network_sums, spread
 from narformer.training.batching import to_tensors
@@ -74,6 +75,7 @@ def left_out_intervals(
 ) -> dict[str, dict[str, Figures]]:
     """By rule and device: rows, median error, what the interval covers (percent), and the median of high over low.
 
+    The `stated` ones also say how many rows would carry a warning of unlike kernels, and whether rightly.
     truths: of each task's test rows, (rows, devices), NaN where not measured. homes: where each task's `prediction.npy`
     and `kernels.npz` are; tasks without the latter have no `stated` interval.
     """
@@ -89,34 +91,36 @@ def left_out_intervals(
             width = conformal_quantile(np.exp(others), np.ones(len(others))) if len(others) >= FEWEST else None
             relative = np.abs(predictions[number][:, column] / truths[number][:, column] - 1)
             halves = {"other tasks": None if width is None else np.full(len(mine), width)}
-            halves["stated"] = _stated(home, column, width)
+            halves["stated"], unlike = _stated(home, column, width, len(mine))
             for rule, half in halves.items():
                 if half is not None:
                     rows = np.isfinite(relative)
-                    tried.setdefault(rule, []).append(np.stack([relative, mine, half])[:, rows])
+                    tried.setdefault(rule, []).append(np.stack([relative, mine, half, unlike])[:, rows])
         for rule, parts in tried.items():
-            relative, mine, half = np.concatenate(parts, axis=1)
+            relative, mine, half, unlike = np.concatenate(parts, axis=1)
             if len(mine):
+                warned = warning_scores(100 * relative, unlike > STRANGE) if rule == "stated" else {}
                 found.setdefault(rule, {})[device] = {
                     "rows": len(mine),
                     "median_error": round(100 * float(np.median(relative)), 2),
                     "coverage": round(100 * float(np.mean(mine <= half)), 2),
                     "ratio": round(float(np.median(np.exp(2 * half))), 3),
+                    **warned,
                 }
     return found
 
 
-def _stated(home: Path, column: int, novel: float | None) -> Array | None:
-    """Half widths in ln(ms) of a task's test rows on a device; None where they cannot be told."""
+def _stated(home: Path, column: int, novel: float | None, rows: int) -> tuple[Array | None, Array]:
+    """Of a task's test rows on a device, half widths in ln(ms), None where they cannot be told, and unlike shares."""
     if not (home / FILE).exists():
-        return None
+        return None, np.zeros(rows)
     with np.load(home / FILE) as arrays:
         residuals = np.abs(arrays["validation"][:, column])
         kernels, mine = arrays["validation_kernels"][:, column], arrays["kernels"][:, column]
-        unlike = arrays["strange"][:, column] > STRANGE
+        share = arrays["strange"][:, column]
     there = np.isfinite(residuals)
     if not there.any():
-        return None
+        return None, share
     averaged, known = narrowest(residuals[there], kernels[there])
     half = known * spread(mine, averaged)
-    return np.where(unlike, np.maximum(half, half if novel is None else novel), half)
+    return np.where(share > STRANGE, np.maximum(half, half if novel is None else novel), half), share

@@ -20,7 +20,7 @@ from narformer.evaluation.interval_tables import MANY
 from narformer.evaluation.plots import predicted_against_measured
 from narformer.evaluation.protocols import Protocol, Task
 from narformer.evaluation.report import file_stem
-from narformer.evaluation.scores import score_table
+from narformer.evaluation.scores import score_table, warning_scores
 from narformer.prediction.predictor import Predictor
 from narformer.prediction.target import canonical_id
 from narformer.processes import in_order_with
@@ -168,8 +168,9 @@ def trained(
 def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, out: Path) -> Result:
     """Score a finished predictor, end to end from ONNX, on the protocol's test rows that it was never trained on.
 
-    Beside the scores: the share of test rows within the predictor's interval (`coverage`, percent) and the interval's
-    mean width relative to the estimate (`width`, percent). A plot of predicted against measured goes to `out`.
+    Beside the scores: the share of test rows within the predictor's interval (`coverage`, percent), the interval's mean
+    width relative to the estimate (`width`, percent), and whether warnings are rare and right (`flagged`). A plot of
+    predicted against measured goes to `out`.
     """
     predictor = Predictor.load(name)
     measured = [device for device in dataset.devices if canonical_id(device) in predictor.devices]
@@ -182,7 +183,7 @@ def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, o
     target, families = dataset.targets[rows], [dataset.family[r] for r in rows]
     table: dict[str, Any] = score_table(estimates[..., 0], target, devices, families)
     for column, device in enumerate(devices):
-        value, low, high = estimates[:, column].T
+        value, low, high, flagged = estimates[:, column].T
         for family, scores in table[device].items():
             chosen = np.isfinite(target[:, column])
             if family != "all":
@@ -192,7 +193,9 @@ def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, o
             scores["coverage"] = round(100 * float(inside.mean()), 2)
             scores["width"] = round(100 * float(((high - low) / value)[chosen].mean()), 2)
             scores["ratio"] = round(float(np.median((high / low)[chosen])), 3)
-            scores["median_error"] = round(100 * float(np.median(np.abs(value[chosen] / truth - 1))), 2)
+            error = 100 * np.abs(value[chosen] / truth - 1)
+            scores["median_error"] = round(float(np.median(error)), 2)
+            scores |= warning_scores(error, flagged[chosen] > 0)
     out.mkdir(parents=True, exist_ok=True)
     plot = out / f"{file_stem(protocol.name, 'full')}.{predictor.card.name}.png"
     predicted_against_measured(estimates[..., 0], target, devices, families, plot)
@@ -204,7 +207,9 @@ def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, o
 def predict_sources(
     name: str | None, sources: Sequence[Source], factors: Sequence[int] = ()
 ) -> npt.NDArray[np.float64]:
-    """Value, low and high, in ms, of each source on each of a predictor's devices: (rows, devices, 3); by all cores.
+    """What is said of each source on each of a predictor's devices, (rows, devices, 4), by all cores.
+
+    That is: value, low and high, in ms, and 1 where there is a warning.
 
     factors: at how many times its batch each is asked; () for once.
     """
@@ -214,9 +219,9 @@ def predict_sources(
 
 
 def _estimates(predictor: Predictor, asked: tuple[list[Source], list[int]]) -> npt.NDArray[np.float64]:
-    """Value, low and high of each source on each device: (rows, devices, 3)."""
+    """Value, low, high, and whether there is a warning, of each source on each device: (rows, devices, 4)."""
     sources, factors = asked
     graphs = [source.graph() for source in sources]
     estimates = predictor.predict_batches(graphs, factors) if factors else predictor.predict(graphs)
-    numbers = [[e.latency_ms, e.low_ms, e.high_ms] for e in estimates]
-    return np.array(numbers).reshape(len(sources), len(predictor.devices), 3)
+    numbers = [[e.latency_ms, e.low_ms, e.high_ms, bool(e.warnings)] for e in estimates]
+    return np.array(numbers).reshape(len(sources), len(predictor.devices), 4)

@@ -44,3 +44,15 @@ def score_table(
             rows = measured & (names == family)
             table[device][family] = score(prediction[rows, column], target[rows, column])
     return table
+
+
+def warning_scores(error: npt.NDArray[np.float64], flagged: npt.NDArray[np.bool_]) -> Scores:
+    """Whether warnings are rare and right: the share flagged, the median errors of these and of the others; percent.
+
+    error (N,): relative, in percent. flagged (N,): which carry a warning. A median of nothing is left out.
+    """
+    scores = {"flagged": round(100 * float(np.mean(flagged)), 2)}
+    for name, chosen in (("error_flagged", flagged), ("error_others", ~flagged)):
+        if chosen.any():
+            scores[name] = round(float(np.median(error[chosen])), 2)
+    return scores

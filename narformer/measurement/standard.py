@@ -121,15 +121,14 @@ def _written(net: Network, node: Node, operands: Operands) -> list[Value]:
 
 def _uneven(node: Node) -> bool:
     """Whether a pool without padding, as adaptive pools are read, gives more or fewer positions than its windows."""
-    kernel, strides = node.attributes.get("kernel_shape"), node.attributes.get("strides")
-    padded = node.attributes.get("pads", ())
-    if not isinstance(kernel, tuple) or not isinstance(strides, tuple) or not isinstance(padded, tuple) or any(padded):
+    told = (node.attributes.get(name, ()) for name in ("kernel_shape", "strides", "pads"))
+    kernel, strides, pads = (
+        [k for k in kept if isinstance(k, int)] if isinstance(kept, tuple) else [] for kept in told
+    )
+    if any(pads) or {"dilations", "auto_pad"} & {*node.attributes} or node.attributes.get("ceil_mode"):
         return False
-    if node.attributes.get("ceil_mode") or "dilations" in node.attributes or "auto_pad" in node.attributes:
-        return False
-    before, after = node.operands[0].tensor.shape[2:], node.output_shape[2:]
-    places = zip(before, after, kernel, strides, strict=True)
-    return any((size - int(k)) // int(step) + 1 != out for size, out, k, step in places)
+    places = zip(node.operands[0].tensor.shape[2:], node.output_shape[2:], kernel, strides, strict=False)
+    return any((size - k) // step + 1 != out for size, out, k, step in places)
 
 
 def _gemm(net: Network, node: Node, operands: list[Value]) -> Value:

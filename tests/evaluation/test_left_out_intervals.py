@@ -53,6 +53,8 @@ def test_unlike_networks_have_the_width_of_the_other_tasks(tmp_path: Path) -> No
     assert figures["rows"] == 80
     # Half of them have ±0.1, which covers 9 of 41 (of 40 rows), the other half ±0.45, which covers nearly all.
     assert figures["coverage"] == pytest.approx(100 * (9 + 36.5) / 80, abs=2)
+    assert figures["flagged"] == 50
+    assert figures["error_flagged"] == pytest.approx(figures["error_others"], rel=0.1)
 
 
 def test_a_task_alone_has_no_other_tasks(tmp_path: Path) -> None:
@@ -88,6 +90,7 @@ def test_kernels_unlike_those_of_training_are_counted_by_their_time(tmp_path: Pa
 def test_the_table_has_random_rows_left_out_families_and_real_files_in_one_place() -> None:
     shipped = {"rows": 9, "median_error": 4.0, "coverage": 91.0, "width": 30.0, "ratio": 1.4}
     stated = {"rows": 90, "median_error": 8.0, "coverage": 70.0, "ratio": 1.5}
+    stated |= {"flagged": 4.0, "error_flagged": 30.0, "error_others": 7.5}
 
     def result(protocol: str, model: str, task: str, figures: dict[str, float]) -> dict[str, object]:
         tasks = {task: {"devices": {"d": {"all": figures}}}}
@@ -101,9 +104,9 @@ def test_the_table_has_random_rows_left_out_families_and_real_files_in_one_place
         result("timm/in-domain", "flops", "in-domain", {"mape": 3}),
     ]
     assert interval_rows(results) == [
-        ["random rows, timm/in-domain", "m", "d", "9", "4.0", "91.0", "1.40"],
-        ["left out, timm/leave-families-out, stated", "tally2", "d", "90", "8.0", "70.0", "1.50"],
-        ["real files, all", "m", "d", "9", "4.0", "91.0", "1.40"],
+        ["random rows, timm/in-domain", "m", "d", "9", "4.0", "91.0", "1.40", "–", "–", "–"],
+        ["left out, timm/leave-families-out, stated", "tally2", "d", "90", "8.0", "70.0", "1.50", "4.0", "30.0", "7.5"],
+        ["real files, all", "m", "d", "9", "4.0", "91.0", "1.40", "–", "–", "–"],
     ]
 
 
@@ -114,6 +117,6 @@ def test_many_targets_are_told_together_by_precision() -> None:
     run = {"tasks": {}, "intervals": {"stated": targets}}
     rows = interval_rows([{"protocol": "p", "model": "m", "runs": [run]}])
     assert rows == [
-        ["left out, p, stated", "m", "12 targets in fp16", "66", "5.0", "75.0", "1.50"],
-        ["left out, p, stated", "m", "12 targets in int8", "36", "4.0", "100.0", "1.40"],
+        ["left out, p, stated", "m", "12 targets in fp16", "66", "5.0", "75.0", "1.50", "–", "–", "–"],
+        ["left out, p, stated", "m", "12 targets in int8", "36", "4.0", "100.0", "1.40", "–", "–", "–"],
     ]
