@@ -5,7 +5,8 @@ import * as api from "./api";
 import { milliseconds, tick } from "./format";
 import type { Network } from "./network";
 
-const WIDTH = 860, HEIGHT = 380, LEFT = 44, RIGHT = 14, TOP = 12, BOTTOM = 30;
+const WIDTH = 860, LEFT = 76, RIGHT = 14, TOP = 12, BOTTOM = 34;
+const PHONE = matchMedia("(max-width: 760px)");
 
 export function Frontier({ networks, targets, choosable, ticked, limit, compare }: {
   networks: Network[]; targets: api.Target[]; choosable: string[]; ticked: string[]; limit: number | null;
@@ -21,7 +22,9 @@ export function Frontier({ networks, targets, choosable, ticked, limit, compare 
   const { choices, problem } = useChoices(seen ? target : null, batch);
   const title = (id: string) => targets.find((t) => t.target === id)?.title;
   const mine = networks.map((n) => n.estimates?.find((e) => e.target === target && e.batch_size === batch));
-  const chart = useMemo(() => choices && scales(choices.choices), [choices]);
+  const narrow = useNarrow();
+  const [height, line] = narrow ? [700, 28] : [380, 16];
+  const chart = useMemo(() => choices && scales(choices.choices, height), [choices, height]);
   const best = useMemo(() => choices?.choices.filter((c) => c.frontier).sort((a, b) => a.latency_ms - b.latency_ms) ?? [], [choices]);
   const shownBest = best.filter((c) => chart && c.top1 >= chart.least);
   const within = (ms: number | null | undefined) => (ms ? best.filter((c) => c.latency_ms <= ms).at(-1) : undefined);
@@ -29,7 +32,7 @@ export function Frontier({ networks, targets, choosable, ticked, limit, compare 
   const hover = (e: MouseEvent) => {
     if (!chart || !choices) return;
     const box = (e.currentTarget as SVGElement).getBoundingClientRect();
-    const x = ((e.clientX - box.left) * WIDTH) / box.width, y = ((e.clientY - box.top) * HEIGHT) / box.height;
+    const x = ((e.clientX - box.left) * WIDTH) / box.width, y = ((e.clientY - box.top) * height) / box.height;
     let near = -1, distance = 900;
     choices.choices.forEach((c, k) => {
       const d = (chart.x(c.latency_ms) - x) ** 2 + (chart.y(c.top1) - y) ** 2 - (c.frontier ? 60 : 0);
@@ -56,21 +59,21 @@ export function Frontier({ networks, targets, choosable, ticked, limit, compare 
       {!choices && !problem && <p class="dim waiting">Asking for a thousand networks, which takes a moment the first time …</p>}
       {chart && choices && (
         <>
-          <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} onMouseMove={hover} onMouseLeave={() => setAt(null)} tabIndex={0} role="application"
+          <svg viewBox={`0 0 ${WIDTH} ${height}`} onMouseMove={hover} onMouseLeave={() => setAt(null)} tabIndex={0} role="application"
             aria-label="Accuracy against latency; left and right walk along the frontier, Enter opens"
             onClick={() => shown && compare(shown.network.split(".")[0], shown.img_size)}
             onKeyDown={(e) => {
               if (e.key === "ArrowRight" || e.key === "ArrowLeft") { e.preventDefault(); step(e.key === "ArrowRight" ? 1 : -1); }
               if (e.key === "Enter" && shown) compare(shown.network.split(".")[0], shown.img_size);
             }}>
-            {chart.xs.map((ms) => <g key={ms}><line class="grid" x1={chart.x(ms)} x2={chart.x(ms)} y1={TOP} y2={HEIGHT - BOTTOM} /><text x={chart.x(ms)} y={HEIGHT - 10} text-anchor="middle">{tick(ms)}</text></g>)}
+            {chart.xs.map((ms) => <g key={ms}><line class="grid" x1={chart.x(ms)} x2={chart.x(ms)} y1={TOP} y2={height - BOTTOM} /><text x={chart.x(ms)} y={height - 10} text-anchor="middle">{tick(ms)}</text></g>)}
             {chart.ys.map((top1) => <g key={top1}><line class="grid" x1={LEFT} x2={WIDTH - RIGHT} y1={chart.y(top1)} y2={chart.y(top1)} /><text x={LEFT - 8} y={chart.y(top1) + 4} text-anchor="end">{top1} %</text></g>)}
-            {limit !== null && <line class="bound" x1={chart.x(limit)} x2={chart.x(limit)} y1={TOP} y2={HEIGHT - BOTTOM} />}
+            {limit !== null && <line class="bound" x1={chart.x(limit)} x2={chart.x(limit)} y1={TOP} y2={height - BOTTOM} />}
             {mine.map((e, k) => e && (
               <g key={k} class={`mine ${"ab"[k]}`}>
-                <rect x={chart.x(e.low_ms)} width={Math.max(chart.x(e.high_ms) - chart.x(e.low_ms), 1)} y={TOP} height={HEIGHT - BOTTOM - TOP} />
-                <line x1={chart.x(e.latency_ms)} x2={chart.x(e.latency_ms)} y1={TOP} y2={HEIGHT - BOTTOM} />
-                <text x={chart.x(e.latency_ms) + 6} y={HEIGHT - BOTTOM - 8 - 16 * k}>{networks[k].name}</text>
+                <rect x={chart.x(e.low_ms)} width={Math.max(chart.x(e.high_ms) - chart.x(e.low_ms), 1)} y={TOP} height={height - BOTTOM - TOP} />
+                <line x1={chart.x(e.latency_ms)} x2={chart.x(e.latency_ms)} y1={TOP} y2={height - BOTTOM} />
+                <text x={chart.x(e.latency_ms) + 6} y={height - BOTTOM - 8 - line * k}>{networks[k].name}</text>
               </g>
             ))}
             <g class="others">{choices.choices.map((c, k) => !c.frontier && c.top1 >= chart.least && <circle key={k} cx={chart.x(c.latency_ms)} cy={chart.y(c.top1)} r="2.4" />)}</g>
@@ -98,11 +101,22 @@ export function Frontier({ networks, targets, choosable, ticked, limit, compare 
   );
 }
 
+/** Whether the page is as narrow as a phone, where the drawing has to be taller to be read. */
+function useNarrow(): boolean {
+  const [narrow, setNarrow] = useState(PHONE.matches);
+  useEffect(() => {
+    const changed = () => setNarrow(PHONE.matches);
+    PHONE.addEventListener("change", changed);
+    return () => PHONE.removeEventListener("change", changed);
+  }, []);
+  return narrow;
+}
+
 function Known({ choice, compare }: { choice: api.Chosen; compare: (name: string, size: number | null) => void }) {
   return <><button class="link" onClick={() => compare(choice.network.split(".")[0], choice.img_size)}>{choice.network}</button> at {choice.img_size} with {choice.top1.toFixed(1)} %</>;
 }
 
-function scales(choices: api.Chosen[]) {
+function scales(choices: api.Chosen[], height: number) {
   if (!choices.length) return null;
   const times = choices.map((c) => c.latency_ms), tops = choices.map((c) => c.top1).sort((a, b) => a - b);
   const low = Math.log10(Math.min(...times)) - 0.04, high = Math.log10(Math.max(...times)) + 0.04;
@@ -110,7 +124,7 @@ function scales(choices: api.Chosen[]) {
   const least = Math.floor((tops[Math.floor(tops.length * 0.02)] - 1) / 5) * 5, most = Math.ceil(tops[tops.length - 1] + 0.5);
   const clamp = (value: number, a: number, b: number) => Math.min(Math.max(value, a), b);
   const x = (ms: number) => LEFT + ((WIDTH - LEFT - RIGHT) * clamp((Math.log10(Math.max(ms, 1e-9)) - low) / (high - low), 0, 1));
-  const y = (top1: number) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - clamp((top1 - least) / (most - least), 0, 1));
+  const y = (top1: number) => TOP + (height - TOP - BOTTOM) * (1 - clamp((top1 - least) / (most - least), 0, 1));
   const decades = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, k) => 10 ** (Math.floor(low) + k));
   const steps = high - low < 1.6 ? [1, 2, 5] : [1];
   const xs = decades.flatMap((ten) => steps.map((s) => s * ten)).filter((ms) => Math.log10(ms) >= low && Math.log10(ms) <= high);
