@@ -139,18 +139,28 @@ class Client:
             raise ConfigError("compare(model): compared with what? Give two networks or more")
         sizes = sizes_of(batch_size, input_shapes, dims)
         graphs = [graph_of(one, sizes) for source in (first, *others) for one in several(source)]
-        answers = [self.predict(graph, devices=devices, measured=measured) for graph in graphs]
-        shared = [e.target for e in answers[0] if all(e.target in {o.target for o in other} for other in answers)]
+        wanted = names_of(devices)
+        if wanted == []:
+            raise ConfigError("devices=[]: name at least one device, or leave devices out for all")
+        told = self.ask("compare", graphs, {"targets": wanted, "measured": measured})["models"]
+        answers = [
+            {estimate.target: estimate for estimate in (_estimate(graph, one) for one in model["estimates"])}
+            for graph, model in zip(graphs, told, strict=True)
+        ]
         known = {row["target"] for row in self.targets() if row["source"] == "predicted"}
-        found: list[Comparison] = []
-        for k in range(1, len(graphs)):
-            for target in shared:
-                one, other = (next(e for e in answers[j] if e.target == target) for j in (0, k))
-                parts = None
-                if target in known:
-                    parts = (self._explained(graphs[0], target), self._explained(graphs[k], target))
-                found.append(Comparison(one, other, parts))
-        return Comparisons(found)
+        shared = [target for target in answers[0] if all(target in answer for answer in answers)]
+        explained = {
+            target: [self._explained(graph, target) for graph in graphs] for target in shared if target in known
+        }
+        return Comparisons(
+            Comparison(
+                answers[0][target],
+                answers[k][target],
+                (explained[target][0], explained[target][k]) if target in explained else None,
+            )
+            for k in range(1, len(graphs))
+            for target in shared
+        )
 
     def _explained(self, graph: Graph, target: str) -> Explanation:
         answer = self.ask("explain", [graph], {"target": target})

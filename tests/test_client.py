@@ -26,7 +26,7 @@ from narformer.prediction.predictor import Predictor
 from narformer.server.answers import Answers
 from narformer.server.failures import body_of, status_of
 from narformer.server.question import Network, Question, Setup
-from narformer.server.schema import Explaining, Predicting
+from narformer.server.schema import Comparing, Explaining, Predicting
 from narformer.server.uploads import options_of
 
 DEVICE = "cortex-a76:tflite-2.1:fp32"
@@ -72,13 +72,14 @@ def predicted(path: str, body: bytes) -> Reply:
     answers = Answers(Setup(measured=False))
     if path == "/v1/targets":
         return 200, {}, json.dumps(answers.targets()).encode()
-    options, graph = parts(body)
-    networks = (Network("network", "", graph),)
+    options, *graphs = parts(body)
+    networks = tuple(Network("network", "", graph) for graph in graphs)
     if path == "/v1/explain":
         question = Question("explain", networks, (options_of(Explaining, options).target or "",))
     else:
-        asked = options_of(Predicting, options)
-        question = Question("predict", networks, None if asked.targets is None else tuple(asked.targets))
+        asked = options_of(Comparing if path == "/v1/compare" else Predicting, options)
+        targets = None if asked.targets is None else tuple(asked.targets)
+        question = Question("compare" if path == "/v1/compare" else "predict", networks, targets)
     try:
         answer = answers.answer(question)
     except narformer.NarformerError as error:
@@ -106,7 +107,9 @@ def test_explanations_and_comparisons_are_those_of_the_package(server: Any, resn
     assert told == expected
     assert client.inspect(resnet18).cost == narformer.inspect(resnet18).cost
     asked: dict[str, Any] = {"devices": [DEVICE], "measured": False}
+    server.sent.clear()
     assert client.compare(resnet18, other, **asked) == narformer.compare(resnet18, other, **asked)
+    assert len(server.sent) == 4, "one about both, one about targets, and an explanation of each"
     with pytest.raises(ConfigError, match="compared with what"):
         client.compare(resnet18)
 
