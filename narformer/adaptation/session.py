@@ -180,7 +180,7 @@ def _reached(pool: Pool, measured: dict[int, float], target_error: float | None)
     return fitted.expected_error(pool.profiles) <= target_error
 
 
-def strangers(count: int, known: Collection[str], track: Track = lambda e: e) -> list[tuple[Entry, Graph]]:
+def unmeasured(count: int, known: Collection[str], track: Track = lambda e: e) -> list[tuple[Entry, Graph]]:
     """`count` networks of the zoo, always the same; none whose hash is among `known`."""
     entries = list(candidates())
     order = [entries[k] for k in np.random.default_rng(2).permutation(len(entries))]
@@ -215,8 +215,8 @@ def validate(
         latencies.append(outcome.measurement.latency_ms)
         report(outcome)
 
-    unmeasured = [network_of(entry) for entry, _ in networks]
-    measure(unmeasured, store=store, settings=settings, report=note, acknowledge=acknowledge)
+    chosen = [network_of(entry) for entry, _ in networks]
+    measure(chosen, store=store, settings=settings, report=note, acknowledge=acknowledge)
     return [
         Comparison(
             network_hash(graph),

@@ -149,7 +149,7 @@ def validate(
     if loaded.card.name != adapted.predictor:
         raise ConfigError(f"{device} was adapted with predictor {adapted.predictor}, not {loaded.card.name}")
     with Store.open(store) as opened:
-        chosen = adapting.strangers(networks, adapted.hashes, _track("building"))
+        chosen = adapting.unmeasured(networks, adapted.hashes, _track("building"))
         with _measuring(len(chosen)) as report:
             comparisons = adapting.validate(
                 adapted,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from narformer.prediction.choice import Choices
     from narformer.prediction.estimate import Estimate
 
-PEERS = 3  # named of the pretrained networks that take as long as the user's
+ALIKE = 3  # named of the pretrained networks that take as long as the user's
 
 
 def choose(
@@ -87,7 +87,7 @@ def choose(
     else:
         _print(listed, target, batch_size)
         for estimate in mine:
-            _print_peers(estimate, surveyed.peers(estimate.latency_ms))
+            _print_alike(estimate, surveyed.alike(estimate.latency_ms))
         if surveyed.left_out:
             print_text(
                 f"Left out: {surveyed.left_out} of {surveyed.left_out + len(surveyed.networks)} weights, whose "
@@ -127,14 +127,14 @@ def _print(choices: Choices, target: str, batch_size: int) -> None:
         print_text(f"warning: {warning}{where}", "yellow", indent=2)
 
 
-def _print_peers(mine: Estimate, alike: Choices) -> None:
+def _print_alike(mine: Estimate, alike: Choices) -> None:
     """How accurate the pretrained networks are that take as long as the user's."""
     accuracies = [choice.top1 for choice in alike if choice.top1 is not None]
     if not accuracies:
         print_text(f"No pretrained network takes as long as {mine.model} (within 10 %).")
         return
     middle = accuracies[len(accuracies) // 2]
-    named = ", ".join(f"{choice.network} ({choice.top1:.1f} %)" for choice in alike[:PEERS])
+    named = ", ".join(f"{choice.network} ({choice.top1:.1f} %)" for choice in alike[:ALIKE])
     print_text(
         f"{len(alike)} pretrained networks take as long as {mine.model}, within 10 %: "
         f"top-1 {accuracies[-1]:.1f} to {accuracies[0]:.1f} %, half of them above {middle:.1f} %. The best: {named}."

@@ -12,7 +12,7 @@ from narformer.cli.report import RESULTS, results_directory
 from narformer.errors import ConfigError, MissingExtraError, did_you_mean, installing
 
 EPOCHS = {"full": 24, "quick": 15}
-PEERS = (
+COMPARED = (
     "flops",
     "flops_memory",
     "line",
@@ -31,7 +31,7 @@ def evaluate(
         ..., help="A protocol; `all` for every one on nn-Meter's and NNLQP's tables.", metavar="PROTOCOL"
     ),
     model: list[str] = typer.Option(
-        [], "--model", "-m", help=f"Model to train and test; repeat. `all`: {', '.join(PEERS)}."
+        [], "--model", "-m", help=f"Model to train and test; repeat. `all`: {', '.join(COMPARED)}."
     ),
     predictor: str | None = typer.Option(
         None, "--predictor", help="Instead of training: a shipped predictor, or an .onnx."
@@ -106,7 +106,7 @@ def evaluate(
         meant = did_you_mean(protocol_name, known)
         raise ConfigError(f"unknown protocol {protocol_name!r}; {meant}known are {', '.join(known)}")
     names = [p.name for p in PROTOCOLS.values() if p.dataset] if protocol_name == "all" else [protocol_name]
-    wanted = list(PEERS) if model == ["all"] else model
+    wanted = list(COMPARED) if model == ["all"] else model
     for name in names:
         chosen = protocol(name)
         dataset = chosen.load(form, data, nnlqp, device)

@@ -115,7 +115,7 @@ class Survey:
         ]
         return ranked(asked) if every else frontier(asked)
 
-    def peers(self, latency_ms: float, share: float = 0.1) -> Choices:
+    def alike(self, latency_ms: float, share: float = 0.1) -> Choices:
         """Those that take as long, within a share of it; the most accurate first."""
         return ranked([c for c in self.networks if abs(c.latency_ms / latency_ms - 1) <= share])
 

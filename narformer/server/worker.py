@@ -1,4 +1,4 @@
-"""A process that reads what strangers sent, with limits of its own: what harms it harms no other request.
+"""A process that reads what clients sent, with limits of its own: what harms it harms no other request.
 
 It is told a Question at a time and answers with the status and the body of the HTTP response. It ends when nobody can
 tell it anything any more. Signals that are meant for the service it leaves alone: what is under way is answered.

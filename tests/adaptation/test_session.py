@@ -16,8 +16,8 @@ from narformer.adaptation.session import (
     candidates,
     measure_and_adapt,
     network_of,
-    strangers,
     summary,
+    unmeasured,
     validate,
 )
 from narformer.datasets import zoo
@@ -124,11 +124,11 @@ def test_it_stops_once_the_expected_error_is_reached(asked: list[str], pool: Poo
 def test_validation_takes_networks_that_were_not_measured(asked: list[str], pool: Pool, predictor: Predictor) -> None:
     device = measure_and_adapt("slow", pool, 10, settings=Settings(), store=ABSENT, predictor=predictor)
     failing = asked[1].partition("@")[0]
-    chosen = [pair for pair in strangers(7, device.hashes) if pair[0].name != failing][:6]
+    chosen = [pair for pair in unmeasured(7, device.hashes) if pair[0].name != failing][:6]
     hashes = {network_hash(graph) for _, graph in chosen}
     assert len(hashes) == 6
     assert not hashes & set(device.hashes)
-    assert not {network_hash(graph) for _, graph in strangers(6, hashes)} & hashes
+    assert not {network_hash(graph) for _, graph in unmeasured(6, hashes)} & hashes
     known = predictor.with_further(AdaptedDevices.of(device))
     comparisons = validate(device, chosen, settings=Settings(), store=ABSENT, predictor=known)
     for comparison, (_, graph) in zip(comparisons, chosen, strict=True):

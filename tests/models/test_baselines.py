@@ -1,4 +1,4 @@
-"""The peers, layer by layer, against dense NumPy on hand-made tiny graphs; and every model alone and in a batch."""
+"""Published models, layer by layer, against dense NumPy on tiny graphs; and every model alone and in a batch."""
 
 from __future__ import annotations
 

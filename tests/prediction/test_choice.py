@@ -96,7 +96,7 @@ def test_every_set_of_weights_is_listed_or_counted_as_left_out(predictor: Predic
 
 
 def test_peers_take_as_long(predictor: Predictor) -> None:
-    found = survey("i7-12700h:pytorch-2.4-compiled:fp32", 1, predictor).peers(20.0)
+    found = survey("i7-12700h:pytorch-2.4-compiled:fp32", 1, predictor).alike(20.0)
     assert found
     assert all(18 <= c.latency_ms <= 22 for c in found)
 

@@ -1,4 +1,4 @@
-"""What strangers send by mistake or on purpose: an answer that says what is wrong, and nothing else is harmed."""
+"""What clients send by mistake or on purpose: an answer that says what is wrong, and nothing else is harmed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A GraphSAGE peer for cells, in the manner of NNLP (Liu et al., ICPP 2022): two layers, sum, head."""
+"""A GraphSAGE baseline for cells, in the manner of NNLP (Liu et al., ICPP 2022): two layers, sum, head."""
 
 from __future__ import annotations
 
