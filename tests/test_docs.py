@@ -185,6 +185,17 @@ def test_pages_link_to_what_exists() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_page_is_reached_from_the_index_and_the_index_from_the_readme() -> None:
+    docs = REPOSITORY / "docs"
+    linked = {(docs / target).resolve() for target in re.findall(r"\]\(([^)#:]+)", (docs / "index.md").read_text())}
+    pages = {page for page in docs.rglob("*.md") if page.parent.name != "research"}
+    assert pages - linked == {docs / "index.md"}
+    research = docs / "research" / "README.md"
+    dated = {(research.parent / target).resolve() for target in re.findall(r"\]\(([^)#:]+)", research.read_text())}
+    assert set(research.parent.glob("*.md")) - dated == {research}
+    assert "(docs/index.md)" in (REPOSITORY / "README.md").read_text()
+
+
 @pytest.mark.parametrize("page", MANUAL, ids=map(name, MANUAL))
 def test_code_fits_in_a_hundred_columns(page: Path) -> None:
     if page.name == "architecture.md":

@@ -36,7 +36,7 @@ def train(
     if epochs is not None:
         settings = dataclasses.replace(settings, epochs=epochs)
     directory = out or Path("runs") / config.stem
-    made = not directory.exists()
+    made = [each for each in (directory, *directory.parents) if not each.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     saved = directory / "config.yaml"
     # A run that stopped before its first epoch, over a misspelt name perhaps, may be given again with other settings.
@@ -48,7 +48,8 @@ def train(
     except UserError:
         if made and [path.name for path in directory.iterdir()] == [saved.name]:  # nothing was trained: leave nothing
             saved.unlink()
-            directory.rmdir()
+            for each in made:
+                each.rmdir()
         raise
     for output in card.outputs:
         held = output.held_out

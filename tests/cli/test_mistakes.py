@@ -165,6 +165,15 @@ def test_a_file_that_may_not_be_read_does_not_hide_the_others(run: Run, models: 
     assert (code, "0/model.onnx: cannot be read" in err, "1/model.onnx" in out) == (2, True, True)
 
 
+def test_a_training_that_cannot_begin_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("model: tally9\n")
+    code, _, err = run("train", "mine.yaml")
+    assert (code, "unknown model 'tally9'" in err) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
 def test_vectors_go_where_the_user_says(run: Run, tmp_path: Path) -> None:
     code, _, err = run("embed", "examples/resnet18.onnx", "--out", tmp_path / "vectors.npz")
     assert (code, "written as .npy" in err, list(tmp_path.iterdir())) == (2, True, [])
