@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from narformer.cells.cell import Cell, nasbench101_cell, parse_cell
+from narformer.cells.dataset import CellDataset
+from narformer.cells.fit import TEST, fit_cell_predictor
 from narformer.cells.networks import distinct_networks, live_nodes, reaches_output
 from narformer.cells.predictor import CellPredictor, predictor_statistics
 from narformer.cells.process import GaussianProcess, normal_scores
@@ -17,6 +19,7 @@ from narformer.cells.ranking import rank_space
 from narformer.cells.table import CellTable, cell_table, enumerate_space
 from narformer.cells.tokens import reordered
 from narformer.cli.main import app
+from narformer.datasets.dataset import sha1_order
 from narformer.errors import ConfigError, DataError
 from narformer.metrics import kendall_tau
 
@@ -85,10 +88,8 @@ def test_a_saved_predictor_is_the_same_predictor(tmp_path: Path) -> None:
 @pytest.mark.parametrize("space", ["nasbench101", "nasbench201"])
 def test_shipped_predictors_hold_what_their_cards_say(space: str, data_root: Path) -> None:
 
-    from narformer.cells.fit import TEST
     from narformer.cells.nasbench101 import load_nasbench101
     from narformer.cells.nasbench201 import load_nasbench201
-    from narformer.datasets.dataset import sha1_order
 
     predictor = CellPredictor.load(space)
     dataset = (load_nasbench101 if space == "nasbench101" else load_nasbench201)(data_root)
@@ -96,6 +97,20 @@ def test_shipped_predictors_hold_what_their_cards_say(space: str, data_root: Pat
     tau = kendall_tau(predictor.score(dataset.table.rows(test)), dataset.accuracy[test])
     assert tau == pytest.approx(predictor.card["test"]["kendall"], abs=2e-3)
     assert 86 < predictor.card["test"]["coverage"] < 94
+
+
+def test_a_card_tells_the_errors_on_networks_of_which_no_other_cell_was_seen() -> None:
+    table = enumerate_space("nasbench201").rows(np.random.default_rng(0).permutation(15625)[:500])
+    accuracy = 90 + ((table.codes == 2) & live_nodes(table)[0]).sum(axis=1).astype(float)
+    dataset = CellDataset("nasbench201", "made up", tuple(map(str, range(500))), table, accuracy)
+    card = fit_cell_predictor(dataset, 100).card
+    order = sha1_order(dataset.ids)
+    _, network = distinct_networks(table)
+    seen = set(network[order[100:250]].tolist())  # 50 cells for calibration, 100 for training
+    new = [row for row in order[:100] if network[row] not in seen]
+    assert card["test"]["cells"] == 100
+    assert card["test_of_new_networks"]["cells"] == len(new)
+    assert 0 < len(new) < 100
 
 
 def test_predict_cell_prints_an_array_and_tells_bad_cells() -> None:
