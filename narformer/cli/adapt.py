@@ -109,9 +109,9 @@ def adapt(
         told = {"target": device, "measured_on": adapted.measured_on, "networks": networks, "file": str(path)}
         print(json.dumps({**told, "device": device}, indent=2))
         return
-    print(f"{device}: {adapted.description}; {path}")
+    print_text(f"{device}: {adapted.description}; {path}")
     if not sources:
-        print(f"Try it on networks that it has not seen: narformer validate --device {device}")
+        print_text(f"Try it on networks that it has not seen: narformer validate --device {device}")
 
 
 def validate(

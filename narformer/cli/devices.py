@@ -101,7 +101,7 @@ def _remove(names: list[str]) -> None:
     if not names:
         raise ConfigError("name the adapted device to remove: narformer devices remove NAME")
     for name in names:
-        print(f"{name}: removed ({remove(name)}); its measurements stay in the store")
+        print_text(f"{name}: removed ({remove(name)}); its measurements stay in the store")
 
 
 def _row(target: str, description: str, source: str, held_out: Mapping[str, float]) -> dict[str, Any]:

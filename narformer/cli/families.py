@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from narformer.cli.format import print_text
 from narformer.cli.progress import track
 from narformer.processes import in_order
 
@@ -23,7 +24,7 @@ def list_families() -> None:
 
     for name, module in BUILDABLE.items():
         versions = f"  ({', '.join(module.VERSIONS)})" if any(module.VERSIONS) else ""
-        print(f"{name}{versions}")
+        print_text(f"{name}{versions}")
 
 
 @app.command()
