@@ -9,10 +9,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +29,41 @@ TOP = 0.001
 NEIGHBOURS, POPULATION, TOURNAMENT, START, STEP = 24, 50, 10, 20, 10
 
 
+@dataclass(frozen=True)
+class Search:
+    """One kind of search, from several seeds.
+
+    found: how many reached the goal. mean_queries, median_queries: trainings until then, the limit for those that did
+    not. queries: of each seed, None for those. curve: the best accuracy after each training, the mean over seeds.
+    """
+
+    found: int
+    mean_queries: float
+    median_queries: float
+    queries: tuple[int | None, ...]
+    curve: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Searches:
+    """Searches of a space of so many cells, by name. goal: accuracy of its top 0.1 %. limit: of trainings a search."""
+
+    space: str
+    cells: int
+    goal: float
+    best: float
+    seeds: int
+    limit: int
+    searches: Mapping[str, Search]
+
+    def to_json(self) -> str:
+        """As the command prints and keeps it."""
+        return json.dumps(asdict(self), indent=1)
+
+
 def compare_searches(
     dataset: CellDataset, seeds: int, queries: int, show: Callable[[int, int], None] = lambda _done, _all: None
-) -> dict[str, Any]:
+) -> Searches:
     """Each search from each seed: the best accuracy after each query, and when the top 0.1 % was reached."""
     statistics, groups = statistics_as_written(dataset.table)
     spread = statistics.std(axis=0)
@@ -44,7 +77,7 @@ def compare_searches(
         "evolution": lambda rng: _evolution(scaled.astype(np.float32), accuracy, rng),
         "predictor": lambda rng: _guided(of_networks, row, reaches_output(networks), groups, accuracy, rng),
     }
-    found: dict[str, Any] = {}
+    found: dict[str, Search] = {}
     for number, (name, search) in enumerate(searches.items()):
         curves, reached = [], []
         for seed in range(seeds):
@@ -55,22 +88,14 @@ def compare_searches(
             curves.append(np.pad(best, (0, queries - len(best)), mode="edge"))
             show(number * seeds + seed + 1, len(searches) * seeds)
         counted = [queries if r is None else r for r in reached]
-        found[name] = {
-            "found": sum(r is not None for r in reached),
-            "mean_queries": float(np.mean(counted)),
-            "median_queries": float(np.median(counted)),
-            "queries": reached,
-            "curve": np.mean(curves, axis=0).round(4).tolist(),
-        }
-    return {
-        "space": dataset.name,
-        "cells": len(accuracy),
-        "goal": float(target),
-        "best": float(accuracy.max()),
-        "seeds": seeds,
-        "limit": queries,
-        "searches": found,
-    }
+        found[name] = Search(
+            sum(r is not None for r in reached),
+            float(np.mean(counted)),
+            float(np.median(counted)),
+            tuple(reached),
+            tuple(np.mean(curves, axis=0).round(4).tolist()),
+        )
+    return Searches(dataset.name, len(accuracy), float(target), float(accuracy.max()), seeds, queries, found)
 
 
 def _evolution(scaled: npt.NDArray[np.float32], accuracy: Array, rng: np.random.Generator) -> Iterator[int]:
@@ -115,19 +140,19 @@ def _guided(
         yield from step
 
 
-def plot_searches(result: dict[str, Any], path: Path) -> None:
+def plot_searches(result: Searches, path: Path) -> None:
     """Best accuracy so far against trainings, the mean over seeds, a line a search."""
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-    for name, search in result["searches"].items():
-        axis.plot(np.arange(1, len(search["curve"]) + 1), search["curve"], label=name)
-    axis.axhline(result["goal"], color="black", lw=0.8, ls=":", label="top 0.1 %")
-    curves = np.array([s["curve"] for s in result["searches"].values()])
-    axis.set_ylim(curves[:, min(9, curves.shape[1] - 1)].min(), result["best"] + 0.05)
+    for name, search in result.searches.items():
+        axis.plot(np.arange(1, len(search.curve) + 1), search.curve, label=name)
+    axis.axhline(result.goal, color="black", lw=0.8, ls=":", label="top 0.1 %")
+    curves = np.array([s.curve for s in result.searches.values()])
+    axis.set_ylim(curves[:, min(9, curves.shape[1] - 1)].min(), result.best + 0.05)
     axis.set(xscale="log", xlabel="trainings", ylabel="best accuracy so far, %")
     axis.set_xlim(5, curves.shape[1])
     readable_axis(axis.xaxis)
-    axis.set_title(f"Searches of {result['space']}, mean of {result['seeds']}", fontsize=11)
+    axis.set_title(f"Searches of {result.space}, mean of {result.seeds}", fontsize=11)
     axis.grid(color="0.92", lw=0.6)
     axis.set_axisbelow(True)
     axis.legend(frameon=False, loc="lower right")

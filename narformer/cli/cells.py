@@ -179,15 +179,12 @@ def search(
     with bar(f"searching {space}") as show:
         result = compare_searches(dataset, seeds, queries, show)
     path = directory / f"{space}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(result.to_json() + "\n")
     plot_searches(result, plot)
     if as_json:
-        print(json.dumps(result, indent=1))
+        print(result.to_json())
         return
     print(f"trainings until a cell of the top 0.1 % of {space} ({seeds} searches each, at most {queries}):")
-    for name, s in result["searches"].items():
-        print(
-            f"  {name:10s} mean {s['mean_queries']:6.1f}  median {s['median_queries']:6.1f}  "
-            f"found {s['found']} of {seeds}"
-        )
+    for name, s in result.searches.items():
+        print(f"  {name:10s} mean {s.mean_queries:6.1f}  median {s.median_queries:6.1f}  found {s.found} of {seeds}")
     print(f"  {path}")

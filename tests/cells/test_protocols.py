@@ -72,10 +72,11 @@ def test_the_pareto_front_is_what_no_other_beats(benchmark: CellDataset) -> None
 
 def test_a_guided_search_needs_fewer_trainings_than_a_random_one(benchmark: CellDataset) -> None:
     result = compare_searches(benchmark, seeds=3, queries=60)
-    searches = result["searches"]
-    assert searches["predictor"]["mean_queries"] < searches["random"]["mean_queries"]
-    assert all(len(s["curve"]) == 60 for s in searches.values())
-    assert all(np.all(np.diff(s["curve"]) >= 0) for s in searches.values())
+    searches = result.searches
+    assert searches["predictor"].mean_queries < searches["random"].mean_queries
+    assert all(len(s.curve) == 60 for s in searches.values())
+    assert all(np.all(np.diff(s.curve) >= 0) for s in searches.values())
+    assert json.loads(result.to_json())["searches"]["random"]["curve"] == list(searches["random"].curve)
 
 
 def test_the_loss_of_cells_is_the_papers() -> None:
