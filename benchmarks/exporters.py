@@ -1,6 +1,6 @@
 """One network through several exporters and optimisers: whether it stays one network, and gets one answer.
 
-    python benchmarks/exporters.py [--torchvision] [--json] [NAME ...]
+    python benchmarks/exporters.py [--torchvision] [--json | --markdown] [NAME ...]
 
 Small networks of twelve kinds (exported_networks.py), or with --torchvision some of torchvision's own, with weights as
 if trained. Each is compared with its form from TorchScript at opset 17: its canonical form, by its hash; the tokens
@@ -205,11 +205,34 @@ def shown(rows: list[Form]) -> Table:
     return table
 
 
+def summary(rows: list[Form]) -> str:
+    """A row a network, as Markdown: of how many forms it is the same, and how far the estimates of any are apart."""
+    columns = ("network", "kernels", "forms", "same hash", "same tokens", "same warnings", "estimates apart at most")
+    lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
+    for network in dict.fromkeys(row.network for row in rows):
+        made = [row for row in rows if row.network == network and not row.failed]
+        failed = sum(row.network == network and bool(row.failed) for row in rows)
+        apart = max((row.apart for row in made if row.apart is not None), default=None)
+        told = (
+            *(network, f"{made[0].kernels}" if made else "", f"{len(made)}{f' ({failed} not made)' if failed else ''}"),
+            *(f"{sum(map(bool, (getattr(row, name) for row in made)))}" for name in ("same_hash", "same_tokens")),
+            *(
+                f"{sum(map(bool, (row.same_warnings for row in made)))}",
+                "" if apart is None else f"{100 * apart:.1f} %",
+            ),
+        )
+        lines.append(f"| {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--torchvision", action="store_true", help="torchvision's own networks")
     parser.add_argument("--json", action="store_true", help="rows as JSON")
+    parser.add_argument(
+        "--markdown", action="store_true", help="a row a network, as docs/results/exporters.md has them"
+    )
     chosen = parser.parse_args()
     names = chosen.names or (TORCHVISION if chosen.torchvision else NETWORKS)
     rows: list[Form] = []
@@ -220,7 +243,9 @@ def main() -> None:
             trained, fresh = example(NETWORKS[name]), example(NETWORKS[name], False)
         print(name, file=sys.stderr)
         rows += compared(name, trained, fresh)
-    if chosen.json:
+    if chosen.markdown:
+        print(summary(rows))
+    elif chosen.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
     else:
         Console(width=140).print(shown(rows))
