@@ -193,7 +193,7 @@ class Answers:
                 "kind": kernel_kind(node),
                 "ms": ms,
                 "shape": list(node.output_shape),
-                "dtype": node.outputs[0].dtype,
+                "dtype": node.outputs[0].dtype if node.outputs else "",  # of an emptied sequence there is none
                 "macs": cost.macs,
                 "parameters": cost.parameters,
                 "activation_bytes": cost.activation_bytes,

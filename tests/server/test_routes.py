@@ -91,6 +91,22 @@ def test_the_parts_of_an_explanation_sum_to_the_estimate(client: TestClient) -> 
     assert [(n["operator"], n["reads"]) for n in explained["nodes"]] == [(n.op, list(n.sources)) for n in read.nodes]
 
 
+def test_a_node_that_writes_no_tensor_is_explained_too(client: TestClient, form: Form) -> None:
+    nodes = [
+        onnx.helper.make_node("Relu", ["x"], ["r"]),
+        onnx.helper.make_node("SequenceConstruct", ["r"], ["s"]),
+        onnx.helper.make_node("SequenceErase", ["s"], ["empty"]),
+        onnx.helper.make_node("SequenceLength", ["empty"], ["y"]),
+    ]
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.INT64, [])
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y]), ir_version=8)
+    answer = client.post("/v1/explain", **form(("m.onnx", model.SerializeToString())))
+    assert answer.status_code == 200, answer.text
+    types = {node["operator"]: node["dtype"] for node in answer.json()["nodes"]}
+    assert (types["Relu"], types["SequenceErase"]) == ("float32", "")
+
+
 def test_networks_are_compared_in_the_order_of_the_request(client: TestClient, form: Form, resnet18: Path) -> None:
     known = {"models": [{"zoo": "resnet50", "size": 224}], "targets": [DEVICE]}
     answer = client.post("/v1/compare", **form(("mine.onnx", resnet18.read_bytes()), **known)).json()
