@@ -118,7 +118,7 @@ def published_page(results: Sequence[Result]) -> str:
         "Bench-201's 32×32 networks, MobileNetV3, VGG). What decides it is what is learned: a latency made from "
         "periodic codes of sizes says nothing beyond the sizes seen, and logarithmic codes do not mend that; the "
         "same model as a factor on a line through FLOPs and memory access goes from 692 to 5.1 % on NAS-Bench-201 "
-        "(the line alone: 6.3 %) in a small experiment ([left-out families](../research/2026-11-26-left-out- "
+        "(the line alone: 6.3 %) in a small experiment ([left-out families](../research/2026-11-26-left-out-"
         "families.md)), and is no better than that line on GoogleNet, MobileNetV3 and ResNet. Whole training sets "
         "were not run: 19,000 networks take a core half an hour for twelve epochs of NAR-Former V2, a family and "
         "seed, and NN-Former, which learns from about eight networks a second and core, eight hours."
