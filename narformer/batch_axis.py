@@ -163,8 +163,7 @@ def _moved(node: Node, states: Sequence[Batch | None], port: int, batch: int) ->
     axis = at.axis
     if node.op == "Transpose":
         perm = node.attributes.get("perm") or tuple(reversed(range(len(before))))
-        assert isinstance(perm, tuple)
-        return Batch(perm.index(axis), at.outer)
+        return Batch(perm.index(axis), at.outer) if isinstance(perm, tuple) and axis in perm else None
     if node.op == "FusedMatMul" and node.attributes.get("transBatchB" if place else "transBatchA"):
         last = len(before) - 2  # the first axis goes there, and those in front of it come forward
         return Batch(last if axis == 0 else axis - 1 if axis <= last else axis, at.outer)
@@ -174,7 +173,8 @@ def _moved(node: Node, states: Sequence[Batch | None], port: int, batch: int) ->
         return Batch(2 if port == 0 else 1) if axis == 1 else Batch(len(after))  # steps cannot be more: an error
     if node.op in ("Gather", "GatherND") and len(node.operands) > 1:
         taken = node.attributes.get("axis", 0)
-        assert isinstance(taken, int)
+        if not isinstance(taken, int):
+            return None
         taken %= max(len(node.operands[0].tensor.shape), 1)
         if node.operand(1) is node.operands[place]:
             return Batch(taken + axis, at.outer)

@@ -179,3 +179,9 @@ def test_another_type_of_numbers_is_that_of_all_floats() -> None:
     assert half.cast("float32") == Graph((gather,), (x,))
     with pytest.raises(ValueError, match="'int8': one of bfloat16, float16"):
         half.cast("int8")
+
+
+def test_an_attribute_that_makes_no_sense_loses_the_batch_and_is_no_failure_of_ours() -> None:
+    x, places = Tensor((1, 4, 8)), Operand(Tensor((3, 1), "int64"), name="places")
+    gather = Node("g", "GatherND", (Operand(x, ~0), places), (Tensor((3, 4, 8)),), {"axis": "text"})
+    assert Graph((gather,), (x,)).with_batch(2).nodes[0].output_shape == (3, 4, 8)
