@@ -14,6 +14,9 @@ from narformer.cells.table import CellTable, enumerate_space
 # What tests compute is tiny: several threads would mostly wait for each other, on a busy machine for minutes. Torch is
 # not imported yet, and reads this when it is.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Output has no terminal here; pytest-xdist says that it has one of 80 columns, and a user's shell may say so too.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 # A busy machine is slow, and that is no fault of what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
