@@ -114,7 +114,7 @@ def published_page(results: Sequence[Result]) -> str:
     )
     out_of_domain = (
         "In the paper NAR-Former V2 beats NNLP on families left out of training. On nn-Meter's data, in the quick "
-        "form, it does not: the mean over families is ruled by those of other sizes than all others (NAS- "
+        "form, it does not: the mean over families is ruled by those of other sizes than all others (NAS-"
         "Bench-201's 32×32 networks, MobileNetV3, VGG). What decides it is what is learned: a latency made from "
         "periodic codes of sizes says nothing beyond the sizes seen, and logarithmic codes do not mend that; the "
         "same model as a factor on a line through FLOPs and memory access goes from 692 to 5.1 % on NAS-Bench-201 "
