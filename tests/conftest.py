@@ -23,25 +23,16 @@ settings.load_profile("patient")
 
 TESTS = Path(__file__).resolve().parent
 REPOSITORY = TESTS.parent
-# Rooms whose tests share a cluster of Ray or a service, which only one process should start.
-TOGETHER = ("fleet", "server")
 # What takes longest, so that nobody begins it when all else is done.
-FIRST = ("fleet", "test_docs.py", "measurement/test_store.py", "server")
+FIRST = ("fleet/test_measuring.py", "fleet/test_scoring.py", "test_docs.py", "measurement/test_store.py")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For `pytest -n 2 --dist loadgroup`: tests of one file, or of one of the rooms, run in one process."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-
-    def group(item: pytest.Item) -> str:
-        path = item.path.relative_to(TESTS)
-        return path.parts[0] if path.parts[0] in TOGETHER else path.as_posix()
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: FIRST.index(group(item)) if group(item) in FIRST else len(FIRST))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, for `pytest -n 2 --dist loadfile`."""
+    names = [item.path.relative_to(TESTS).as_posix() for item in items]
+    places = {item: FIRST.index(name) if name in FIRST else len(FIRST) for item, name in zip(items, names, strict=True)}
+    items.sort(key=places.__getitem__)
 
 
 @pytest.fixture(scope="session")
