@@ -7,9 +7,11 @@ nothing else has to know it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +47,20 @@ class LatencyModel(nn.Module, ABC):
         """All that the exported file gives: latency (B, outputs), embedding (B, D), then `extra_outputs`."""
         vector = self.embed(features, edges, graph, static)
         return self.from_embedding(vector), vector
+
+    def begin(
+        self, batch: Callable[[npt.NDArray[np.int64]], tuple[Tensor, ...]], targets: Tensor, weights: Tensor
+    ) -> Iterator[tuple[int, int, float]]:
+        """Called once before training, for what is learned from all networks at once; most models have nothing to do.
+
+        batch: gives the tensors of `forward` for rows of targets. targets: (rows, outputs) ms, NaN where not measured.
+        weights: of the outputs, (outputs,). Yields steps done, steps there are, and the loss.
+        """
+        return iter(())
+
+    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters, and how many times as fast as others they are learned."""
+        return [(list(self.parameters()), 1.0)]
 
     def schedule(self, share: float, measured: Tensor) -> None:  # most models have nothing to schedule
         """Called before an epoch of training.

@@ -8,47 +8,62 @@ a floor: nothing is free.
 Targets are related (the same hardware, runtime, kind of hardware, precision). Every price is a sum, in ln, of what the
 groups say to which a target belongs; what a group says costs, so that it is said where it serves most targets, and a
 target with few measurements has the prices of its relatives. The correction is read off a kernel's vector the same way.
+
+Prices are fitted first, to all networks at once (price_fit.py): they hold for kernels unlike any seen. What they leave
+is the correction's, learned batch by batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from narformer.models.interface import KernelSum, register
 from narformer.models.layers import degree, full_precision, pool_sum
+from narformer.models.price_fit import fit_prices
 from narformer.models.tally import DirectedRound, place_of, size_of
 from narformer.tokens import runtime_kernels as tokens
 
 # Work of a kernel: a column of its tokens, or what `amounts` makes of several; ln of the ms a unit of it takes, from
 # which training starts; and what it costs, in mean |ln| error, that a price differs by a factor e from its group's.
 _TERMS = (
-    ("inside", -17.8, 1e-3),  # MACs on numbers
-    ("padding", -18.5, 1e-3),  # MACs on what convolutions are padded with
-    ("idle", -19.0, 1e-3),
-    ("unblocked", -18.5, 1e-3),  # MACs of convolutions, and operations of pools, that no blocks of channels take
-    ("unfolded", -15.5, 1e-3),
-    ("read", -15.8, 2e-3),
-    ("written", -15.8, 2e-3),
-    ("beyond L2", -18.0, 2e-3),  # bytes read and written beyond a megabyte, and beyond 32: what caches do not hold
-    ("beyond L3", -17.5, 2e-3),
-    ("weights", -16.0, 1e-3),
-    ("streamed", -16.6, 2e-3),
-    ("operations", -16.4, 1e-3),
-    ("scalar", -15.5, 1e-3),
-    ("within", -18.0, 1e-3),
-    ("absorbed", -8.0, 1e-3),
-    ("reordered", -17.5, 2e-3),
-    ("pieces", -15.0, 1e-3),
-    ("steps", -8.5, 1e-3),
-    ("calls", -6.0, 7e-4),
+    ("inside", -17.8, 3e-3),  # MACs on numbers
+    ("padding", -18.5, 3e-3),  # MACs on what convolutions are padded with
+    ("idle", -19.0, 3e-3),  # MACs that lanes of a vector unit could do in that time, but idle
+    ("idle columns", -19.5, 3e-3),  # the same of tiles of 64 columns, of 32 numbers of depth, of 64 rows
+    ("idle depth", -19.5, 3e-3),
+    ("idle rows", -19.5, 3e-3),
+    ("scores", -17.5, 3e-3),  # of attention: numbers that say how much a position heeds another
+    ("unblocked", -18.5, 3e-3),  # MACs of convolutions, and operations of pools, that no blocks of channels take
+    ("unfolded", -15.5, 3e-3),
+    ("read", -15.8, 6e-3),
+    ("written", -15.8, 6e-3),
+    ("beyond L2", -18.0, 6e-3),  # bytes read and written beyond a megabyte, and beyond 32: what caches do not hold
+    ("beyond L3", -17.5, 6e-3),
+    ("weights", -16.0, 3e-3),
+    ("streamed", -16.6, 6e-3),
+    ("operations", -16.4, 3e-3),
+    ("scalar", -15.5, 3e-3),
+    ("within", -18.0, 3e-3),
+    ("absorbed", -8.0, 3e-3),
+    ("reordered", -17.5, 6e-3),
+    ("pieces", -15.0, 3e-3),
+    ("steps", -8.5, 3e-3),
+    ("calls", -6.0, 2e-3),
 )
+# Work that there is on some kinds of hardware alone: how a CPU's vector units and caches are used says nothing of GPUs.
+_ONLY_ON: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("idle", "unblocked", "unfolded", "scalar", "reordered", "pieces"), ("cpu", "")),
+    **dict.fromkeys(("beyond L2", "beyond L3"), ("cpu", "gpu", "")),
+}
+_TILE_COLUMNS, _TILE_DEPTH, _TILE_ROWS = 64, 32, 64
 WORK = tuple(name for name, _, _ in _TERMS)
 _START = tuple(start for _, start, _ in _TERMS)
 _PENALTIES = tuple(penalty for _, _, penalty in _TERMS)
@@ -56,8 +71,10 @@ _L2, _L3 = float(2**20), float(2**25)
 # Kinds of numbers: floating-point; integers that become integers; integers that become floating-point numbers or wide
 # integers. Prices of a kind differ among them.
 _NUMBERS = 3
-_SPEED = 3.0  # prices are learned so many times faster than weights; many groups move a price at once
-_ODD_PENALTY = 1e-3
+_SPEED = 3.0  # prices are parameters times this
+_AFTERWARDS = 0.1  # how fast prices are learned beside the correction, once they are fitted
+_ODD_PENALTY = 3e-3
+_TERM_PENALTY = 0.3  # what a group says of all kernels alike is cheaper than what it says of a kind
 # What a group says costs so much where the group has so many measurements; with more it is cheaper, with fewer dearer,
 # within these limits: what many say is believed sooner.
 _USUAL, _CHEAPEST, _DEAREST = 1000.0, 0.05, 3.0
@@ -67,6 +84,10 @@ _CORRECTION_PENALTY = 0.02
 _HEIGHTS, _CHANNELS = 8, 256
 _SHAPES = (len(tokens.WINDOWS) + 2) * _HEIGHTS
 _TILE_SPEED, _TILE_PENALTY, _TILE_STEP_PENALTY = 4.0, 0.1, 0.8
+_ATTENTION = tokens.KINDS.index("attention")
+_CONVOLVED = [tokens.KINDS.index(n) for n in ("convolution", "pointwise", "grouped convolution")]
+_PRODUCTS = ("transposed convolution", "fully connected", tokens.LINEAR, "matrix product")
+_TILED = [*_CONVOLVED, *(tokens.KINDS.index(n) for n in _PRODUCTS), _ATTENTION]
 # What is looked at to tell kernels apart from those of training, and how far from them is still near, in ln.
 _REGION = ("work", "rows", "columns")
 _NEAR = 0.7
@@ -97,7 +118,7 @@ class Tally2Config:
 
     least_run, least_call: ms that a run and a call take at least, by output. tiled: outputs that have factors of tiles,
     for which thousands of networks were measured. kind_dropout: how often training hides a kernel's kind.
-    prices_alone: share of the epochs in which prices are learned without a correction.
+    hardware: the kind of hardware of each output ("cpu", "gpu", "npu"; "" where it is not known).
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
@@ -109,7 +130,7 @@ class Tally2Config:
     hidden: int = 64
     rounds: int = 2
     kind_dropout: float = 0.05
-    prices_alone: float = 0.25
+    hardware: tuple[str, ...] = ()
     outputs: int = 1
 
 
@@ -119,6 +140,7 @@ class Prices(nn.Module):
     belongs: Tensor
     class_of: Tensor
     start: Tensor
+    there: Tensor
     least: Tensor
 
     def __init__(self, config: Tally2Config) -> None:
@@ -127,19 +149,24 @@ class Prices(nn.Module):
         groups = self.groups = config.groups or tuple((k,) for k in range(count))
         self.least_run = config.least_run or (1e-3,) * count
         self.least_call = config.least_call or (1e-4,) * count
+        hardware = config.hardware or ("",) * count
         total = 1 + max((g for each in groups for g in each), default=0)
         belongs = torch.zeros(count, total)
         for output, each in enumerate(groups):
             belongs[output, list(each)] = 1
         self.register_buffer("belongs", belongs, persistent=False)
-        self.dearness = torch.ones(total)  # of what each group says, by how many measurements it has
+        self.measured = torch.ones(count)
         self.asked: Tensor | None = None  # the outputs that are asked for; None for all
         self.register_buffer("class_of", torch.tensor(tokens.CLASS_OF_KIND), persistent=False)
         self.register_buffer("start", torch.tensor(_START)[:, None, None], persistent=False)
+        there = torch.tensor([[float(of in _ONLY_ON.get(term, (of,))) for of in hardware] for term in WORK])
+        self.register_buffer("there", there[:, None], persistent=False)
         least = torch.tensor(self.least_call).repeat(len(tokens.KINDS), 1)
         least[0] = torch.tensor(self.least_run)
         self.register_buffer("least", least, persistent=False)
+        self.scale = nn.Parameter(torch.zeros(count))
         self.target = nn.Parameter(torch.zeros(terms, count))
+        self.by_term = nn.Parameter(torch.zeros(terms, total))
         self.by_class = nn.Parameter(torch.zeros(terms, len(tokens.CLASSES), total))
         self.by_kind = nn.Parameter(torch.zeros(terms, len(tokens.KINDS), total))
         self.by_numbers = nn.Parameter(torch.zeros(_NUMBERS - 1, terms, len(tokens.KINDS), total))
@@ -151,28 +178,40 @@ class Prices(nn.Module):
 
     def prices(self) -> Tensor:
         """(terms, numbers x kinds, outputs asked for)."""
-        said = self.by_class[:, self.class_of] + self.by_kind
+        said = self.by_class[:, self.class_of] + self.by_kind + self.by_term[:, None]
         said = torch.cat([said, *(said + more for more in self.by_numbers)], dim=1) @ self.of_asked(self.belongs.T)
-        return torch.exp(self.start + _SPEED * (self.of_asked(self.target)[:, None] + said))
+        own = self.of_asked(self.scale + self.target)[:, None]
+        return torch.exp(self.start + _SPEED * (own + said)) * self.of_asked(self.there)
 
     def oddity(self) -> Tensor:
         """ln of a factor for kernels that read channels that four does not divide, (kinds, outputs asked for)."""
         return _SPEED * self.by_oddity @ self.of_asked(self.belongs.T)
 
+    def table(self) -> Tensor:
+        """What a unit of work takes, (2 x terms x numbers x kinds, outputs): of all kernels, then of odd ones.
+
+        Beside `work`, whose order it has. Calls take what a kernel takes at least, too.
+        """
+        prices = self.prices()
+        prices = torch.cat([prices[:-1], prices[-1:] + self.least.repeat(_NUMBERS, 1)])
+        return torch.stack([prices, prices * torch.exp(self.oddity()).repeat(_NUMBERS, 1)]).flatten(0, 2)
+
     def count(self, measured: Tensor) -> None:
         """Tell how many networks were measured on each target, (outputs,)."""
-        each = measured.to(self.belongs) @ self.belongs
-        self.dearness = (_USUAL / each.clamp_min(1)).clamp(_CHEAPEST, _DEAREST)
+        self.measured = measured
 
     def penalty(self) -> Tensor:
-        """What differing prices cost; free for the run, a target's constant."""
+        """What differing prices cost; free for the run, a target's constant, and for all of a target's prices alike."""
         outputs = self.belongs.shape[0]
-        dearness = self.dearness.to(self.belongs)
-        total = _ODD_PENALTY * (size_of(_SPEED * self.by_oddity) * dearness).sum() / outputs
+        measured = self.measured.to(self.belongs)
+        groups = (_USUAL / (measured @ self.belongs).clamp_min(1)).clamp(_CHEAPEST, _DEAREST)
+        own = (_USUAL / measured.clamp_min(1)).clamp(_CHEAPEST, _DEAREST)
+        sizes = (size_of(_SPEED * self.target) * own).sum(dim=1)
+        sizes = sizes + _TERM_PENALTY * (size_of(_SPEED * self.by_term) * groups).sum(dim=1)
         for each in (self.by_class, self.by_kind, *self.by_numbers):
-            size = (size_of(_SPEED * each[:, 1:]) * dearness).sum(dim=(1, 2)) / outputs
-            total = total + (size * size.new_tensor(_PENALTIES)).sum()
-        return total
+            sizes = sizes + (size_of(_SPEED * each[:, 1:]) * groups).sum(dim=(1, 2))
+        odd = _ODD_PENALTY * (size_of(_SPEED * self.by_oddity) * groups).sum()
+        return (odd + (sizes * sizes.new_tensor(_PENALTIES)).sum()) / outputs
 
 
 @register(
@@ -206,7 +245,6 @@ class Tally2(KernelSum):
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
         self.by_tile = nn.Parameter(torch.zeros(2 * _SHAPES * _CHANNELS, len(config.tiled)))
-        self.corrects = True
         self.corrected = torch.zeros(())  # mean squared correction of the last batch in training
         # The kernels of each kind that were measured on each target, (region, kinds, outputs); none: lowest > highest.
         region = (len(_REGION), len(tokens.KINDS), config.outputs)
@@ -222,14 +260,27 @@ class Tally2(KernelSum):
         """Latencies from the vector of `embed`, (B, outputs asked for)."""
         return torch.exp(vector[:, : vector.shape[1] - self.config.hidden])
 
-    def schedule(self, share: float, measured: Tensor) -> None:
-        """Before an epoch: what is learned when. share: of the epochs that are done.
+    def begin(
+        self, batch: Callable[[npt.NDArray[np.int64]], tuple[Tensor, ...]], targets: Tensor, weights: Tensor
+    ) -> Iterator[tuple[int, int, float]]:
+        """Fit prices to all networks at once, with no correction."""
+        self.prices.count(torch.isfinite(targets).sum(dim=0))
 
-        Prices come first, alone, so that what they can explain is explained by them: they hold for kernels unlike any
-        seen, a correction does not. Then the correction as well, and in the second half factors of tiles.
-        """
+        def work_of(rows: npt.NDArray[np.int64]) -> Tensor:
+            features, _, graph, _ = batch(rows)
+            return work(features, graph, len(rows))
+
+        yield from fit_prices(self.prices, work_of, targets, weights)
+
+    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Prices are fitted already and learn slowly."""
+        prices = list(self.prices.parameters())
+        mine = {id(parameter) for parameter in prices}
+        return [([p for p in self.parameters() if id(p) not in mine], 1.0), (prices, _AFTERWARDS)]
+
+    def schedule(self, share: float, measured: Tensor) -> None:
+        """Before an epoch: factors of tiles are learned in the second half. share: of the epochs that are done."""
         self.prices.count(measured)
-        self.corrects = share >= self.config.prices_alone
         self.by_tile.requires_grad_(share >= 0.5)
 
     def penalty(self, networks: int) -> Tensor:
@@ -266,19 +317,12 @@ class Tally2(KernelSum):
     def roofline(self, features: Tensor) -> Tensor:
         """Milliseconds of each token from its work, (T, outputs); 0 for one without a kind, which fills a batch up."""
         kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
-        there = kind.sum(dim=1, keepdim=True)
-        # Recurrent kernels with integer weights make integers of their data at each step.
-        recurrent = kind[:, tokens.KINDS.index("recurrent"), None] * features[:, tokens.FLAG["integer weights"], None]
-        integers = torch.maximum(features[:, tokens.FLAG["integer data"], None], recurrent)
-        narrow = integers * features[:, tokens.FLAG["integer result"], None]
-        each_kind = torch.cat([kind * (1 - integers), kind * narrow, kind * (integers - narrow)], dim=1)
+        each_kind = by_numbers(features)
         prices = self.prices.prices()
         each = each_kind @ prices[-1] + kind @ self.prices.of_asked(self.prices.least)
         for term, amount in enumerate(amounts(features)):
             each = each + amount[:, None] * (each_kind @ prices[term])
-        odd = (1 - features[:, tokens.FLAG["reads by 4"], None]) * there
-        odd = odd * (features[:, tokens.COLUMN["widest"], None] >= 8)
-        ln = odd * (kind @ self.prices.oddity())
+        ln = odd(features)[:, None] * (kind @ self.prices.oddity())
         asked = range(self.config.outputs) if self.prices.asked is None else self.prices.asked.tolist()
         tiled = [(asked.index(output), k) for k, output in enumerate(self.config.tiled) if output in asked]
         if tiled:
@@ -336,6 +380,7 @@ class Tally2(KernelSum):
             groups=(*self.prices.groups, self.prices.groups[output]),
             least_run=(*self.prices.least_run, self.prices.least_run[output]),
             least_call=(*self.prices.least_call, self.prices.least_call[output]),
+            hardware=(*self.config.hardware, self.config.hardware[output]) if self.config.hardware else (),
         )
         wider = Tally2(config)
         state = self.state_dict()
@@ -344,16 +389,13 @@ class Tally2(KernelSum):
         times = torch.tensor([factors.get(name, factors.get("others", 1.0)) for name in WORK])
         mine = state["prices.target"][:, output] + torch.log(times) / _SPEED
         state["prices.target"] = torch.cat([state["prices.target"], mine[:, None]], dim=1)
+        state["prices.scale"] = torch.cat([state["prices.scale"], state["prices.scale"][output, None]])
         wider.load_state_dict(state)
         return wider.eval()
 
     def parts(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
         """What `embed` returns, and the milliseconds of each token that it sums, (T, outputs)."""
         networks = static.shape[0]
-        if not self.corrects:
-            each = self.roofline(features)
-            total = pool_sum(each, graph, networks).clamp_min(1e-9)
-            return functional.pad(torch.log(total), (0, self.config.hidden)), each
         vectors = self.node_vectors(features, edges)
         with full_precision(vectors):
             wide = vectors.float()
@@ -377,9 +419,58 @@ def amounts(features: Tensor) -> list[Tensor]:
     """Work of each token by the terms of WORK but for the last, its call: (T,) each."""
     column = {name: features[:, place] for name, place in tokens.COLUMN.items()}
     moved = column["read"] + column["written"]
-    column["inside"] = column["macs"] - column["padding"]
-    column["beyond L2"], column["beyond L3"] = (moved - _L2).clamp_min(0), (moved - _L3).clamp_min(0)
-    return [column[name] for name in WORK[:-1]]
+    kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
+    tiled, convolved, attends = (kind[:, of].sum(dim=1) for of in (_TILED, _CONVOLVED, [_ATTENTION]))
+    macs = column["macs"] * tiled
+    # A convolution goes through its channels tap by tap of its window.
+    taps = torch.where(convolved > 0, column["window"].clamp_min(1).square(), 1)
+    amount = {
+        **column,
+        "inside": column["macs"] - column["padding"],
+        "idle columns": macs * _unfilled(column["columns"], _TILE_COLUMNS),
+        "idle depth": macs * _unfilled(column["depth"] / taps, _TILE_DEPTH),
+        "idle rows": macs * _unfilled(column["rows"], _TILE_ROWS),
+        "scores": column["rows"] * column["columns"] * column["products"] * attends,
+        "beyond L2": (moved - _L2).clamp_min(0),
+        "beyond L3": (moved - _L3).clamp_min(0),
+    }
+    return [amount[name] for name in WORK[:-1]]
+
+
+def _unfilled(size: Tensor, tile: int) -> Tensor:
+    """How much of tiles is left empty, for each unit that is full."""
+    size = size.clamp_min(1)
+    return torch.ceil(size / tile) * tile / size - 1
+
+
+def by_numbers(features: Tensor) -> Tensor:
+    """Which kind of kernel a token is, on which kind of numbers, (T, numbers x kinds)."""
+    kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
+    # Recurrent kernels with integer weights make integers of their data at each step.
+    recurrent = kind[:, tokens.KINDS.index("recurrent"), None] * features[:, tokens.FLAG["integer weights"], None]
+    integers = torch.maximum(features[:, tokens.FLAG["integer data"], None], recurrent)
+    narrow = integers * features[:, tokens.FLAG["integer result"], None]
+    return torch.cat([kind * (1 - integers), kind * narrow, kind * (integers - narrow)], dim=1)
+
+
+def odd(features: Tensor) -> Tensor:
+    """1 for a kernel that reads channels that four does not divide, (T,)."""
+    there = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW].sum(dim=1)
+    return (1 - features[:, tokens.FLAG["reads by 4"]]) * there * (features[:, tokens.COLUMN["widest"]] >= 8)
+
+
+def work(features: Tensor, graph: Tensor, networks: int) -> Tensor:
+    """Work of each network, (networks, 2 x terms x numbers x kinds): of kernels that are not odd, then of odd ones."""
+    there = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW].sum(dim=1)
+    amount = torch.stack([*amounts(features), torch.ones_like(there)], dim=1)
+    kinds = _NUMBERS * len(tokens.KINDS)
+    row = 2 * len(WORK) * kinds
+    first = graph * row + odd(features).long() * len(WORK) * kinds + by_numbers(features).argmax(dim=1)
+    place = first[:, None] + kinds * torch.arange(len(WORK), device=graph.device)
+    mine = there > 0
+    total = torch.zeros(networks * row, dtype=torch.float64, device=features.device)
+    total.index_add_(0, place[mine].flatten(), amount[mine].double().flatten())
+    return total.view(networks, row).float()
 
 
 def _region(features: Tensor) -> Tensor:

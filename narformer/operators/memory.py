@@ -38,7 +38,8 @@ def neighbours(node: Node) -> Mapping[int, int]:
     """Of resized data: no more than as many places as all outputs have neighbours."""
     if not node.operands:
         return {}
-    near = {"linear": 2, "bilinear": 2, "cubic": 4, "bicubic": 4}.get(str(node.attributes.get("mode", "nearest")), 1)
+    usual = "linear" if node.op == "GridSample" else "nearest"
+    near = {"linear": 2, "bilinear": 2, "cubic": 4, "bicubic": 4}.get(str(node.attributes.get("mode", usual)), 1)
     resized = sum(a != b for a, b in zip(node.operands[0].tensor.shape, node.output_shape, strict=False))
     return {0: min(node.operands[0].tensor.elements, math.prod((*node.output_shape, *[near] * resized)))}
 

@@ -86,6 +86,11 @@ def least_ms(device: str) -> tuple[float, float]:
     return next((_LEAST[tag] for tag in tags(device) if tag in _LEAST), _LEAST_KNOWN)
 
 
+def hardware_kind(device: str) -> str:
+    """ "cpu", "gpu" or "npu" (a VPU is one by another name); "" for what is no target."""
+    return next((kind for kind in ("cpu", "gpu", "npu") if kind in tags(device)), "")
+
+
 def description(device: str) -> str:
     """A target for people; empty for what is no target."""
     try:

@@ -289,6 +289,7 @@ def _described(node: Node, cost: Cost) -> _Described:
     groups = _groups(node)
     depthwise = groups > 1 and groups >= channels
     unblocked = kind in _BLOCKED and not _in_blocks(node, kind, widest, channels, groups)
+    vector = kind == "matrix product" and min(rows, columns) == 1  # runtimes have kernels for products with a vector
     # Made a product of matrices by copying windows, or, transposed, by adding windows up.
     taken_apart = node.op == "ConvTranspose" or (unblocked and bool(cost.macs) and (window > 1 or stride > 1))
     numbers: dict[str, float] = {
@@ -298,7 +299,7 @@ def _described(node: Node, cost: Cost) -> _Described:
         "read": _moved(cost.read_bytes, computed),
         "written": sum(_bytes(t) for t in node.outputs),
         "within": 0,
-        "idle": cost.macs * _idle(channels if depthwise else columns) if kind in _MATRIX else 0,
+        "idle": cost.macs * _idle(channels if depthwise else columns) if kind in _MATRIX and not vector else 0,
         "padding": cost.macs * padding_share(node),
         "unblocked": (cost.macs or cost.operations) if unblocked else 0,
         "unfolded": rows * products * (columns if node.op == "ConvTranspose" else depth) if taken_apart else 0,
@@ -306,7 +307,7 @@ def _described(node: Node, cost: Cost) -> _Described:
         "pieces": copies(node) if taken_apart else pieces(node, kind, computed),
         "rows": rows,
         "products": products,
-        "weights": 0 if kind == "fully connected" else held,
+        "weights": 0 if kind in ("fully connected", "attention") else held,  # a mask is read beside the scores
         "streamed": streamed,
         "held": 0,
         "absorbed": 0,

@@ -67,7 +67,8 @@ def train(
     keep_freed_memory()
     directory.mkdir(parents=True, exist_ok=True)
     device = next(model.parameters()).device
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+    rates = [{"params": parameters, "times": times} for parameters, times in model.rates()]
+    optimizer = torch.optim.Adam(rates, lr=config.learning_rate, fused=True)
     batches = -(-len(fit) // config.batch_size)
     steps = config.epochs * batches
     first, best, elapsed = 0, float("inf"), 0.0
@@ -80,6 +81,11 @@ def train(
     weights = balanced(measured, config.balance).to(device) if config.balance else None
     wanted = torch.from_numpy(targets.astype(np.float32))
     board = _tensorboard(directory)
+    if first == 0:
+        everything = weights if weights is not None else torch.ones(len(measured), device=device)
+        truth = wanted[fit].to(device)
+        for done, of, error in model.begin(lambda rows: to_tensors(source.batch(fit[rows]), device), truth, everything):
+            yield Progress(0, done, of, error)
     for epoch in range(first, config.epochs):
         started = time.monotonic()
         order = _seed_epoch(config.seed, epoch).permutation(fit)
@@ -91,7 +97,7 @@ def train(
             rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
             factor = learning_rate_at(epoch * batches + batch, steps, config.warmup)
             for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * factor
+                group["lr"] = config.learning_rate * factor * group["times"]
             truth = wanted[rows].to(device)
             given = model.restrict(torch.isfinite(truth).any(dim=0).nonzero()[:, 0])
             if given is not None:

@@ -22,7 +22,7 @@ from narformer.models.registry import MODELS, create_model, tokenizer_of
 from narformer.models.tally import TILE_NETWORKS
 from narformer.prediction.card import Card
 from narformer.prediction.target import canonical_id, select
-from narformer.prediction.target_groups import description, groups, least_ms
+from narformer.prediction.target_groups import description, groups, hardware_kind, least_ms
 from narformer.training.batching import Indices, split_rows
 from narformer.training.config import TrainConfig
 from narformer.training.export import export_predictor
@@ -137,6 +137,7 @@ def model_for(
             "groups": groups(devices),
             "least_run": tuple(run for run, _ in least),
             "least_call": tuple(call for _, call in least),
+            "hardware": tuple(hardware_kind(device) for device in devices),
             "tiled": tuple(np.flatnonzero(measured >= TILE_NETWORKS).tolist()),
         }
         options = {**related, **options}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
-from narformer.models.tally2 import WORK, Tally2, Tally2Config
+from narformer.models.tally2 import WORK, Tally2, Tally2Config, work
 from narformer.prediction.target_groups import groups
 from narformer.tokens import runtime_kernels as tokens
 
@@ -13,6 +15,8 @@ from narformer.tokens import runtime_kernels as tokens
 def _token(kind: str, **numbers: float) -> torch.Tensor:
     row = torch.zeros(tokens.WIDTH)
     row[tokens.FIRST_KIND + tokens.KINDS.index(kind)] = 1
+    for size in ("rows", "columns", "depth"):
+        row[tokens.COLUMN[size]] = 64  # whole tiles
     for name, value in numbers.items():
         row[tokens.COLUMN[name]] = value
     return row
@@ -61,14 +65,8 @@ def test_a_target_that_nothing_was_measured_on_has_a_relatives_prices_times_fact
         assert float(latency[2] / latency[1]) == pytest.approx(factor, rel=0.01)
 
 
-def test_prices_are_learned_alone_at_first_and_integers_have_prices_of_their_own() -> None:
+def test_integers_have_prices_of_their_own() -> None:
     model = Tally2(Tally2Config(outputs=1))
-    network = _network(_token("run"), _token("convolution", macs=1e9))
-    for share, learned in ((0.0, False), (0.9, True)):
-        model.schedule(share, torch.ones(1))
-        model.zero_grad()
-        model(*network).sum().backward()
-        assert (model.correction.weight.grad is not None) == learned
     integers = _token("convolution", macs=1e9)
     integers[tokens.FLAG["integer data"]] = 1
     with torch.no_grad():
@@ -78,6 +76,50 @@ def test_prices_are_learned_alone_at_first_and_integers_have_prices_of_their_own
         kernels = (_token("convolution", macs=1e9), integers)
         latency = [float(model(*_network(_token("run"), kernel))) for kernel in kernels]
     assert latency[1] > 1.5 * latency[0]
+
+
+def test_the_work_of_networks_times_the_table_of_prices_is_their_latency() -> None:
+    torch.manual_seed(0)
+    model = Tally2(Tally2Config(outputs=3, groups=((0, 1), (0, 2), (0, 3)), hardware=("cpu", "gpu", "npu"))).eval()
+    with torch.no_grad():
+        for parameter in model.prices.parameters():
+            parameter.normal_(0, 0.05)
+    odd = _token("convolution", macs=1e8, widest=30.0, channels=24.0, height=14.0)
+    few = _token("attention", macs=1e7, rows=50.0, columns=50.0, depth=24.0, products=12.0, read=1e7)
+    integers = _token("multiply", macs=1e6)
+    integers[tokens.FLAG["integer data"]] = 1
+    network = _network(_token("run"), odd, few, integers)
+    torch.testing.assert_close(work(network[0], network[2], 1) @ model.prices.table(), model(*network))
+
+
+def test_prices_fitted_to_all_networks_at_once_are_those_that_made_their_latencies() -> None:
+    torch.manual_seed(0)
+    model = Tally2(Tally2Config(outputs=2, hardware=("gpu", "gpu")))
+    networks = [
+        _network(_token("run"), *[_token("add", read=10.0 ** (4 + k % 3), written=10.0 ** (4 + k // 3))] * (1 + k))
+        for k in range(9)
+    ]
+
+    def batch(rows: npt.NDArray[np.int64]) -> tuple[torch.Tensor, ...]:
+        graph = torch.cat([torch.full((len(networks[row][0]),), k) for k, row in enumerate(rows.tolist())])
+        features = torch.cat([networks[row][0] for row in rows.tolist()])
+        return features, torch.zeros(2, 0, dtype=torch.int64), graph, torch.ones(len(rows), 1)
+
+    truth = model(*batch(np.arange(9))).detach() * torch.tensor([3.0, 0.5])
+    truth[0, 1] = torch.nan  # one that was not measured
+    *_, last = model.begin(batch, truth, torch.ones(2))
+    assert last[2] < 0.002
+    fitted = model(*batch(np.arange(9))).detach()
+    torch.testing.assert_close(fitted[1:], truth[1:], rtol=0.03, atol=0)
+
+
+def test_a_gpu_has_no_work_that_vector_units_of_cpus_have() -> None:
+    model = Tally2(Tally2Config(outputs=2, hardware=("cpu", "gpu"))).eval()
+    convolution = _token("convolution", macs=1e6)
+    unblocked = _token("convolution", macs=1e6, unblocked=1e6)
+    each = [model(*_network(_token("run"), kernel))[0].detach() for kernel in (convolution, unblocked)]
+    assert each[1][0] > each[0][0]
+    assert each[1][1] == each[0][1]
 
 
 def test_kernels_unlike_any_measured_on_a_target_are_strange_there_alone() -> None:
