@@ -22,7 +22,7 @@ from narformer.evaluation.scores import warning_scores
 from narformer.models.interface import LatencyModel
 from narformer.prediction.trust import STRANGE, network_sums, spread
 from narformer.training.batching import to_tensors
-from narformer.training.export import answers_of, conformal_quantile, narrowest, observe
+from narformer.training.export import answers_of, beside_novelty, conformal_quantile, narrowest, observe
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -44,13 +44,16 @@ def keep_kernels(
     """Write what intervals are made of: kernels that share the time and the share of unlike ones, (rows, devices)."""
     observe(network, tokens, fit, np.isfinite(dataset.targets))
     said = answers_of(network, tokens, validation)
+    tested = answers_of(network, tokens, test)
     partial = home / f"partial-{FILE}"
     np.savez_compressed(
         partial,
         validation=np.log(said.latency / dataset.targets[validation]),
         validation_kernels=said.kernels,
-        kernels=answers_of(network, tokens, test).kernels,
+        kernels=tested.kernels,
         strange=strange_shares(network, tokens, test),
+        validation_novelty=said.novelty,
+        novelty=tested.novelty,
     )
     partial.replace(home / FILE)
 
@@ -118,9 +121,11 @@ def _stated(home: Path, column: int, novel: float | None, rows: int) -> tuple[Ar
         residuals = np.abs(arrays["validation"][:, column])
         kernels, mine = arrays["validation_kernels"][:, column], arrays["kernels"][:, column]
         share = arrays["strange"][:, column]
+        far, mine_far = arrays["validation_novelty"][:, column], arrays["novelty"][:, column]
     there = np.isfinite(residuals)
     if not there.any():
         return None, share
-    averaged, known = narrowest(residuals[there], kernels[there])
-    half = known * spread(mine, averaged)
+    away = novel or 0.0
+    averaged, known = narrowest(beside_novelty(residuals[there], far[there], away), kernels[there])
+    half: Array = np.hypot(known * spread(mine, averaged), away * np.sqrt(mine_far))
     return np.where(share > STRANGE, np.maximum(half, half if novel is None else novel), half), share

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from narformer.errors import ConfigError
 
+Batch = Callable[[npt.NDArray[np.int64]], tuple[Tensor, ...]]
+
 
 class LatencyModel(nn.Module, ABC):
     """Latencies in ms of the networks of a packed batch, (B, outputs), positive; an output a target.
@@ -26,9 +28,11 @@ class LatencyModel(nn.Module, ABC):
     gets must not depend on the others of its batch.
 
     extra_outputs: names of what `answers` gives beyond latency and embedding.
+    learns_by_epochs: whether it goes on after `begin`, epoch by epoch.
     """
 
     extra_outputs: ClassVar[tuple[str, ...]] = ()
+    learns_by_epochs: ClassVar[bool] = True
     config: Any
 
     @abstractmethod
@@ -48,19 +52,13 @@ class LatencyModel(nn.Module, ABC):
         vector = self.embed(features, edges, graph, static)
         return self.from_embedding(vector), vector
 
-    def begin(
-        self, batch: Callable[[npt.NDArray[np.int64]], tuple[Tensor, ...]], targets: Tensor, weights: Tensor
-    ) -> Iterator[tuple[int, int, float]]:
+    def begin(self, batch: Batch, targets: Tensor, weights: Tensor) -> Iterator[tuple[int, int, float]]:
         """Called once before training, for what is learned from all networks at once; most models have nothing to do.
 
         batch: gives the tensors of `forward` for rows of targets. targets: (rows, outputs) ms, NaN where not measured.
         weights: of the outputs, (outputs,). Yields steps done, steps there are, and the loss.
         """
         return iter(())
-
-    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
-        """Parameters, and how many times as fast as others they are learned."""
-        return [(list(self.parameters()), 1.0)]
 
     def schedule(self, share: float, measured: Tensor) -> None:  # most models have nothing to schedule
         """Called before an epoch of training.

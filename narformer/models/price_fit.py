@@ -1,4 +1,4 @@
-"""Prices of work fitted to all networks at once.
+"""Prices of work, and factors of tiles, fitted to all networks at once.
 
 Ours. Without a correction a network's latency is a product of its work, a sparse row that never changes, and a table of
 prices. Going through all networks costs milliseconds then, so prices are fitted by whole gradients: batch by batch,
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 ITERATIONS = 300
-RATE, WARMUP = 0.01, 20
+TILE_ITERATIONS = 200
+RATE, WARMUP = 0.03, 20
 _ROUNDED = 0.02  # below this error, in ln, the loss is a parabola
 _BATCH = 256
 
@@ -73,22 +74,67 @@ def fit_prices(
     known = torch.isfinite(targets).sum()
     optimizer = torch.optim.Adam(priced.parameters(), lr=RATE, betas=(0.9, 0.99))
     for iteration in range(iterations):
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (iteration + 1) / WARMUP) * (1 - iteration / iterations)
+        _slow(optimizer, iteration, iterations)
         table = priced.table()
         total = torch.zeros((), device=table.device)
         for block in blocks:
             prices = table.index_select(0, block.columns).index_select(1, block.outputs)
             latency = _Product.apply(block.work, block.transposed, prices)  # type: ignore[no-untyped-call]
-            error = (torch.log(latency.clamp_min(1e-9)) - block.truth).nan_to_num(0.0)
-            error = torch.sqrt(error.square() + _ROUNDED**2) - _ROUNDED
-            total = total + (error * weights[block.outputs]).sum()
+            total = total + (_error(latency, block.truth) * weights[block.outputs]).sum()
         loss = total / known + priced.penalty()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if (iteration + 1) % WARMUP == 0:
             yield iteration + 1, iterations, float(total.detach() / known)
+
+
+def fit_tiles(
+    by_tile: torch.nn.Parameter,
+    shaped: Callable[[npt.NDArray[np.int64]], tuple[Tensor, Tensor, Tensor, Tensor]],
+    targets: Tensor,
+    penalty: Callable[[int], Tensor],
+    iterations: int = TILE_ITERATIONS,
+) -> Iterator[tuple[int, int, float]]:
+    """Fit ln of factors of kernels, two a kernel, in place; yields iterations done, all, and the loss.
+
+    by_tile: (factors, outputs). shaped: of rows of targets, the ms of each of their tokens (T, outputs), the places of
+    its two factors (T,), one past the last where it has none, and the row that it belongs to (T,). targets: (rows,
+    outputs) ms, NaN where not measured.
+    """
+    rows = torch.isfinite(targets).any(dim=1).nonzero()[:, 0]
+    parts = []
+    for start in range(0, len(rows), _BATCH):
+        each, first, second, owner = shaped(rows[start : start + _BATCH].cpu().numpy())
+        parts.append((each, first, second, owner + start))
+    each, first, second, owner = (torch.cat(column) for column in zip(*parts, strict=True))
+    truth = torch.log(targets[rows])
+    known = torch.isfinite(truth).sum()
+    optimizer = torch.optim.Adam([by_tile], lr=RATE, betas=(0.9, 0.99))
+    for iteration in range(iterations):
+        _slow(optimizer, iteration, iterations)
+        factors = torch.cat([by_tile, by_tile.new_zeros(1, by_tile.shape[1])])
+        times = torch.exp(factors.index_select(0, first) + factors.index_select(0, second))
+        latency = torch.zeros_like(truth).index_add(0, owner, each * times)
+        total = _error(latency, truth).sum() / known
+        loss = total + penalty(len(rows))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if (iteration + 1) % WARMUP == 0:
+            yield iteration + 1, iterations, float(total.detach())
+
+
+def _error(latency: Tensor, truth: Tensor) -> Tensor:
+    """Nearly |ln(latency / truth)|, of ms and ln(ms); 0 where not measured."""
+    error = (torch.log(latency.clamp_min(1e-9)) - truth).nan_to_num(0.0)
+    return torch.sqrt(error.square() + _ROUNDED**2) - _ROUNDED
+
+
+def _slow(optimizer: torch.optim.Optimizer, iteration: int, iterations: int) -> None:
+    """A rate that rises at first, then falls to 0."""
+    for group in optimizer.param_groups:
+        group["lr"] = RATE * min(1, (iteration + 1) / WARMUP) * (1 - iteration / iterations)
 
 
 def _blocks(work: Callable[[npt.NDArray[np.int64]], Tensor], targets: Tensor) -> Iterator[_Block]:

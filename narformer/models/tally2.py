@@ -1,16 +1,16 @@
 """Tally's second generation: the sum of what a runtime's kernels take, for targets that share what they can.
 
-Ours. Tokens of kernels of the canonical form (tokens/runtime_kernels.py). A kernel's milliseconds are a roofline's: so
-much a MAC, a byte read, a byte written, a byte of weights, an operation, a byte within the kernel and a call, by kind
-of kernel and target; times e to a correction that two rounds of directed message passing learn. A call and a run have
-a floor: nothing is free.
+Ours. Tokens of kernels of the canonical form (tokens/runtime_kernels.py). A kernel's milliseconds are so much a MAC, a
+byte read, a byte written, a byte of weights, an operation, a byte within the kernel and a call, by kind of kernel and
+target. A call and a run have a floor: nothing is free.
 
 Targets are related (the same hardware, runtime, kind of hardware, precision). Every price is a sum, in ln, of what the
 groups say to which a target belongs; what a group says costs, so that it is said where it serves most targets, and a
-target with few measurements has the prices of its relatives. The correction is read off a kernel's vector the same way.
+target with few measurements has the prices of its relatives. Prices are fitted to all networks at once (price_fit.py),
+then factors of tiles, where thousands of networks were measured.
 
-Prices are fitted first, to all networks at once (price_fit.py): they hold for kernels unlike any seen. What they leave
-is the correction's, learned batch by batch.
+What they leave, a Gaussian process tells from networks of like composition (gaussian_process.py); far from all that
+were measured it says nothing, and how far a network is from them is told too.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from narformer.models.interface import KernelSum, register
-from narformer.models.layers import degree, full_precision, pool_sum
-from narformer.models.price_fit import fit_prices
-from narformer.models.tally import DirectedRound, place_of, size_of
+from narformer.models.gaussian_process import Processes, fit
+from narformer.models.interface import Batch, KernelSum, register
+from narformer.models.layers import pool_sum
+from narformer.models.price_fit import fit_prices, fit_tiles
+from narformer.models.tally import place_of, size_of
 from narformer.tokens import runtime_kernels as tokens
 
 # Work of a kernel: a column of its tokens, or what `amounts` makes of several; ln of the ms a unit of it takes, from
@@ -71,66 +72,45 @@ _L2, _L3 = float(2**20), float(2**25)
 # Kinds of numbers: floating-point; integers that become integers; integers that become floating-point numbers or wide
 # integers. Prices of a kind differ among them.
 _NUMBERS = 3
-_SPEED = 3.0  # prices are parameters times this
-_AFTERWARDS = 0.1  # how fast prices are learned beside the correction, once they are fitted
 _ODD_PENALTY = 3e-3
 _TERM_PENALTY = 0.3  # what a group says of all kernels alike is cheaper than what it says of a kind
 # What a group says costs so much where the group has so many measurements; with more it is cheaper, with fewer dearer,
 # within these limits: what many say is believed sooner.
 _USUAL, _CHEAPEST, _DEAREST = 1000.0, 0.05, 3.0
-_BOUND = 3.0  # of the correction, in ln
-_CORRECTION_PENALTY = 0.02
 # Factors of tiles (see models/tally.py): by window and height, sixteenths of an octave of channels read and written.
 _HEIGHTS, _CHANNELS = 8, 256
 _SHAPES = (len(tokens.WINDOWS) + 2) * _HEIGHTS
-_TILE_SPEED, _TILE_PENALTY, _TILE_STEP_PENALTY = 4.0, 0.1, 0.8
+_TILE_PENALTY, _TILE_STEP_PENALTY = 0.1, 0.8
 _ATTENTION = tokens.KINDS.index("attention")
 _CONVOLVED = [tokens.KINDS.index(n) for n in ("convolution", "pointwise", "grouped convolution")]
 _PRODUCTS = ("transposed convolution", "fully connected", tokens.LINEAR, "matrix product")
 _TILED = [*_CONVOLVED, *(tokens.KINDS.index(n) for n in _PRODUCTS), _ATTENTION]
+_SHAPED = [
+    tokens.KINDS.index(n) for n in ("convolution", "pointwise", "depthwise", "multiply")
+]  # have factors of tiles
 # What is looked at to tell kernels apart from those of training, and how far from them is still near, in ln.
 _REGION = ("work", "rows", "columns")
 _NEAR = 0.7
-# Columns of numbers as the correction hears them: ln(1 + x) over this.
-_SCALES = {
-    "macs": 20,
-    "operations": 20,
-    "read": 20,
-    "written": 20,
-    "within": 20,
-    "scalar": 20,
-    "idle": 20,
-    "padding": 20,
-    "unblocked": 20,
-    "unfolded": 20,
-    "reordered": 20,
-    "pieces": 20,
-    "weights": 20,
-    "streamed": 20,
-    "held": 20,
-}
-_SCALE = tuple(float(_SCALES.get(name, 6)) for name in tokens.COLUMNS)
+_ROWS = 256  # networks of which something is computed together
 
 
 @dataclass(frozen=True)
 class Tally2Config:
-    """groups: for each output the numbers of the groups to which its target belongs; without, each is its own.
+    """What the outputs are; each field has an entry for each.
 
-    least_run, least_call: ms that a run and a call take at least, by output. tiled: outputs that have factors of tiles,
-    for which thousands of networks were measured. kind_dropout: how often training hides a kernel's kind.
-    hardware: the kind of hardware of each output ("cpu", "gpu", "npu"; "" where it is not known).
+    groups: the numbers of the groups to which its target belongs; without, each is its own. least_run, least_call: ms
+    that a run and a call take at least. hardware: "cpu", "gpu", "npu"; "" where it is not known. views: a name of those
+    outputs that see a network's composition alike. tiled: the outputs that have factors of tiles.
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
     least_run: tuple[float, ...] = ()
     least_call: tuple[float, ...] = ()
+    hardware: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
     tiled: tuple[int, ...] = ()
     token_width: int = tokens.WIDTH
     static_width: int = tokens.STATIC_WIDTH
-    hidden: int = 64
-    rounds: int = 2
-    kind_dropout: float = 0.05
-    hardware: tuple[str, ...] = ()
     outputs: int = 1
 
 
@@ -181,11 +161,11 @@ class Prices(nn.Module):
         said = self.by_class[:, self.class_of] + self.by_kind + self.by_term[:, None]
         said = torch.cat([said, *(said + more for more in self.by_numbers)], dim=1) @ self.of_asked(self.belongs.T)
         own = self.of_asked(self.scale + self.target)[:, None]
-        return torch.exp(self.start + _SPEED * (own + said)) * self.of_asked(self.there)
+        return torch.exp(self.start + (own + said)) * self.of_asked(self.there)
 
     def oddity(self) -> Tensor:
         """ln of a factor for kernels that read channels that four does not divide, (kinds, outputs asked for)."""
-        return _SPEED * self.by_oddity @ self.of_asked(self.belongs.T)
+        return self.by_oddity @ self.of_asked(self.belongs.T)
 
     def table(self) -> Tensor:
         """What a unit of work takes, (2 x terms x numbers x kinds, outputs): of all kernels, then of odd ones.
@@ -206,11 +186,11 @@ class Prices(nn.Module):
         measured = self.measured.to(self.belongs)
         groups = (_USUAL / (measured @ self.belongs).clamp_min(1)).clamp(_CHEAPEST, _DEAREST)
         own = (_USUAL / measured.clamp_min(1)).clamp(_CHEAPEST, _DEAREST)
-        sizes = (size_of(_SPEED * self.target) * own).sum(dim=1)
-        sizes = sizes + _TERM_PENALTY * (size_of(_SPEED * self.by_term) * groups).sum(dim=1)
+        sizes = (size_of(self.target) * own).sum(dim=1)
+        sizes = sizes + _TERM_PENALTY * (size_of(self.by_term) * groups).sum(dim=1)
         for each in (self.by_class, self.by_kind, *self.by_numbers):
-            sizes = sizes + (size_of(_SPEED * each[:, 1:]) * groups).sum(dim=(1, 2))
-        odd = _ODD_PENALTY * (size_of(_SPEED * self.by_oddity) * groups).sum()
+            sizes = sizes + (size_of(each[:, 1:]) * groups).sum(dim=(1, 2))
+        odd = _ODD_PENALTY * (size_of(self.by_oddity) * groups).sum()
         return (odd + (sizes * sizes.new_tensor(_PENALTIES)).sum()) / outputs
 
 
@@ -219,14 +199,19 @@ class Prices(nn.Module):
     Tally2Config,
     "runtime_kernels",
     related=True,
-    training={"loss": "log_l1", "learning_rate": 3e-3, "kernels": 1.0, "precision": "float32"},
+    training={"loss": "log_l1", "precision": "float32", "balance": 0.5},
 )
 class Tally2(KernelSum):
-    """Latency in ms on each target. node_strange (T, outputs): 1 for a kernel unlike those measured there."""
+    """Latency in ms on each target.
 
-    extra_outputs: ClassVar[tuple[str, ...]] = ("node_latency", "node_strange")
-    seen: Tensor
-    scale: Tensor
+    node_strange (T, outputs): 1 for a kernel unlike those measured there. network_novelty (B, outputs): 0 for a network
+    composed as one that was measured there, 1 for one that is like none.
+    """
+
+    extra_outputs: ClassVar[tuple[str, ...]] = ("node_latency", "node_strange", "network_novelty")
+    learns_by_epochs: ClassVar[bool] = False
+    reference: Tensor
+    reference_odd: Tensor
     lowest: Tensor
     highest: Tensor
 
@@ -234,114 +219,87 @@ class Tally2(KernelSum):
         super().__init__()
         self.config = config
         self.prices = Prices(config)
-        self.numbers = len(tokens.COLUMNS)
-        self.register_buffer("scale", torch.tensor(_SCALE), persistent=False)
-        self.embedding = nn.Linear(config.token_width + 1, config.hidden)
-        # What training never shows (a kind, a window) must add nothing later, rather than something at random.
-        self.register_buffer("seen", torch.zeros(tokens.WIDTH - self.numbers))
-        self.rounds = nn.ModuleList(DirectedRound(config.hidden) for _ in range(config.rounds))
-        self.norm = nn.LayerNorm(config.hidden)
-        self.correction = nn.Linear(config.hidden, self.prices.belongs.shape[1])
-        nn.init.zeros_(self.correction.weight)
-        nn.init.zeros_(self.correction.bias)
         self.by_tile = nn.Parameter(torch.zeros(2 * _SHAPES * _CHANNELS, len(config.tiled)))
-        self.corrected = torch.zeros(())  # mean squared correction of the last batch in training
+        views = config.views or ("",) * config.outputs
+        self.views = [[k for k, of in enumerate(views) if of == view] for view in dict.fromkeys(views)]
+        # What a unit of work takes as the targets of a view see it on average: (terms, numbers x kinds, views).
+        kinds = len(tokens.KINDS)
+        self.register_buffer("reference", torch.zeros(len(WORK), _NUMBERS * kinds, len(self.views)))
+        self.register_buffer("reference_odd", torch.zeros(kinds, len(self.views)))
+        self.processes = nn.ModuleList(Processes(kinds * len(WORK), len(view)) for view in self.views)
         # The kernels of each kind that were measured on each target, (region, kinds, outputs); none: lowest > highest.
         region = (len(_REGION), len(tokens.KINDS), config.outputs)
         self.register_buffer("lowest", torch.full(region, 1e3))
         self.register_buffer("highest", torch.full(region, -1e3))
 
-    def restrict(self, outputs: Tensor | None) -> Tensor | None:
-        """Give these outputs alone: a batch has few of many targets, and the work of a step grows with them."""
-        self.prices.asked = outputs
-        return outputs
-
     def from_embedding(self, vector: Tensor) -> Tensor:
-        """Latencies from the vector of `embed`, (B, outputs asked for)."""
-        return torch.exp(vector[:, : vector.shape[1] - self.config.hidden])
+        """Latencies from the vector of `embed`, (B, outputs)."""
+        return torch.exp(vector[:, : self.config.outputs])
 
-    def begin(
-        self, batch: Callable[[npt.NDArray[np.int64]], tuple[Tensor, ...]], targets: Tensor, weights: Tensor
-    ) -> Iterator[tuple[int, int, float]]:
-        """Fit prices to all networks at once, with no correction."""
+    def begin(self, batch: Batch, targets: Tensor, weights: Tensor) -> Iterator[tuple[int, int, float]]:
+        """Fit prices to all networks at once, then factors of tiles, then processes to what these leave."""
         self.prices.count(torch.isfinite(targets).sum(dim=0))
 
-        def work_of(rows: npt.NDArray[np.int64]) -> Tensor:
+        def tokens_of(rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
             features, _, graph, _ = batch(rows)
-            return work(features, graph, len(rows))
+            there = graph < len(rows)  # the rest fills the batch up
+            return features[there], graph[there]
 
-        yield from fit_prices(self.prices, work_of, targets, weights)
-
-    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
-        """Prices are fitted already and learn slowly."""
-        prices = list(self.prices.parameters())
-        mine = {id(parameter) for parameter in prices}
-        return [([p for p in self.parameters() if id(p) not in mine], 1.0), (prices, _AFTERWARDS)]
-
-    def schedule(self, share: float, measured: Tensor) -> None:
-        """Before an epoch: factors of tiles are learned in the second half. share: of the epochs that are done."""
-        self.prices.count(measured)
-        self.by_tile.requires_grad_(share >= 0.5)
-
-    def penalty(self, networks: int) -> Tensor:
-        """Added to the loss of a batch in training. networks: how many there are to learn from."""
-        total = self.prices.penalty() + _CORRECTION_PENALTY * self.corrected
+        yield from fit_prices(self.prices, lambda rows: work(*tokens_of(rows), len(rows)), targets, weights)
         if self.config.tiled:
-            tile = _TILE_SPEED * self.by_tile.view(-1, _CHANNELS, self.by_tile.shape[1])
-            share = len(self.config.tiled) / self.config.outputs
-            for weight, factors in ((_TILE_PENALTY, tile), (_TILE_STEP_PENALTY, tile.diff(dim=1))):
-                total = total + share * weight / networks * size_of(factors).sum(dim=(0, 1)).mean()
+            tiled = targets[:, list(self.config.tiled)]
+            yield from fit_tiles(self.by_tile, lambda rows: self._shaped(*tokens_of(rows)), tiled, self._tile_penalty)
+        with torch.no_grad():
+            self._refer()
+            self._fit_processes(tokens_of, targets)
+
+    def _shaped(self, features: Tensor, graph: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of the tokens of a batch: ms without factors (T, tiled), the two places of their factors, and owners."""
+        with torch.no_grad():
+            each = self.roofline(features, self.prices.prices(), self.prices.oddity())[:, list(self.config.tiled)]
+            read, written, shaped = tile_places(features)
+        nothing = 2 * _SHAPES * _CHANNELS  # a place after all factors
+        return each, torch.where(shaped, read, nothing), torch.where(shaped, written, nothing), graph
+
+    def _tile_penalty(self, networks: int) -> Tensor:
+        tile = self.by_tile.view(-1, _CHANNELS, self.by_tile.shape[1])
+        total = torch.zeros((), device=tile.device)
+        for weight, factors in ((_TILE_PENALTY, tile), (_TILE_STEP_PENALTY, tile.diff(dim=1))):
+            total = total + weight / networks * size_of(factors).sum(dim=(0, 1)).mean()
         return total
 
-    def node_vectors(self, features: Tensor, edges: Tensor) -> Tensor:
-        """What is known of each kernel in its place, (T, hidden)."""
-        numbers, told = features[:, : self.numbers], features[:, self.numbers :]
-        if self.training:
-            self.seen = torch.maximum(self.seen, told.amax(dim=0))
-            hidden = torch.rand(len(features), 1, device=features.device) < self.config.kind_dropout
-            flags = len(tokens.FLAGS)
-            kinds = told[:, flags : flags + len(tokens.KINDS)].masked_fill(hidden, 0.0)
-            told = torch.cat([told[:, :flags], kinds, told[:, flags + len(tokens.KINDS) :]], dim=1)
-        else:
-            told = told * self.seen
-        logs = torch.log1p(numbers)
-        moved = numbers[:, [tokens.COLUMN[n] for n in ("read", "written", "weights", "streamed")]].sum(dim=1)
-        intensity = (logs[:, tokens.COLUMN["macs"]] - torch.log1p(moved))[:, None] / 10
-        sources = 1 / degree(edges, features.shape[0], features.dtype).clamp_min(1).sqrt().unsqueeze(1)
-        readers = 1 / degree(edges.flip(0), features.shape[0], features.dtype).clamp_min(1).sqrt().unsqueeze(1)
-        x = self.embedding(torch.cat([logs / self.scale, intensity, told], dim=1))
-        for each in self.rounds:
-            x = each(x, edges, sources, readers)
-        return self.norm(x)
+    def _refer(self) -> None:
+        """Prices of views, from those of their outputs."""
+        prices = torch.log(self.prices.prices().clamp_min(1e-30))
+        self.reference = torch.stack([prices[..., view].mean(dim=2).exp() for view in self.views], dim=2)
+        odd = self.prices.oddity()
+        self.reference_odd = torch.stack([odd[:, view].mean(dim=1) for view in self.views], dim=1)
 
-    def roofline(self, features: Tensor) -> Tensor:
-        """Milliseconds of each token from its work, (T, outputs); 0 for one without a kind, which fills a batch up."""
-        kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
-        each_kind = by_numbers(features)
-        prices = self.prices.prices()
-        each = each_kind @ prices[-1] + kind @ self.prices.of_asked(self.prices.least)
-        for term, amount in enumerate(amounts(features)):
-            each = each + amount[:, None] * (each_kind @ prices[term])
-        ln = odd(features)[:, None] * (kind @ self.prices.oddity())
-        asked = range(self.config.outputs) if self.prices.asked is None else self.prices.asked.tolist()
-        tiled = [(asked.index(output), k) for k, output in enumerate(self.config.tiled) if output in asked]
-        if tiled:
-            to, of = torch.tensor(tiled, device=ln.device).T
-            ln = ln.index_add(1, to, self.tiles(features, kind).index_select(1, of))
-        return each * torch.exp(ln)
+    def _process(self, place: int) -> Processes:
+        process = self.processes[place]
+        assert isinstance(process, Processes)
+        return process
 
-    def tiles(self, features: Tensor, kind: Tensor) -> Tensor:
-        """ln of the factors of tiles, for outputs that have them, (T, tiled)."""
-        window = features[:, tokens.FIRST_WINDOW :].argmax(dim=1)
-        multiply = kind[:, tokens.KINDS.index("multiply")]
-        window = torch.where(multiply > 0, len(tokens.WINDOWS) + 1, window)
-        height = torch.round(torch.log(features[:, tokens.COLUMN["height"]].clamp_min(1)) / math.log(2))
-        group = window * _HEIGHTS + height.clamp(0, _HEIGHTS - 1).long()
-        read, written = features[:, tokens.COLUMN["widest"]], features[:, tokens.COLUMN["channels"]]
-        factors = self.by_tile.index_select(0, group * _CHANNELS + place_of(read))
-        factors = factors + self.by_tile.index_select(0, (_SHAPES + group) * _CHANNELS + place_of(written))
-        convolutions = [tokens.KINDS.index(n) for n in ("convolution", "pointwise", "depthwise", "multiply")]
-        return _TILE_SPEED * kind[:, convolutions].sum(dim=1, keepdim=True) * factors
+    def _fit_processes(
+        self, tokens_of: Callable[[npt.NDArray[np.int64]], tuple[Tensor, Tensor]], targets: Tensor
+    ) -> None:
+        for place, view in enumerate(self.views):
+            rows = torch.isfinite(targets[:, view]).any(dim=1).nonzero()[:, 0].cpu().numpy()
+            parts, times, left = [], [], []
+            for start in range(0, len(rows), _ROWS):
+                mine = rows[start : start + _ROWS]
+                features, graph = tokens_of(mine)
+                composition, ms = self.compositions(features, graph, len(mine))
+                parts.append(composition[:, place].cpu().double().numpy())
+                times.append(ms[:, place].cpu().double().numpy())
+                total = pool_sum(self.priced(features), graph, len(mine)).clamp_min(1e-9)[:, view]
+                left.append(
+                    (torch.log(targets[torch.from_numpy(mine)][:, view]) - torch.log(total)).cpu().double().numpy()
+                )
+            if parts:
+                process = self._process(place)
+                process.hold(fit(np.concatenate(parts), np.concatenate(times), np.concatenate(left)))
+                process.to(targets.device)
 
     @torch.no_grad()
     def observe(self, features: Tensor, graph: Tensor, measured: Tensor) -> None:
@@ -381,42 +339,86 @@ class Tally2(KernelSum):
             least_run=(*self.prices.least_run, self.prices.least_run[output]),
             least_call=(*self.prices.least_call, self.prices.least_call[output]),
             hardware=(*self.config.hardware, self.config.hardware[output]) if self.config.hardware else (),
+            views=(*self.config.views, self.config.views[output]) if self.config.views else (),
         )
         wider = Tally2(config)
         state = self.state_dict()
+        place = next(k for k, view in enumerate(self.views) if output in view)
+        for name in ("weights", "measured"):
+            held = state[f"processes.{place}.{name}"]
+            column = self.views[place].index(output)
+            state[f"processes.{place}.{name}"] = torch.cat([held, held[:, column, None]], dim=1)
         for name in ("lowest", "highest"):
             state[name] = torch.cat([state[name], state[name][..., output, None]], dim=2)
         times = torch.tensor([factors.get(name, factors.get("others", 1.0)) for name in WORK])
-        mine = state["prices.target"][:, output] + torch.log(times) / _SPEED
+        mine = state["prices.target"][:, output] + torch.log(times)
         state["prices.target"] = torch.cat([state["prices.target"], mine[:, None]], dim=1)
         state["prices.scale"] = torch.cat([state["prices.scale"], state["prices.scale"][output, None]])
         wider.load_state_dict(state)
         return wider.eval()
 
+    def priced(self, features: Tensor) -> Tensor:
+        """Milliseconds of each token from its work, (T, outputs); 0 for one without a kind, which fills a batch up."""
+        each = self.roofline(features, self.prices.prices(), self.prices.oddity())
+        if not self.config.tiled:
+            return each
+        read, written, shaped = tile_places(features)
+        ln = (self.by_tile.index_select(0, read) + self.by_tile.index_select(0, written)) * shaped[:, None]
+        tiled = torch.tensor(self.config.tiled, device=ln.device)
+        return each * torch.exp(torch.zeros_like(each).index_add(1, tiled, ln))
+
+    def roofline(self, features: Tensor, prices: Tensor, oddity: Tensor) -> Tensor:
+        """Milliseconds of each token by prices (terms, numbers x kinds, outputs), (T, outputs)."""
+        kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
+        mine = prices.transpose(0, 1).index_select(0, by_numbers(features).argmax(dim=1))
+        each = torch.bmm(amounts(features)[:, None], mine)[:, 0] + kind @ self.prices.least
+        return each * torch.exp(odd(features)[:, None] * (kind @ oddity))
+
+    def compositions(self, features: Tensor, graph: Tensor, networks: int) -> tuple[Tensor, Tensor]:
+        """How networks' time divides, as views see it: square roots of shares (B, views, kinds x terms), and ms."""
+        kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
+        mine = self.reference.transpose(0, 1).index_select(0, by_numbers(features).argmax(dim=1))
+        each = (
+            amounts(features)[:, :, None]
+            * mine
+            * torch.exp(odd(features)[:, None] * (kind @ self.reference_odd))[:, None]
+        )
+        kinds, terms, views = len(tokens.KINDS), len(WORK), len(self.views)
+        place = graph * kinds + kind.argmax(dim=1)
+        sums = pool_sum(each.flatten(1), place, networks * kinds).view(networks, kinds * terms, views).transpose(1, 2)
+        ms = sums.sum(dim=2).clamp_min(1e-9)
+        return torch.sqrt(sums / ms[:, :, None]), ms
+
     def parts(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
         """What `embed` returns, and the milliseconds of each token that it sums, (T, outputs)."""
-        networks = static.shape[0]
-        vectors = self.node_vectors(features, edges)
-        with full_precision(vectors):
-            wide = vectors.float()
-            there = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW].sum(dim=1, keepdim=True)
-            correction = _BOUND * torch.tanh(
-                (self.correction(wide) @ self.prices.of_asked(self.prices.belongs.T)) / _BOUND
-            )
-            if self.training:
-                self.corrected = (correction.square() * there).sum() / there.sum() / correction.shape[1]
-            each = self.roofline(features) * torch.exp(correction)
-            total = pool_sum(each, graph, networks).clamp_min(1e-9)
-            mean = pool_sum(wide * there, graph, networks) / pool_sum(there, graph, networks).clamp_min(1)
-            return torch.cat([torch.log(total), mean], dim=1), each
+        vector, each, _ = self._answer(features, graph, static.shape[0])
+        return vector, each
 
     def answers(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, ...]:
-        """Latency, embedding, the latency of each token, and which are unlike those that were measured."""
-        return *super().answers(features, edges, graph, static), self.unfamiliar(features)
+        """Latency, embedding, the latency of each token, which are unlike those measured, how novel networks are."""
+        vector, each, novelty = self._answer(features, graph, static.shape[0])
+        return self.from_embedding(vector), vector, each, self.unfamiliar(features), novelty
+
+    def _answer(self, features: Tensor, graph: Tensor, networks: int) -> tuple[Tensor, Tensor, Tensor]:
+        """ln of latencies and coordinates in all views (B, D), ms of tokens (T, outputs), novelty (B, outputs)."""
+        composition, ms = self.compositions(features, graph, networks)
+        where, added, novelty = [], [], []
+        for place in range(len(self.views)):
+            process = self._process(place)
+            where.append(process.coordinates(composition[:, place], ms[:, place]))
+            more, novel = process(where[-1])
+            added.append(more)
+            novelty.append(novel)
+        order = torch.tensor([k for view in self.views for k in view], device=features.device).argsort()
+        said = torch.cat(added, dim=1).index_select(1, order)
+        each = self.priced(features) * torch.exp(said).index_select(0, graph)
+        total = pool_sum(each, graph, networks).clamp_min(1e-9)
+        vector = torch.cat([torch.log(total), *where], dim=1)
+        return vector, each, torch.cat(novelty, dim=1).index_select(1, order)
 
 
-def amounts(features: Tensor) -> list[Tensor]:
-    """Work of each token by the terms of WORK but for the last, its call: (T,) each."""
+def amounts(features: Tensor) -> Tensor:
+    """Work of each token by the terms of WORK, (T, terms); 0 for one without a kind."""
     column = {name: features[:, place] for name, place in tokens.COLUMN.items()}
     moved = column["read"] + column["written"]
     kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
@@ -433,8 +435,9 @@ def amounts(features: Tensor) -> list[Tensor]:
         "scores": column["rows"] * column["columns"] * column["products"] * attends,
         "beyond L2": (moved - _L2).clamp_min(0),
         "beyond L3": (moved - _L3).clamp_min(0),
+        "calls": kind.sum(dim=1),
     }
-    return [amount[name] for name in WORK[:-1]]
+    return torch.stack([amount[name] for name in WORK], dim=1)
 
 
 def _unfilled(size: Tensor, tile: int) -> Tensor:
@@ -462,7 +465,7 @@ def odd(features: Tensor) -> Tensor:
 def work(features: Tensor, graph: Tensor, networks: int) -> Tensor:
     """Work of each network, (networks, 2 x terms x numbers x kinds): of kernels that are not odd, then of odd ones."""
     there = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW].sum(dim=1)
-    amount = torch.stack([*amounts(features), torch.ones_like(there)], dim=1)
+    amount = amounts(features)
     kinds = _NUMBERS * len(tokens.KINDS)
     row = 2 * len(WORK) * kinds
     first = graph * row + odd(features).long() * len(WORK) * kinds + by_numbers(features).argmax(dim=1)
@@ -471,6 +474,18 @@ def work(features: Tensor, graph: Tensor, networks: int) -> Tensor:
     total = torch.zeros(networks * row, dtype=torch.float64, device=features.device)
     total.index_add_(0, place[mine].flatten(), amount[mine].double().flatten())
     return total.view(networks, row).float()
+
+
+def tile_places(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the factors of what each token reads and writes are, and whether it has any: (T,) each."""
+    kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
+    window = features[:, tokens.FIRST_WINDOW :].argmax(dim=1)
+    window = torch.where(kind[:, tokens.KINDS.index("multiply")] > 0, len(tokens.WINDOWS) + 1, window)
+    height = torch.round(torch.log(features[:, tokens.COLUMN["height"]].clamp_min(1)) / math.log(2))
+    group = window * _HEIGHTS + height.clamp(0, _HEIGHTS - 1).long()
+    read, written = features[:, tokens.COLUMN["widest"]], features[:, tokens.COLUMN["channels"]]
+    first = group * _CHANNELS + place_of(read)
+    return first, (_SHAPES + group) * _CHANNELS + place_of(written), kind[:, _SHAPED].sum(dim=1) > 0
 
 
 def _region(features: Tensor) -> Tensor:

@@ -199,7 +199,8 @@ class Predictor:
                 run, call = output.floor_ms
                 value = max(float(values[row, place]), run)
                 far, warnings = trust[row][place]
-                factor = math.exp(half_width(output, far, strange[row].kernels[place]))
+                known = strange[row]
+                factor = math.exp(half_width(output, far, known.kernels[place], known.novelty[place]))
                 least = run + call * network.nodes if run else 0.0
                 estimates.append(
                     Estimate(
@@ -285,14 +286,16 @@ class Predictor:
         width = len(columns)
         tokens = [network.tokens for network in networks]
         if "node_strange" not in self._outputs:
-            nothing = Unfamiliar((0.0,) * width, ((),) * width, (1.0,) * width)
+            nothing = Unfamiliar((0.0,) * width, ((),) * width, (1.0,) * width, (0.0,) * width)
             return self._run_all(tokens, "latency", len(self.card.outputs))[:, columns], [nothing] * len(networks)
         values, found = np.zeros((len(networks), width)), []
         row = 0
+        told = ("network_novelty",) if "network_novelty" in self._outputs else ()
         for batch in _batches(tokens):
-            outputs = self._run(batch, "latency", "node_latency", "node_strange")
-            latency, each, strange = (np.ascontiguousarray(output[:, columns]) for output in outputs)
+            outputs = self._run(batch, "latency", "node_latency", "node_strange", *told)
+            latency, each, strange, *more = (np.ascontiguousarray(output[:, columns]) for output in outputs)
             count = len(latency)
+            novelty = more[0] if more else np.zeros(latency.shape)
             values[row : row + count] = latency
             row += count
             time = each * strange
@@ -303,8 +306,10 @@ class Predictor:
             for network, column in np.argwhere(share > STRANGE).tolist():
                 there = (batch.graph == network) & (time[:, column] > 0)
                 names[network][column] = tuple(sorted(set(runtime_kernels.kind_names(batch.features[there]))))
-            for shares, kinds, counts in zip(share.tolist(), names, many.tolist(), strict=True):
-                found.append(Unfamiliar(tuple(shares), tuple(kinds), tuple(counts)))
+            for shares, kinds, counts, novel in zip(
+                share.tolist(), names, many.tolist(), novelty.tolist(), strict=True
+            ):
+                found.append(Unfamiliar(tuple(shares), tuple(kinds), tuple(counts), tuple(novel)))
         return values, found
 
     def _tokens(self, graphs: Sequence[Graph]) -> Iterator[Tokens]:

@@ -91,6 +91,16 @@ def hardware_kind(device: str) -> str:
     return next((kind for kind in ("cpu", "gpu", "npu") if kind in tags(device)), "")
 
 
+def view(device: str) -> str:
+    """A name of the targets to which a network looks alike: of one kind of hardware and, but for NPUs, one runtime."""
+    try:
+        target = Target.parse(canonical_id(device))
+    except ConfigError:
+        return device
+    kind = target.facts.group or target.facts.kind or target.hardware
+    return kind if kind == "hexagon" else f"{kind}, {target.runtime_name}"
+
+
 def description(device: str) -> str:
     """A target for people; empty for what is no target."""
     try:

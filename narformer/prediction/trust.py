@@ -24,12 +24,14 @@ STRANGE = 0.25  # of a network's time in kernels unlike any measured, from which
 class Unfamiliar:
     """Of a network, by output. share: of its time in kernels unlike any measured; kinds: theirs, where that is much.
 
-    kernels: how many share the time, as `effective_kernels` counts them.
+    kernels: how many share the time, as `effective_kernels` counts them. novelty: 0 for one composed as a network that
+    was measured, 1 for one that is like none; 0 where the model does not tell.
     """
 
     share: tuple[float, ...]
     kinds: tuple[tuple[str, ...], ...]
     kernels: tuple[float, ...]
+    novelty: tuple[float, ...]
 
 
 def network_sums(
@@ -58,12 +60,14 @@ def spread(kernels: npt.ArrayLike, averaged: float) -> npt.NDArray[np.float64]:
     return np.asarray(1 - averaged + averaged / np.sqrt(np.maximum(kernels, 1.0)))
 
 
-def half_width(output: Output, far: int, kernels: float) -> float:
+def half_width(output: Output, far: int, kernels: float, novelty: float = 0.0) -> float:
     """Half width of the interval, in ln(ms), of a network that is known, novel or doubted (0, 1, 2).
 
     What is wrong with a network unlike those trained on is wrong with all its kernels: there nothing averages out.
+    novelty: of a known network's composition, 0 to 1, in which what is wrong with it grows.
     """
     known = output.quantiles["known"] * float(spread(kernels, output.averaged))
+    known = math.hypot(known, math.sqrt(max(novelty, 0.0)) * output.away)
     novel = max(known, output.quantiles["novel"])
     half = (known, novel, output.quantiles.get("doubted", novel + max(novel, DOUBTED)))[far]
     return math.hypot(half, output.common)

@@ -28,7 +28,6 @@ class TrainConfig:
     relatives: targets that nothing was measured on, each with `of`, the measured target whose prices it has, and by
         term of a kernel's work how many times as long it takes there (models/tally2.py, `with_relative`).
     balance: 0 where every measurement counts alike, 1 where every target does, or a number between them.
-    kernels: weight of the shares of kernels that profilers told, beside the latencies of the same networks.
     precision: `bfloat16` runs the wide layers in bfloat16 and keeps weights, sums and outputs in float32; on a CPU
         that has no AVX-512, where it would be ten times slower, it is float32.
     """
@@ -49,7 +48,6 @@ class TrainConfig:
     loss: str = "relative_mse"
     relatives: Mapping[str, Any] = field(default_factory=dict)
     balance: float = 0.0
-    kernels: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,8 +61,6 @@ class TrainConfig:
             raise ConfigError("validation and calibration together leave no rows to train on")
         if not 0 <= self.balance <= 1:
             raise ConfigError(f"balance is between 0 and 1, not {self.balance}")
-        if self.kernels < 0:
-            raise ConfigError(f"kernels is a weight, at least 0, not {self.kernels}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
         if self.loss not in LOSS_NAMES:

@@ -133,11 +133,13 @@ def narrowest(
 
 
 class Answers(NamedTuple):
-    """latency: of rows, in ms. kernels: how many share the time of each, 1 where a model does not tell. Both
-    (rows, outputs)."""
+    """latency: of rows, in ms. kernels: how many share the time of each, 1 where a model does not tell. novelty: of its
+    composition, 0 to 1, 0 where a model does not tell. All (rows, outputs).
+    """
 
     latency: npt.NDArray[np.float64]
     kernels: npt.NDArray[np.float64]
+    novelty: npt.NDArray[np.float64]
 
 
 @torch.inference_mode()
@@ -145,7 +147,7 @@ def answers_of(model: LatencyModel, source: TokenCache | KernelCache, rows: Indi
     """What a model says of rows of a token source, in float32, without dropout."""
     device = next(model.parameters()).device
     model.eval()
-    latency, kernels = [], []
+    latency, kernels, novelty = [], [], []
     for start in range(0, len(rows), batch_size):
         batch = source.batch(rows[start : start + batch_size])
         total, _, *others = model.answers(*to_tensors(batch, device))
@@ -155,7 +157,19 @@ def answers_of(model: LatencyModel, source: TokenCache | KernelCache, rows: Indi
             kernels.append(effective_kernels(each, batch.graph.astype(np.int64), len(batch.static)))
         else:
             kernels.append(np.ones_like(latency[-1]))
-    return Answers(np.concatenate(latency), np.concatenate(kernels))
+        if "network_novelty" in model.extra_outputs:
+            novel = others[model.extra_outputs.index("network_novelty")]
+            novelty.append(novel[: len(batch.static)].cpu().double().numpy())
+        else:
+            novelty.append(np.zeros_like(latency[-1]))
+    return Answers(np.concatenate(latency), np.concatenate(kernels), np.concatenate(novelty))
+
+
+def beside_novelty(
+    residuals: npt.NDArray[np.float64], novelty: npt.NDArray[np.float64], away: float
+) -> npt.NDArray[np.float64]:
+    """What is left of |ln(prediction / truth)| that novelty does not explain, as `trust.half_width` adds it."""
+    return np.asarray(np.sqrt(np.maximum(residuals**2 - novelty * away**2, 0)))
 
 
 def novelty_measure(reference: npt.NDArray[np.float64]) -> Novelty:
@@ -279,9 +293,9 @@ def export_predictor(
     chosen = _references(families, measured, fit)
     seen = [dataset.sources[row].graph() for row in chosen]
     measure = novelty_measure(source.statistics[chosen])
-    (prediction, many), target = answers_of(model, source, calibration), dataset.targets[calibration]
+    (prediction, many, novelty), target = answers_of(model, source, calibration), dataset.targets[calibration]
     tests = dataset.rows("test")
-    test_prediction, test_many = answers_of(model, source, tests)
+    test_prediction, test_many, test_novelty = answers_of(model, source, tests)
     narrow = np.zeros((len(fit), 2), dtype=bool)
     sums_kernels = tokenizer == CANONICAL  # the kernels that the runtime runs, rather than the file's nodes
     if not sums_kernels:
@@ -296,13 +310,14 @@ def export_predictor(
     for column, device in enumerate(dataset.devices):
         rows = np.isfinite(target[:, column])
         rows = rows if rows.any() else np.ones(len(rows), dtype=bool)
-        residual, kernels = _enough(residuals, many, near[column])
+        away = novel_quantiles.get(device, WIDER) if "network_novelty" in model.extra_outputs else 0.0
+        residual, kernels = _enough(beside_novelty(residuals, novelty, away), many, near[column])
         averaged, known = narrowest(residual, kernels)
         usual = float(np.median(spread(kernels, averaged)))
         novel = known * usual + WIDER if sums_kernels else 4 * known
         novel = max(novel_quantiles.get(device, novel), known * usual)
         if device in novel_quantiles and len(set(networks[fit[measured[fit, column]]])) < SMALL:
-            known, averaged = novel, 0.0
+            known, averaged, away = novel, 0.0, 0.0
         truth = dataset.targets[tests, column]
         held_out: dict[str, float] = {"rows": int(measured[tests, column].sum())}
         if held_out["rows"]:
@@ -310,6 +325,7 @@ def export_predictor(
             held_out["mape"] = round(mape(predicted, truth), 3)
             held_out["acc_10"] = round(100 * acc(predicted, truth, 0.1), 2)
             width = known * spread(test_many[measured[tests, column], column], averaged)
+            width = np.hypot(width, away * np.sqrt(test_novelty[measured[tests, column], column]))
             held_out["coverage"] = round(100 * float(np.mean(np.abs(np.log(predicted / truth)) <= width)), 2)
         here = measured[chosen, column]
         graphs = [graph for graph, there in zip(seen, here, strict=True) if there]
@@ -325,6 +341,7 @@ def export_predictor(
                 threshold=novelty_threshold(measure, here, source.statistics[calibration[rows]]),
                 precisions=_precisions(device, *(int(n) for n in narrow[measured[fit, column]].sum(axis=0))),
                 averaged=averaged,
+                away=away,
                 floor_ms=least_ms(device) if sums_kernels else (0.0, 0.0),
             )
         )

@@ -20,12 +20,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from narformer.models.interface import KernelSum, LatencyModel
+from narformer.models.interface import LatencyModel
 from narformer.models.layers import renew_masks
 from narformer.training.batching import Indices, TokenSource, predict_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig
-from narformer.training.kernel_shares import KernelShares, share_loss
 from narformer.training.losses import LOSSES, balanced
 
 
@@ -54,21 +53,17 @@ def train(
     fit: Indices,
     validation: Indices,
     directory: Path,
-    profiled: tuple[KernelShares, int] | None = None,
 ) -> Iterator[Progress]:
     """Train `model` in place on the rows `fit`; yields after every batch; ends with the best epoch's weights loaded.
 
     targets: (rows of source, outputs), NaN where not measured. Into `directory` go `last.pt` and `best.pt` (written
     whole or not at all), `log.jsonl` with a line an epoch, and TensorBoard's event file. With no validation rows the
-    last epoch is the best.
-
-    profiled: shares of kernels on one output, and that output, for a model that is a sum of kernels.
+    last epoch is the best. A model that learns from all networks at once has one epoch, whatever the configuration.
     """
     keep_freed_memory()
     directory.mkdir(parents=True, exist_ok=True)
     device = next(model.parameters()).device
-    rates = [{"params": parameters, "times": times} for parameters, times in model.rates()]
-    optimizer = torch.optim.Adam(rates, lr=config.learning_rate, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     batches = -(-len(fit) // config.batch_size)
     steps = config.epochs * batches
     first, best, elapsed = 0, float("inf"), 0.0
@@ -81,12 +76,17 @@ def train(
     weights = balanced(measured, config.balance).to(device) if config.balance else None
     wanted = torch.from_numpy(targets.astype(np.float32))
     board = _tensorboard(directory)
-    if first == 0:
+    if first == 0 and not (directory / "best.pt").exists():
         everything = weights if weights is not None else torch.ones(len(measured), device=device)
         truth = wanted[fit].to(device)
         for done, of, error in model.begin(lambda rows: to_tensors(source.batch(fit[rows]), device), truth, everything):
             yield Progress(0, done, of, error)
-    for epoch in range(first, config.epochs):
+    epochs = config.epochs if model.learns_by_epochs else 0
+    if not epochs and not (directory / "best.pt").exists():
+        error = validation_mape(model, source, targets, validation)
+        save_checkpoint(directory / "best.pt", {"model": model.state_dict(), "epoch": 0, "mape": error})
+        yield Progress(0, 1, 1, error, error)
+    for epoch in range(first, epochs):
         started = time.monotonic()
         order = _seed_epoch(config.seed, epoch).permutation(fit)
         renew_masks(model)
@@ -97,26 +97,16 @@ def train(
             rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
             factor = learning_rate_at(epoch * batches + batch, steps, config.warmup)
             for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * factor * group["times"]
+                group["lr"] = config.learning_rate * factor
             truth = wanted[rows].to(device)
             given = model.restrict(torch.isfinite(truth).any(dim=0).nonzero()[:, 0])
             if given is not None:
                 truth = truth[:, given]
             share = None if weights is None else weights if given is None else weights[given]
             tensors = to_tensors(source.batch(rows), device)
-            labels = profiled[0].batch(rows) if profiled else None
             with mixed_precision(device.type, config.precision):
-                if labels is not None and isinstance(model, KernelSum):
-                    vector, each = model.parts(*tensors)
-                    prediction = model.from_embedding(vector)[: len(rows)]
-                else:
-                    prediction, each = model(*tensors)[: len(rows)], None
+                prediction = model(*tensors)[: len(rows)]
             loss = LOSSES[config.loss](prediction, truth, share) + model.penalty(len(fit))
-            if labels is not None and each is not None and profiled is not None:
-                column = profiled[1] if given is None else given.tolist().index(profiled[1])
-                known = torch.isfinite(truth).sum().clamp_min(1)
-                weight = config.kernels * (1.0 if share is None else share[column])
-                loss = loss + weight * share_loss(each[:, column], labels, len(rows)) / known
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

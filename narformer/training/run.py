@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from narformer import __version__
@@ -22,11 +21,10 @@ from narformer.models.registry import MODELS, create_model, tokenizer_of
 from narformer.models.tally import TILE_NETWORKS
 from narformer.prediction.card import Card
 from narformer.prediction.target import canonical_id, select
-from narformer.prediction.target_groups import description, groups, hardware_kind, least_ms
+from narformer.prediction.target_groups import description, groups, hardware_kind, least_ms, view
 from narformer.training.batching import Indices, split_rows
 from narformer.training.config import TrainConfig
 from narformer.training.export import export_predictor
-from narformer.training.kernel_shares import KernelShares
 from narformer.training.loop import Progress, train
 
 
@@ -44,8 +42,7 @@ def run(
     fit, validation, calibration = train_parts(config, dataset)
     torch.manual_seed(config.seed)
     model = model_for(config.model, dataset, fit, config.model_options)
-    profiled = kernel_shares(config, dataset, tokens.sizes())
-    for progress in train(config, model, tokens, dataset.targets, fit, validation, directory, profiled):
+    for progress in train(config, model, tokens, dataset.targets, fit, validation, directory):
         show(progress)
     return export_predictor(
         model,
@@ -70,22 +67,6 @@ def run(
             "narformer": __version__,
         },
     )
-
-
-def kernel_shares(
-    config: TrainConfig, dataset: Dataset, sizes: npt.NDArray[np.int64]
-) -> tuple[KernelShares, int] | None:
-    """The profiles of a dataset's rows and the output they are of; None where no row has one, or they weigh nothing.
-
-    sizes: numbers of tokens of the rows. Raises DataError where profiles are of several targets, or of other tokens.
-    """
-    if not config.kernels:
-        return None
-    profiles = [dataset.profiles.get(id) for id in dataset.ids]
-    targets = {profile.target for profile in profiles if profile is not None} & set(dataset.devices)
-    if len(targets) > 1:
-        raise DataError(f"{dataset.name}: profiles of several targets ({', '.join(sorted(targets))})")
-    return (KernelShares(profiles, sizes), dataset.devices.index(targets.pop())) if targets else None
 
 
 def left_out_errors(paths: Sequence[str]) -> dict[str, float]:
@@ -137,6 +118,7 @@ def model_for(
             "groups": groups(devices),
             "least_run": tuple(run for run, _ in least),
             "least_call": tuple(call for _, call in least),
+            "views": tuple(view(device) for device in devices),
             "hardware": tuple(hardware_kind(device) for device in devices),
             "tiled": tuple(np.flatnonzero(measured >= TILE_NETWORKS).tolist()),
         }

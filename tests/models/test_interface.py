@@ -13,7 +13,8 @@ from narformer.tokens.registry import TOKENIZERS
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_a_model_answers_what_it_names_and_costs_nothing_to_learn_from(name: str) -> None:
-    model = create_model(name, {"hidden": 64}, 3).eval()
+    sizes = {"hidden": 64} if hasattr(MODELS[name].config, "hidden") else {}
+    model = create_model(name, sizes, 3).eval()
     assert isinstance(model, LatencyModel)
     assert MODELS[name].tokenizer in TOKENIZERS
     tokens, networks = 5, 2
@@ -30,7 +31,8 @@ def test_a_model_answers_what_it_names_and_costs_nothing_to_learn_from(name: str
         torch.testing.assert_close(latency, model.from_embedding(vector))
         assert float(model.penalty(100)) >= 0
     assert latency.shape == (networks, 3)
-    assert [each.shape for each in extra] == [(tokens, 3)] * len(model.extra_outputs)
+    of = {"node": tokens, "network": networks}
+    assert [each.shape for each in extra] == [(of[name.partition("_")[0]], 3) for name in model.extra_outputs]
 
 
 def test_a_name_is_given_to_one_model_alone() -> None:
