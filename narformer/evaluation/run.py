@@ -144,7 +144,7 @@ def trained(
     from narformer.training.batching import split_rows
     from narformer.training.config import TrainConfig
     from narformer.training.loop import train
-    from narformer.training.run import model_for
+    from narformer.training.run import kernel_shares, model_for
 
     settings: dict[str, Any] = {"precision": "bfloat16", **MODELS[model].training}
     config = TrainConfig(dataset.name, model, epochs=epochs, seed=seed, **settings)
@@ -157,7 +157,8 @@ def trained(
         for _ in train(config, network, tokens, _masked(targets, slice(1)), task.pretrain, none, home / "pretrain"):
             pass
         targets = _masked(targets, slice(1, None))
-    for _ in train(config, network, tokens, targets, task.fit[fit], task.fit[validation], home):
+    shares = kernel_shares(dataset, tokens.sizes(), task.fit[fit])
+    for _ in train(config, network, tokens, targets, task.fit[fit], task.fit[validation], home, shares):
         pass
     if set(NEEDED) <= set(network.extra_outputs):
         keep_kernels(network, tokens, dataset, task.fit[fit], task.fit[validation], task.test, home)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from narformer.errors import ConfigError
+from narformer.models.price_fit import Shares
 
 Batch = Callable[[npt.NDArray[np.int64]], tuple[Tensor, ...]]
 
@@ -52,11 +53,14 @@ class LatencyModel(nn.Module, ABC):
         vector = self.embed(features, edges, graph, static)
         return self.from_embedding(vector), vector
 
-    def begin(self, batch: Batch, targets: Tensor, weights: Tensor) -> Iterator[tuple[int, int, float]]:
+    def begin(
+        self, batch: Batch, targets: Tensor, weights: Tensor, shares: Shares | None = None
+    ) -> Iterator[tuple[int, int, float]]:
         """Called once before training, for what is learned from all networks at once; most models have nothing to do.
 
         batch: gives the tensors of `forward` for rows of targets. targets: (rows, outputs) ms, NaN where not measured.
-        weights: of the outputs, (outputs,). Yields steps done, steps there are, and the loss.
+        weights: of the outputs, (outputs,). shares: of kernels in the time of some rows, where a profiler told.
+        Yields steps done, steps there are, and the loss.
         """
         return iter(())
 

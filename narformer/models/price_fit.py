@@ -8,7 +8,7 @@ those of rare kernels and of targets with few measurements overshoot again and a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 ITERATIONS = 300
 TILE_ITERATIONS = 200
+SHARES_WEIGHT = 0.3  # of what profilers told of a network's kernels, beside its latency
 RATE, WARMUP = 0.03, 20
 _ROUNDED = 0.02  # below this error, in ln, the loss is a parabola
 _BATCH = 256
@@ -46,6 +47,27 @@ class _Block(NamedTuple):
     truth: Tensor  # (networks, outputs) ln(ms), NaN where not measured
 
 
+class Shares(NamedTuple):
+    """Where the time of some networks goes on one output, as a profiler told: labels of kernels beside latencies.
+
+    rows: of the targets fitted to. shares, groups: of each network's tokens, as `datasets.profiles.Profile` has them.
+    """
+
+    output: int
+    rows: npt.NDArray[np.int64]
+    shares: Sequence[npt.NDArray[np.float32]]
+    groups: Sequence[npt.NDArray[np.int64]]
+
+
+class _Kernels(NamedTuple):
+    """Kernels with a share: their work, sparse, as a block of networks of their own, their shares and networks."""
+
+    block: _Block
+    share: Tensor
+    network: Tensor
+    networks: int
+
+
 class _Product(torch.autograd.Function):
     """A sparse constant times a dense matrix."""
 
@@ -59,18 +81,27 @@ class _Product(torch.autograd.Function):
         return None, None, ctx.transposed @ gradients[0]
 
 
+Tokens = Callable[[npt.NDArray[np.int64]], tuple[Tensor, Tensor]]
+Work = Callable[[Tensor, Tensor, int], Tensor]
+
+
 def fit_prices(
     priced: Priced,
-    work: Callable[[npt.NDArray[np.int64]], Tensor],
+    tokens_of: Tokens,
+    work: Work,
     targets: Tensor,
     weights: Tensor,
+    shares: Shares | None = None,
     iterations: int = ITERATIONS,
 ) -> Iterator[tuple[int, int, float]]:
     """Fit `priced` in place to the mean |ln(prediction / truth)|; yields iterations done, all, and the loss.
 
-    work: of rows of targets, (rows, columns). targets: (rows, outputs) ms, NaN where not measured. weights: (outputs,).
+    tokens_of: features and owners of the tokens of rows of targets. work: of features, owners and how many there are,
+    (owners, columns). targets: (rows, outputs) ms, NaN where not measured. weights: (outputs,). shares: of kernels,
+    compared within a network, so that a profiler that slows all kernels alike changes nothing.
     """
-    blocks = list(_blocks(work, targets))
+    blocks = list(_blocks(lambda rows: work(*tokens_of(rows), len(rows)), targets))
+    kernels = None if shares is None or not len(shares.rows) else _kernels(shares, tokens_of, work, targets)
     known = torch.isfinite(targets).sum()
     optimizer = torch.optim.Adam(priced.parameters(), lr=RATE, betas=(0.9, 0.99))
     for iteration in range(iterations):
@@ -81,7 +112,10 @@ def fit_prices(
             prices = table.index_select(0, block.columns).index_select(1, block.outputs)
             latency = _Product.apply(block.work, block.transposed, prices)  # type: ignore[no-untyped-call]
             total = total + (_error(latency, block.truth) * weights[block.outputs]).sum()
-        loss = total / known + priced.penalty()
+        data = total / known
+        if kernels is not None and shares is not None:
+            data = data + SHARES_WEIGHT * weights[shares.output] * _share_error(kernels, table) / known
+        loss = data + priced.penalty()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -127,8 +161,11 @@ def fit_tiles(
 
 def _error(latency: Tensor, truth: Tensor) -> Tensor:
     """Nearly |ln(latency / truth)|, of ms and ln(ms); 0 where not measured."""
-    error = (torch.log(latency.clamp_min(1e-9)) - truth).nan_to_num(0.0)
-    return torch.sqrt(error.square() + _ROUNDED**2) - _ROUNDED
+    return _error_of((torch.log(latency.clamp_min(1e-9)) - truth).nan_to_num(0.0))
+
+
+def _error_of(ln: Tensor) -> Tensor:
+    return torch.sqrt(ln.square() + _ROUNDED**2) - _ROUNDED
 
 
 def _slow(optimizer: torch.optim.Optimizer, iteration: int, iterations: int) -> None:
@@ -137,26 +174,70 @@ def _slow(optimizer: torch.optim.Optimizer, iteration: int, iterations: int) -> 
         group["lr"] = RATE * min(1, (iteration + 1) / WARMUP) * (1 - iteration / iterations)
 
 
+def _kernels(shares: Shares, tokens_of: Tokens, work: Work, targets: Tensor) -> _Kernels:
+    """The labels as a block; tokens that ran as one kernel are one."""
+    parts, kept, owners = [], [], []
+    for start in range(0, len(shares.rows), _BATCH // 4):
+        places = range(start, min(start + _BATCH // 4, len(shares.rows)))
+        features, _ = tokens_of(shares.rows[list(places)])
+        kernel, share, network = [], [], []
+        count = 0
+        for place in places:
+            first, mine = np.unique(shares.groups[place], return_inverse=True)
+            kernel.append(mine + count)
+            share.append(shares.shares[place][first])
+            network.append(np.full(len(first), place))
+            count += len(first)
+        labels = np.concatenate(share)
+        there = torch.from_numpy(np.flatnonzero(labels > 0))
+        each = work(features, torch.from_numpy(np.concatenate(kernel)).to(features.device), count).cpu()
+        parts.append(each[there].to_sparse())
+        kept.append(labels[labels > 0])
+        owners.append(np.concatenate(network)[labels > 0])
+    share_of, network_of = np.concatenate(kept), np.concatenate(owners)
+    ms = targets[torch.from_numpy(shares.rows[network_of]).to(targets.device), shares.output]
+    on = torch.tensor([shares.output], device=targets.device)
+    truth = torch.log(torch.from_numpy(share_of).to(targets.device) * ms)[:, None]
+    return _Kernels(
+        _block(torch.cat(parts), on, truth),
+        torch.from_numpy(share_of).to(targets.device),
+        torch.from_numpy(network_of).to(targets.device),
+        len(shares.rows),
+    )
+
+
+def _share_error(kernels: _Kernels, table: Tensor) -> Tensor:
+    """Sum over networks of the mean error of their kernels, by share, beside what all of a network's have in common."""
+    block, share = kernels.block, kernels.share
+    prices = table.index_select(0, block.columns).index_select(1, block.outputs)
+    latency = _Product.apply(block.work, block.transposed, prices)  # type: ignore[no-untyped-call]
+    ln = (torch.log(latency.clamp_min(1e-9)) - block.truth)[:, 0]
+    nothing = torch.zeros(kernels.networks, device=table.device)
+    total = nothing.index_add(0, kernels.network, share).clamp_min(1e-9)
+    common = nothing.index_add(0, kernels.network, share * ln) / total
+    return (share * _error_of(ln - common[kernels.network])).sum()
+
+
 def _blocks(work: Callable[[npt.NDArray[np.int64]], Tensor], targets: Tensor) -> Iterator[_Block]:
     """Rows by the first output that they were measured on: datasets have outputs of their own."""
     finite = torch.isfinite(targets).cpu()
     first = finite.int().argmax(dim=1)
     for output in torch.unique(first[finite.any(dim=1)]).tolist():
         rows = torch.nonzero((first == output) & finite.any(dim=1))[:, 0]
-        outputs = torch.nonzero(finite[rows].any(dim=0))[:, 0].to(targets.device)
+        outputs = torch.nonzero(finite[rows].any(dim=0))[:, 0]
         parts = [work(rows[k : k + _BATCH].numpy()).cpu().to_sparse() for k in range(0, len(rows), _BATCH)]
-        whole = torch.cat(parts).coalesce()
-        columns, place = torch.unique(whole.indices()[1], return_inverse=True)
-        at = torch.stack([whole.indices()[0], place])
-        shape = (len(rows), len(columns))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch calls its sparse rows a beta
-            sparse = torch.sparse_coo_tensor(at, whole.values(), shape).coalesce().to(targets.device)
-            by_row, by_column = sparse.to_sparse_csr(), sparse.t().coalesce().to_sparse_csr()
-        yield _Block(
-            by_row,
-            by_column,
-            columns.to(targets.device),
-            outputs,
-            torch.log(targets[rows.to(targets.device)][:, outputs]),
-        )
+        outputs = outputs.to(targets.device)
+        yield _block(torch.cat(parts), outputs, torch.log(targets[rows.to(targets.device)][:, outputs]))
+
+
+def _block(work: Tensor, outputs: Tensor, truth: Tensor) -> _Block:
+    """work: sparse, (rows, columns). truth: (rows, outputs) ln(ms)."""
+    whole = work.coalesce()
+    columns, place = torch.unique(whole.indices()[1], return_inverse=True)
+    at = torch.stack([whole.indices()[0], place])
+    device = truth.device
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch calls its sparse rows a beta
+        sparse = torch.sparse_coo_tensor(at, whole.values(), (len(truth), len(columns))).coalesce().to(device)
+        by_row, by_column = sparse.to_sparse_csr(), sparse.t().coalesce().to_sparse_csr()
+    return _Block(by_row, by_column, columns.to(device), outputs, truth)

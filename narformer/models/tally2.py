@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from narformer.models.gaussian_process import Processes, fit
 from narformer.models.interface import Batch, KernelSum, register
 from narformer.models.layers import pool_sum
-from narformer.models.price_fit import fit_prices, fit_tiles
+from narformer.models.price_fit import Shares, fit_prices, fit_tiles
 from narformer.models.tally import place_of, size_of
 from narformer.tokens import runtime_kernels as tokens
 
@@ -236,7 +236,9 @@ class Tally2(KernelSum):
         """Latencies from the vector of `embed`, (B, outputs)."""
         return torch.exp(vector[:, : self.config.outputs])
 
-    def begin(self, batch: Batch, targets: Tensor, weights: Tensor) -> Iterator[tuple[int, int, float]]:
+    def begin(
+        self, batch: Batch, targets: Tensor, weights: Tensor, shares: Shares | None = None
+    ) -> Iterator[tuple[int, int, float]]:
         """Fit prices to all networks at once, then factors of tiles, then processes to what these leave."""
         self.prices.count(torch.isfinite(targets).sum(dim=0))
 
@@ -245,7 +247,7 @@ class Tally2(KernelSum):
             there = graph < len(rows)  # the rest fills the batch up
             return features[there], graph[there]
 
-        yield from fit_prices(self.prices, lambda rows: work(*tokens_of(rows), len(rows)), targets, weights)
+        yield from fit_prices(self.prices, tokens_of, work, targets, weights, shares)
         if self.config.tiled:
             tiled = targets[:, list(self.config.tiled)]
             yield from fit_tiles(self.by_tile, lambda rows: self._shaped(*tokens_of(rows)), tiled, self._tile_penalty)

@@ -22,6 +22,7 @@ from torch import nn
 
 from narformer.models.interface import LatencyModel
 from narformer.models.layers import renew_masks
+from narformer.models.price_fit import Shares
 from narformer.training.batching import Indices, TokenSource, predict_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig
@@ -53,12 +54,13 @@ def train(
     fit: Indices,
     validation: Indices,
     directory: Path,
+    shares: Shares | None = None,
 ) -> Iterator[Progress]:
     """Train `model` in place on the rows `fit`; yields after every batch; ends with the best epoch's weights loaded.
 
     targets: (rows of source, outputs), NaN where not measured. Into `directory` go `last.pt` and `best.pt` (written
     whole or not at all), `log.jsonl` with a line an epoch, and TensorBoard's event file. With no validation rows the
-    last epoch is the best. A model that learns from all networks at once has one epoch, whatever the configuration.
+    last epoch is the best. shares: of kernels, by places in `fit`. A model that learns from all networks at once has one epoch, whatever the configuration.
     """
     keep_freed_memory()
     directory.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,11 @@ def train(
     if first == 0 and not (directory / "best.pt").exists():
         everything = weights if weights is not None else torch.ones(len(measured), device=device)
         truth = wanted[fit].to(device)
-        for done, of, error in model.begin(lambda rows: to_tensors(source.batch(fit[rows]), device), truth, everything):
+
+        def batch_of(rows: Indices) -> tuple[torch.Tensor, ...]:
+            return to_tensors(source.batch(fit[rows]), device)
+
+        for done, of, error in model.begin(batch_of, truth, everything, shares):
             yield Progress(0, done, of, error)
     epochs = config.epochs if model.learns_by_epochs else 0
     if not epochs and not (directory / "best.pt").exists():

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from narformer import __version__
@@ -17,6 +18,7 @@ from narformer.datasets.kernel_cache import cache_for
 from narformer.datasets.registry import load_dataset
 from narformer.errors import ConfigError, DataError
 from narformer.models.interface import LatencyModel
+from narformer.models.price_fit import Shares
 from narformer.models.registry import MODELS, create_model, tokenizer_of
 from narformer.models.tally import TILE_NETWORKS
 from narformer.prediction.card import Card
@@ -42,7 +44,8 @@ def run(
     fit, validation, calibration = train_parts(config, dataset)
     torch.manual_seed(config.seed)
     model = model_for(config.model, dataset, fit, config.model_options)
-    for progress in train(config, model, tokens, dataset.targets, fit, validation, directory):
+    shares = kernel_shares(dataset, tokens.sizes(), fit)
+    for progress in train(config, model, tokens, dataset.targets, fit, validation, directory, shares):
         show(progress)
     return export_predictor(
         model,
@@ -67,6 +70,34 @@ def run(
             "narformer": __version__,
         },
     )
+
+
+def kernel_shares(dataset: Dataset, sizes: npt.NDArray[np.int64], fit: Indices) -> Shares | None:
+    """What profilers told of the rows to fit on; None where nothing.
+
+    sizes: numbers of tokens of the dataset's rows. Raises DataError where profiles are of several targets, or of other
+    tokens.
+    """
+    rows, profiles = [], []
+    for place, row in enumerate(fit.tolist()):
+        profile = dataset.profiles.get(dataset.ids[row])
+        if profile is None or profile.target not in dataset.devices:
+            continue
+        if len(profile.shares) != sizes[row]:
+            raise DataError(
+                f"{dataset.ids[row]}: a profile of {len(profile.shares)} tokens for a network of {sizes[row]}; "
+                "take profiles again (benchmarks/profile_kernels.py)"
+            )
+        if np.isfinite(dataset.targets[row, dataset.devices.index(profile.target)]):
+            rows.append(place)
+            profiles.append(profile)
+    targets = {profile.target for profile in profiles}
+    if len(targets) > 1:
+        raise DataError(f"{dataset.name}: profiles of several targets ({', '.join(sorted(targets))})")
+    if not profiles:
+        return None
+    output = dataset.devices.index(targets.pop())
+    return Shares(output, np.array(rows), [p.shares for p in profiles], [p.groups for p in profiles])
 
 
 def left_out_errors(paths: Sequence[str]) -> dict[str, float]:
