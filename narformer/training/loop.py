@@ -60,7 +60,8 @@ def train(
 
     targets: (rows of source, outputs), NaN where not measured. Into `directory` go `last.pt` and `best.pt` (written
     whole or not at all), `log.jsonl` with a line an epoch, and TensorBoard's event file. With no validation rows the
-    last epoch is the best. shares: of kernels, by places in `fit`. A model that learns from all networks at once has one epoch, whatever the configuration.
+    last epoch is the best. shares: of kernels, by places in `fit`. A model that learns from all networks at once has
+    one epoch, whatever the configuration.
     """
     keep_freed_memory()
     directory.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,8 @@ def test_unlike_networks_have_the_width_of_the_other_tasks(tmp_path: Path) -> No
             validation_kernels=np.ones((30, 1)),
             kernels=np.ones((41, 1)),
             strange=np.full((41, 1), strange),
+            validation_novelty=np.zeros((30, 1)),
+            novelty=np.zeros((41, 1)),
         )
     truth = np.ones((41, 1))
     truth[0] = np.nan
@@ -55,6 +57,23 @@ def test_unlike_networks_have_the_width_of_the_other_tasks(tmp_path: Path) -> No
     assert figures["coverage"] == pytest.approx(100 * (9 + 36.5) / 80, abs=2)
     assert figures["flagged"] == 50
     assert figures["error_flagged"] == pytest.approx(figures["error_others"], rel=0.1)
+
+
+def test_novel_networks_have_the_width_of_the_other_tasks_beside_their_own(tmp_path: Path) -> None:
+    homes = [_home(tmp_path, name, np.linspace(-0.5, 0.5, 41)) for name in ("a", "b")]
+    for home in homes:
+        np.savez(
+            home / FILE,
+            validation=np.full((30, 1), 0.1),
+            validation_kernels=np.ones((30, 1)),
+            kernels=np.ones((41, 1)),
+            strange=np.zeros((41, 1)),
+            validation_novelty=np.zeros((30, 1)),
+            novelty=np.ones((41, 1)),
+        )
+    truth = np.ones((41, 1))
+    figures = left_out_intervals(["d"], [truth, truth], homes)["stated"]["d"]
+    assert figures["ratio"] == pytest.approx(np.exp(2 * np.hypot(0.1, 0.475)), rel=0.06)
 
 
 def test_a_task_alone_has_no_other_tasks(tmp_path: Path) -> None:
