@@ -20,9 +20,9 @@ from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache
 from narformer.evaluation.scores import warning_scores
 from narformer.models.interface import LatencyModel
-from narformer.prediction.trust import STRANGE, network_sums, spread
+from narformer.prediction.trust import STRANGE, beyond, network_sums, spread
 from narformer.training.batching import to_tensors
-from narformer.training.export import answers_of, beside_novelty, conformal_quantile, narrowest, observe
+from narformer.training.export import answers_of, beside_novelty, conformal_quantile, narrowest, observe, usual_novelty
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -125,7 +125,7 @@ def _stated(home: Path, column: int, novel: float | None, rows: int) -> tuple[Ar
     there = np.isfinite(residuals)
     if not there.any():
         return None, share
-    away = novel or 0.0
-    averaged, known = narrowest(beside_novelty(residuals[there], far[there], away), kernels[there])
-    half: Array = np.hypot(known * spread(mine, averaged), away * np.sqrt(mine_far))
+    away, usual = novel or 0.0, usual_novelty(far, residuals)
+    averaged, known = narrowest(beside_novelty(residuals[there], beyond(far[there], usual), away), kernels[there])
+    half: Array = np.hypot(known * spread(mine, averaged), away * np.sqrt(beyond(mine_far, usual)))
     return np.where(share > STRANGE, np.maximum(half, half if novel is None else novel), half), share

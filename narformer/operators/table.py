@@ -354,8 +354,16 @@ _add("gather", "Compress", settings=(1,), reads=memory.written())
 _add("gather", "Scatter ScatterElements ScatterND", settings=(1,))
 _add("gather", "TensorScatter", settings=(2,), buffers=(0,))
 _add("resize", "Resize Upsample", operations=scalar.interpolated, settings=REST, reads=memory.neighbours)
-_add("resize", "GridSample", operations=scalar.interpolated, settings=(1,), reads=memory.neighbours)
-_add("resize", "GridSample", MICROSOFT, operations=scalar.interpolated, settings=(1,), reads=memory.neighbours)
+_add("resize", "GridSample", operations=scalar.interpolated, settings=(1,), reads=memory.neighbours, one_by_one=7)
+_add(
+    "resize",
+    "GridSample",
+    MICROSOFT,
+    operations=scalar.interpolated,
+    settings=(1,),
+    reads=memory.neighbours,
+    one_by_one=7,
+)
 _add("resize", "AffineGrid", operations=scalar.each(3), settings=(1,))
 _add("resize", "CropAndResize", MICROSOFT, operations=scalar.interpolated, settings=REST)
 _add("move", "Slice", settings=REST, reads=memory.written())

@@ -35,8 +35,9 @@ class Output:
         where it was measured on this device. threshold: a network further than this from all of them is novel.
     averaged: how much of the error of known networks averages out where many kernels share the time: their half width
         is that of `quantiles` times `spread(kernels, averaged)`.
-    away: what may be wrong, in ln(ms), with a network composed as none that was measured; by its novelty, 0 to 1, it
-        adds to the half width as independent errors do.
+    away: what may be wrong, in ln(ms), with a network composed as none that was measured; it adds to the half width as
+        independent errors do, in the share in which the novelty of a network's composition is between what is `usual`
+        (0) and all there is (1).
     common: what may be wrong with all kernels alike, in ln(ms), where the target's prices are a relative's; it adds to
         the half width as independent errors do.
     precisions: in which the training networks' files were. floor_ms: what a run, and a kernel, take at least.
@@ -54,6 +55,7 @@ class Output:
     floor_ms: tuple[float, float] = (0.0, 0.0)
     averaged: float = 0.0
     away: float = 0.0
+    usual: float = 0.0
     common: float = 0.0
 
     def has_seen(self, batch_size: int) -> bool:

@@ -60,14 +60,19 @@ def spread(kernels: npt.ArrayLike, averaged: float) -> npt.NDArray[np.float64]:
     return np.asarray(1 - averaged + averaged / np.sqrt(np.maximum(kernels, 1.0)))
 
 
+def beyond(novelty: npt.ArrayLike, usual: float) -> npt.NDArray[np.float64]:
+    """How much more novel than usual, as a share of what is possible, 0 to 1."""
+    return np.asarray(np.clip((np.asarray(novelty) - usual) / max(1 - usual, 1e-6), 0, 1))
+
+
 def half_width(output: Output, far: int, kernels: float, novelty: float = 0.0) -> float:
     """Half width of the interval, in ln(ms), of a network that is known, novel or doubted (0, 1, 2).
 
     What is wrong with a network unlike those trained on is wrong with all its kernels: there nothing averages out.
-    novelty: of a known network's composition, 0 to 1, in which what is wrong with it grows.
+    novelty: of a known network's composition, 0 to 1; beyond what is usual there, its interval widens.
     """
     known = output.quantiles["known"] * float(spread(kernels, output.averaged))
-    known = math.hypot(known, math.sqrt(max(novelty, 0.0)) * output.away)
+    known = math.hypot(known, math.sqrt(float(beyond(novelty, output.usual))) * output.away)
     novel = max(known, output.quantiles["novel"])
     half = (known, novel, output.quantiles.get("doubted", novel + max(novel, DOUBTED)))[far]
     return math.hypot(half, output.common)

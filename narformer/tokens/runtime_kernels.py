@@ -360,7 +360,9 @@ def _one_by_one(node: Node) -> int:
     """What a number takes where runtimes compute them one by one, else 0; powers of two and three are products."""
     if node.op == "Pow" and len(node.operands) > 1 and node.operands[1].value in ((2,), (3,), (0.5,)):
         return 0
-    return operator_of(node).one_by_one
+    # A cubic sample has sixteen neighbours where a linear one has four.
+    times = 4 if node.op == "GridSample" and str(node.attributes.get("mode", "linear")).endswith("cubic") else 1
+    return times * operator_of(node).one_by_one
 
 
 def _product(node: Node, kind: str, computed: list[Operand]) -> tuple[float, float, float, float]:

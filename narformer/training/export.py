@@ -29,7 +29,7 @@ from narformer.prediction.card import Card, Output
 from narformer.prediction.novelty import Novelty
 from narformer.prediction.predictor import CANONICAL
 from narformer.prediction.target_groups import groups, least_ms
-from narformer.prediction.trust import effective_kernels, network_sums, spread
+from narformer.prediction.trust import beyond, effective_kernels, network_sums, spread
 from narformer.tokens import runtime_kernels
 from narformer.training.batching import Indices, to_tensors
 
@@ -163,6 +163,12 @@ def answers_of(model: LatencyModel, source: TokenCache | KernelCache, rows: Indi
         else:
             novelty.append(np.zeros_like(latency[-1]))
     return Answers(np.concatenate(latency), np.concatenate(kernels), np.concatenate(novelty))
+
+
+def usual_novelty(novelty: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> float:
+    """The median novelty of rows that were measured (truth is finite); 0 where there are none."""
+    there = novelty[np.isfinite(truth)]
+    return float(np.median(there)) if len(there) else 0.0
 
 
 def beside_novelty(
@@ -311,11 +317,12 @@ def export_predictor(
         rows = np.isfinite(target[:, column])
         rows = rows if rows.any() else np.ones(len(rows), dtype=bool)
         away = novel_quantiles.get(device, WIDER) if "network_novelty" in model.extra_outputs else 0.0
-        residual, kernels = _enough(beside_novelty(residuals, novelty, away), many, near[column])
+        usual = usual_novelty(novelty[:, column], target[:, column])
+        residual, kernels = _enough(beside_novelty(residuals, beyond(novelty, usual), away), many, near[column])
         averaged, known = narrowest(residual, kernels)
-        usual = float(np.median(spread(kernels, averaged)))
-        novel = known * usual + WIDER if sums_kernels else 4 * known
-        novel = max(novel_quantiles.get(device, novel), known * usual)
+        typical = float(np.median(spread(kernels, averaged)))
+        novel = known * typical + WIDER if sums_kernels else 4 * known
+        novel = max(novel_quantiles.get(device, novel), known * typical)
         if device in novel_quantiles and len(set(networks[fit[measured[fit, column]]])) < SMALL:
             known, averaged, away = novel, 0.0, 0.0
         truth = dataset.targets[tests, column]
@@ -325,7 +332,8 @@ def export_predictor(
             held_out["mape"] = round(mape(predicted, truth), 3)
             held_out["acc_10"] = round(100 * acc(predicted, truth, 0.1), 2)
             width = known * spread(test_many[measured[tests, column], column], averaged)
-            width = np.hypot(width, away * np.sqrt(test_novelty[measured[tests, column], column]))
+            more = beyond(test_novelty[measured[tests, column], column], usual)
+            width = np.hypot(width, away * np.sqrt(more))
             held_out["coverage"] = round(100 * float(np.mean(np.abs(np.log(predicted / truth)) <= width)), 2)
         here = measured[chosen, column]
         graphs = [graph for graph, there in zip(seen, here, strict=True) if there]
@@ -342,6 +350,7 @@ def export_predictor(
                 precisions=_precisions(device, *(int(n) for n in narrow[measured[fit, column]].sum(axis=0))),
                 averaged=averaged,
                 away=away,
+                usual=usual,
                 floor_ms=least_ms(device) if sums_kernels else (0.0, 0.0),
             )
         )
