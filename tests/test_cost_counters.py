@@ -25,7 +25,6 @@ BEYOND = {
     "residual": -24,  # two BatchNormalizations of 16 parameters each, folded into convolutions of which one had no bias
     "mobile": -64,
     "language model": 1600,  # the embedding, stored once more as the transposed logits matrix
-    "normalised": 4,  # GroupNorm as an InstanceNormalization with scale and bias of its own
 }
 # fvcore counts convolutions, linear layers, products and einsum as MACs; networks without attention and recurrence.
 FVCORE = {

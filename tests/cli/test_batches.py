@@ -29,7 +29,10 @@ def test_each_batch_size_has_its_latency_and_throughput(run: Run, resnet18: Path
     for row in found:
         assert row["throughput"] == pytest.approx(1000 * row["batch_size"] / row["latency_ms"])
         (alone,) = json.loads(run("predict", resnet18, "-b", row["batch_size"], "-d", GPU, "--json").out)
-        assert alone == row
+        words = [name for name, value in row.items() if not isinstance(value, float)]
+        assert {name: alone[name] for name in words} == {name: row[name] for name in words}
+        for name in set(row).difference(words):  # sums of a batch of networks end in other digits
+            assert alone[name] == pytest.approx(row[name], rel=1e-5)
 
 
 def test_a_table_has_the_batches_of_a_target_together_and_counts_those_never_measured(run: Run, resnet18: Path) -> None:

@@ -62,7 +62,7 @@ def test_malformed_tables_are_told_with_their_place(tmp_path: Path, row: str, me
 
 
 def test_absent_and_foreign_tables_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="set NARFORMER_DATA"):
+    with pytest.raises(DataError, match="with --data or NARFORMER_DATA"):
         load_nnmeter(tmp_path / "nowhere")
     with pytest.raises(DataError, match="cannot be read"):
         load_nnmeter(tmp_path)

@@ -140,7 +140,7 @@ def test_what_is_wrong_with_a_table_is_told(tmp_path: Path, rows: str, message: 
 def test_a_missing_directory_and_a_missing_file_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"qai_hub/perf.csv: cannot be read \(No such file"):
         load_dataset("qai_hub", tmp_path)
-    with pytest.raises(DataError, match=r"no datasets at .*nowhere; set NARFORMER_DATA"):
+    with pytest.raises(DataError, match=r"nowhere: there are no public datasets; .* with --data or NARFORMER_DATA"):
         load_dataset("qai_hub", tmp_path / "nowhere")
 
 

@@ -29,7 +29,7 @@ def test_what_nobody_offers_is_told_with_what_is_offered() -> None:
 
 def test_without_ray_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'narformer\[fleet\]'"), connected("127.0.0.1:6379"):
+    with pytest.raises(MissingExtraError, match=r"pip install '.\[fleet\]'"), connected("127.0.0.1:6379"):
         pass
 
 

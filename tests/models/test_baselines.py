@@ -136,7 +136,8 @@ def _packed(networks: list[tuple[torch.Tensor, ...]]) -> tuple[torch.Tensor, ...
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_every_model_gives_a_network_the_same_alone_and_in_a_batch(name: str) -> None:
     torch.manual_seed(0)
-    model = create_model(name, {"hidden": 64}, 2).eval()
+    sizes = {"hidden": 64} if hasattr(MODELS[name].config, "hidden") else {}
+    model = create_model(name, sizes, 2).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -150,7 +151,7 @@ def test_every_model_gives_a_network_the_same_alone_and_in_a_batch(name: str) ->
         vectors = model.embed(*_packed(networks))
     assert together.shape == (4, 2)
     assert (together > 0).all()
-    assert vectors.shape == (4, 66 if name.startswith("tally") else 64)
+    assert vectors.shape == (4, {"tally": 66, "tally2": 2 + 49}.get(name, 64))
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
 
 

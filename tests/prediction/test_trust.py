@@ -23,6 +23,13 @@ OUTPUT = Output(
 )
 
 
+def test_intervals_widen_with_novelty_beyond_what_is_usual() -> None:
+    output = replace(OUTPUT, away=0.5, usual=0.2)
+    assert half_width(output, 0, 1.0, 0.1) == pytest.approx(0.4)
+    assert half_width(output, 0, 1.0, 0.6) == pytest.approx(math.hypot(0.4, 0.5 * math.sqrt(0.5)))
+    assert half_width(output, 0, 1.0, 1.0) == pytest.approx(math.hypot(0.4, 0.5))
+
+
 def test_errors_of_many_kernels_average_out_only_where_the_network_is_known() -> None:
     assert half_width(OUTPUT, 0, 1.0) == pytest.approx(0.4)
     assert half_width(OUTPUT, 0, 25.0) == pytest.approx(0.4 * (0.25 + 0.75 / 5))
