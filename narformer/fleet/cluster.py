@@ -79,10 +79,10 @@ def connected(address: str) -> Iterator[None]:
     Raises ConfigError where no cluster answers there, or one of another version of Ray or Python.
     """
     ray = load()
+    _answers(address)
     if ray.is_initialized():
         yield
         return
-    _answers(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="FATAL", namespace="narformer")
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, and what its parts raise
