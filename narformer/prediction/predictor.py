@@ -349,7 +349,8 @@ class Predictor:
 
     def _columns(self, targets: Sequence[str]) -> list[int]:
         """The outputs of the model for some of its own targets."""
-        return [self.own_targets.index(target) for target in targets]
+        place = {target: column for column, target in enumerate(self.own_targets)}
+        return [place[target] for target in targets]
 
     def trust(
         self, networks: Sequence[Reading], outputs: Sequence[Output] | None = None

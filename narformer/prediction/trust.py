@@ -71,8 +71,10 @@ def half_width(output: Output, far: int, kernels: float, novelty: float = 0.0) -
     What is wrong with a network unlike those trained on is wrong with all its kernels: there nothing averages out.
     novelty: of a known network's composition, 0 to 1; beyond what is usual there, its interval widens.
     """
-    known = output.quantiles["known"] * float(spread(kernels, output.averaged))
-    known = math.hypot(known, math.sqrt(float(beyond(novelty, output.usual))) * output.away)
+    known = output.quantiles["known"] * (1 - output.averaged + output.averaged / math.sqrt(max(kernels, 1.0)))
+    if novelty > output.usual:  # as `beyond`, of one number
+        share = min((novelty - output.usual) / max(1 - output.usual, 1e-6), 1.0)
+        known = math.hypot(known, math.sqrt(share) * output.away)
     novel = max(known, output.quantiles["novel"])
     half = (known, novel, output.quantiles.get("doubted", novel + max(novel, DOUBTED)))[far]
     return math.hypot(half, output.common)
