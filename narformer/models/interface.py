@@ -70,13 +70,6 @@ class LatencyModel(nn.Module, ABC):
         share: of the epochs that are done. measured: how many networks there are to learn from, (outputs,).
         """
 
-    def restrict(self, outputs: Tensor | None) -> Tensor | None:
-        """Called before a step of training with the outputs that any of its networks was measured on, None for all.
-
-        Returns the outputs that the model gives from now on, None for all, as most models do.
-        """
-        return None
-
     def penalty(self, networks: int) -> Tensor | float:
         """Added to the loss of a batch in training. networks: how many there are to learn from."""
         return 0.0

@@ -136,7 +136,6 @@ class Prices(nn.Module):
             belongs[output, list(each)] = 1
         self.register_buffer("belongs", belongs, persistent=False)
         self.measured = torch.ones(count)
-        self.asked: Tensor | None = None  # the outputs that are asked for; None for all
         self.register_buffer("class_of", torch.tensor(tokens.CLASS_OF_KIND), persistent=False)
         self.register_buffer("start", torch.tensor(_START)[:, None, None], persistent=False)
         there = torch.tensor([[float(of in _ONLY_ON.get(term, (of,))) for of in hardware] for term in WORK])
@@ -152,20 +151,16 @@ class Prices(nn.Module):
         self.by_numbers = nn.Parameter(torch.zeros(_NUMBERS - 1, terms, len(tokens.KINDS), total))
         self.by_oddity = nn.Parameter(torch.zeros(len(tokens.KINDS), total))
 
-    def of_asked(self, tensor: Tensor) -> Tensor:
-        """Of a tensor whose last axis is outputs, those asked for."""
-        return tensor if self.asked is None else tensor.index_select(-1, self.asked)
-
     def prices(self) -> Tensor:
-        """(terms, numbers x kinds, outputs asked for)."""
+        """(terms, numbers x kinds, outputs)."""
         said = self.by_class[:, self.class_of] + self.by_kind + self.by_term[:, None]
-        said = torch.cat([said, *(said + more for more in self.by_numbers)], dim=1) @ self.of_asked(self.belongs.T)
-        own = self.of_asked(self.scale + self.target)[:, None]
-        return torch.exp(self.start + (own + said)) * self.of_asked(self.there)
+        said = torch.cat([said, *(said + more for more in self.by_numbers)], dim=1) @ self.belongs.T
+        own = (self.scale + self.target)[:, None]
+        return torch.exp(self.start + (own + said)) * self.there
 
     def oddity(self) -> Tensor:
-        """ln of a factor for kernels that read channels that four does not divide, (kinds, outputs asked for)."""
-        return self.by_oddity @ self.of_asked(self.belongs.T)
+        """ln of a factor for kernels that read channels that four does not divide, (kinds, outputs)."""
+        return self.by_oddity @ self.belongs.T
 
     def table(self) -> Tensor:
         """What a unit of work takes, (2 x terms x numbers x kinds, outputs): of all kernels, then of odd ones.

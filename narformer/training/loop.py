@@ -106,21 +106,16 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * factor
             truth = wanted[rows].to(device)
-            given = model.restrict(torch.isfinite(truth).any(dim=0).nonzero()[:, 0])
-            if given is not None:
-                truth = truth[:, given]
-            share = None if weights is None else weights if given is None else weights[given]
             tensors = to_tensors(source.batch(rows), device)
             with mixed_precision(device.type, config.precision):
                 prediction = model(*tensors)[: len(rows)]
-            loss = LOSSES[config.loss](prediction, truth, share) + model.penalty(len(fit))
+            loss = LOSSES[config.loss](prediction, truth, weights) + model.penalty(len(fit))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total += loss.item()
             if batch + 1 < batches:
                 yield Progress(epoch, batch + 1, batches, total / (batch + 1))
-        model.restrict(None)
         error = validation_mape(model, source, targets, validation)
         elapsed += time.monotonic() - started
         if error <= best or not len(validation):
