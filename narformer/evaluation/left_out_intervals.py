@@ -20,7 +20,7 @@ from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache
 from narformer.evaluation.scores import warning_scores
 from narformer.models.interface import LatencyModel
-from narformer.prediction.trust import STRANGE, beyond, network_sums, spread
+from narformer.prediction.trust import STRANGE, beyond, known_widths, network_sums
 from narformer.training.batching import to_tensors
 from narformer.training.export import answers_of, beside_novelty, conformal_quantile, narrowest, observe, usual_novelty
 
@@ -127,5 +127,5 @@ def _stated(home: Path, column: int, novel: float | None, rows: int) -> tuple[Ar
         return None, share
     away, usual = novel or 0.0, usual_novelty(far, residuals)
     averaged, known = narrowest(beside_novelty(residuals[there], beyond(far[there], usual), away), kernels[there])
-    half: Array = np.hypot(known * spread(mine, averaged), away * np.sqrt(beyond(mine_far, usual)))
+    half = known_widths(known, averaged, away, usual, mine, mine_far)
     return np.where(share > STRANGE, np.maximum(half, half if novel is None else novel), half), share

@@ -109,9 +109,7 @@ def fit_prices(
         table = priced.table()
         total = torch.zeros((), device=table.device)
         for block in blocks:
-            prices = table.index_select(0, block.columns).index_select(1, block.outputs)
-            latency = _Product.apply(block.work, block.transposed, prices)  # type: ignore[no-untyped-call]
-            total = total + (_error(latency, block.truth) * weights[block.outputs]).sum()
+            total = total + (_error(_latency(block, table), block.truth) * weights[block.outputs]).sum()
         data = total / known
         if kernels is not None and shares is not None:
             data = data + SHARES_WEIGHT * weights[shares.output] * _share_error(kernels, table) / known
@@ -157,6 +155,13 @@ def fit_tiles(
         optimizer.step()
         if (iteration + 1) % WARMUP == 0:
             yield iteration + 1, iterations, float(total.detach())
+
+
+def _latency(block: _Block, table: Tensor) -> Tensor:
+    """ms of each row of a block on its outputs, by a table of prices."""
+    prices = table.index_select(0, block.columns).index_select(1, block.outputs)
+    latency: Tensor = _Product.apply(block.work, block.transposed, prices)  # type: ignore[no-untyped-call]
+    return latency
 
 
 def _error(latency: Tensor, truth: Tensor) -> Tensor:
@@ -209,9 +214,7 @@ def _kernels(shares: Shares, tokens_of: Tokens, work: Work, targets: Tensor) -> 
 def _share_error(kernels: _Kernels, table: Tensor) -> Tensor:
     """Sum over networks of the mean error of their kernels, by share, beside what all of a network's have in common."""
     block, share = kernels.block, kernels.share
-    prices = table.index_select(0, block.columns).index_select(1, block.outputs)
-    latency = _Product.apply(block.work, block.transposed, prices)  # type: ignore[no-untyped-call]
-    ln = (torch.log(latency.clamp_min(1e-9)) - block.truth)[:, 0]
+    ln = (torch.log(_latency(block, table).clamp_min(1e-9)) - block.truth)[:, 0]
     nothing = torch.zeros(kernels.networks, device=table.device)
     total = nothing.index_add(0, kernels.network, share).clamp_min(1e-9)
     common = nothing.index_add(0, kernels.network, share * ln) / total

@@ -16,7 +16,7 @@ were measured it says nothing, and how far a network is from them is told too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -286,9 +286,9 @@ class Tally2(KernelSum):
             for start in range(0, len(rows), _ROWS):
                 mine = rows[start : start + _ROWS]
                 features, graph = tokens_of(mine)
-                composition, ms = self.compositions(features, graph, len(mine))
-                parts.append(composition[:, place].cpu().double().numpy())
-                times.append(ms[:, place].cpu().double().numpy())
+                composition, ms = self.compositions(features, graph, len(mine), [place])
+                parts.append(composition[:, 0].cpu().double().numpy())
+                times.append(ms[:, 0].cpu().double().numpy())
                 total = pool_sum(self.priced(features), graph, len(mine)).clamp_min(1e-9)[:, view]
                 left.append(
                     (torch.log(targets[torch.from_numpy(mine)][:, view]) - torch.log(total)).cpu().double().numpy()
@@ -371,16 +371,22 @@ class Tally2(KernelSum):
         each = torch.bmm(amounts(features)[:, None], mine)[:, 0] + kind @ self.prices.least
         return each * torch.exp(odd(features)[:, None] * (kind @ oddity))
 
-    def compositions(self, features: Tensor, graph: Tensor, networks: int) -> tuple[Tensor, Tensor]:
-        """How networks' time divides, as views see it: square roots of shares (B, views, kinds x terms), and ms."""
+    def compositions(
+        self, features: Tensor, graph: Tensor, networks: int, asked: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """How networks' time divides, as views see it: square roots of shares (B, views, kinds x terms), and ms.
+
+        asked: the views; all without.
+        """
+        reference, reference_odd = self.reference, self.reference_odd
+        if asked is not None:
+            reference, reference_odd = reference[..., asked], reference_odd[..., asked]
         kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
-        mine = self.reference.transpose(0, 1).index_select(0, by_numbers(features).argmax(dim=1))
+        mine = reference.transpose(0, 1).index_select(0, by_numbers(features).argmax(dim=1))
         each = (
-            amounts(features)[:, :, None]
-            * mine
-            * torch.exp(odd(features)[:, None] * (kind @ self.reference_odd))[:, None]
+            amounts(features)[:, :, None] * mine * torch.exp(odd(features)[:, None] * (kind @ reference_odd))[:, None]
         )
-        kinds, terms, views = len(tokens.KINDS), len(WORK), len(self.views)
+        kinds, terms, views = len(tokens.KINDS), len(WORK), reference.shape[2]
         place = graph * kinds + kind.argmax(dim=1)
         sums = pool_sum(each.flatten(1), place, networks * kinds).view(networks, kinds * terms, views).transpose(1, 2)
         ms = sums.sum(dim=2).clamp_min(1e-9)

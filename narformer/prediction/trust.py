@@ -65,14 +65,27 @@ def beyond(novelty: npt.ArrayLike, usual: float) -> npt.NDArray[np.float64]:
     return np.asarray(np.clip((np.asarray(novelty) - usual) / max(1 - usual, 1e-6), 0, 1))
 
 
+def known_widths(
+    known: float,
+    averaged: float,
+    away: float,
+    usual: float,
+    kernels: npt.NDArray[np.float64],
+    novelty: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Half widths in ln(ms) of known networks, (N,), by the fields of an `Output`, their kernels and their novelty."""
+    return np.asarray(np.hypot(known * spread(kernels, averaged), away * np.sqrt(beyond(novelty, usual))))
+
+
 def half_width(output: Output, far: int, kernels: float, novelty: float = 0.0) -> float:
     """Half width of the interval, in ln(ms), of a network that is known, novel or doubted (0, 1, 2).
 
     What is wrong with a network unlike those trained on is wrong with all its kernels: there nothing averages out.
     novelty: of a known network's composition, 0 to 1; beyond what is usual there, its interval widens.
     """
+    # `known_widths` of one network, without arrays: a prediction asks for a hundred.
     known = output.quantiles["known"] * (1 - output.averaged + output.averaged / math.sqrt(max(kernels, 1.0)))
-    if novelty > output.usual:  # as `beyond`, of one number
+    if novelty > output.usual:
         share = min((novelty - output.usual) / max(1 - output.usual, 1e-6), 1.0)
         known = math.hypot(known, math.sqrt(share) * output.away)
     novel = max(known, output.quantiles["novel"])

@@ -29,7 +29,7 @@ from narformer.prediction.card import Card, Output
 from narformer.prediction.novelty import Novelty
 from narformer.prediction.predictor import CANONICAL
 from narformer.prediction.target_groups import groups, least_ms
-from narformer.prediction.trust import beyond, effective_kernels, network_sums, spread
+from narformer.prediction.trust import beyond, effective_kernels, known_widths, network_sums, spread
 from narformer.tokens import runtime_kernels
 from narformer.training.batching import Indices, to_tensors
 
@@ -331,9 +331,8 @@ def export_predictor(
             predicted, truth = test_prediction[measured[tests, column], column], truth[measured[tests, column]]
             held_out["mape"] = round(mape(predicted, truth), 3)
             held_out["acc_10"] = round(100 * acc(predicted, truth, 0.1), 2)
-            width = known * spread(test_many[measured[tests, column], column], averaged)
-            more = beyond(test_novelty[measured[tests, column], column], usual)
-            width = np.hypot(width, away * np.sqrt(more))
+            there = measured[tests, column]
+            width = known_widths(known, averaged, away, usual, test_many[there, column], test_novelty[there, column])
             held_out["coverage"] = round(100 * float(np.mean(np.abs(np.log(predicted / truth)) <= width)), 2)
         here = measured[chosen, column]
         graphs = [graph for graph, there in zip(seen, here, strict=True) if there]
