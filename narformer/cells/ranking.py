@@ -15,9 +15,9 @@ from narformer.cells.cell import Cell, known_space
 from narformer.cells.predictor import CellPredictor
 from narformer.cells.skeleton import to_onnx
 from narformer.cells.table import CellTable, enumerate_space
-from narformer.evaluation.plots import pyplot, readable_axis, save_plot
 from narformer.figures import milliseconds
 from narformer.frontends.onnx import read_onnx
+from narformer.plotting import pyplot, readable_axis, save_plot
 from narformer.prediction.headline import one_target
 from narformer.prediction.predictor import Predictor
 from narformer.processes import in_order_with

@@ -22,7 +22,7 @@ from narformer.cells.dataset import CellDataset
 from narformer.cells.networks import distinct_networks, reaches_output
 from narformer.cells.predictor import UNREACHED, statistics_as_written
 from narformer.cells.process import GaussianProcess
-from narformer.evaluation.plots import pyplot, readable_axis, save_plot
+from narformer.plotting import pyplot, readable_axis, save_plot
 
 Array = npt.NDArray[np.float64]
 TOP = 0.001

@@ -169,7 +169,7 @@ def search(
     """
     from narformer.cells.registry import load_cells
     from narformer.cells.search import compare_searches, plot_searches
-    from narformer.evaluation.plots import check_plot
+    from narformer.plotting import check_plot
 
     dataset = load_cells(_space(space), data)
     directory = results_directory(out) / "search"

@@ -77,7 +77,7 @@ def evaluate(
 
     if (predictor is None) == (not model):
         raise ConfigError("give either --model NAME (to train and test) or --predictor NAME (to test)")
-    from narformer.cells.protocols import CELL_PROTOCOLS
+    from narformer.evaluation.cell_accuracy import CELL_PROTOCOLS
 
     if protocol_name in CELL_PROTOCOLS:
         if predictor is not None:
@@ -144,7 +144,7 @@ def _cells(
     runs: Path,
     out: Path,
 ) -> None:
-    from narformer.cells.protocols import CELL_PROTOCOLS, FITTED, TRAINED, run_cell_protocol
+    from narformer.evaluation.cell_accuracy import CELL_PROTOCOLS, FITTED, TRAINED, run_cell_protocol
     from narformer.evaluation.report import save_cell_result
 
     protocol = CELL_PROTOCOLS[name]

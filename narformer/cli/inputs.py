@@ -204,7 +204,7 @@ def plot_option(what: str) -> Any:
 
 def _checked(path: Path | None) -> Path | None:
     if path is not None:
-        from narformer.evaluation.plots import check_plot
+        from narformer.plotting import check_plot
 
         check_plot(path)
     return path

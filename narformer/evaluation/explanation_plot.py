@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from narformer.evaluation.plots import pyplot, save_plot
 from narformer.figures import milliseconds
 from narformer.operators import KINDS, kernel_kind
+from narformer.plotting import pyplot, save_plot
 from narformer.prediction.explanation import Explanation
 
 # Of kinds of kernels, the same in every picture: blues and greens multiply, reds and oranges go over each element once,

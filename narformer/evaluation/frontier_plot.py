@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from narformer.evaluation.plots import pyplot, save_plot
+from narformer.plotting import pyplot, save_plot
 
 if TYPE_CHECKING:
     from narformer.prediction.choice import Choice, Survey

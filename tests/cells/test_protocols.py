@@ -11,7 +11,6 @@ import torch
 
 from narformer.cells.cell import nasbench101_cell
 from narformer.cells.dataset import CellDataset
-from narformer.cells.protocols import CELL_PROTOCOLS, CellProtocol, path_encoding, run_cell_protocol
 from narformer.cells.ranking import Ranking
 from narformer.cells.search import compare_searches
 from narformer.cells.selection import train_and_choose
@@ -20,6 +19,7 @@ from narformer.cells.statistics import live_nodes
 from narformer.cells.table import cell_table, enumerate_space
 from narformer.cells.training import cell_loss, create_cell_model, predict_cells, relative_error, train_cells
 from narformer.errors import ConfigError
+from narformer.evaluation.cell_accuracy import CELL_PROTOCOLS, CellProtocol, path_encoding, run_cell_protocol
 from narformer.evaluation.report import page, save_cell_result
 
 
