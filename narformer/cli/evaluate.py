@@ -144,7 +144,8 @@ def _cells(
     runs: Path,
     out: Path,
 ) -> None:
-    from narformer.evaluation.cell_accuracy import CELL_PROTOCOLS, FITTED, TRAINED, run_cell_protocol
+    from narformer.cells.baselines import FITTED
+    from narformer.evaluation.cell_accuracy import CELL_PROTOCOLS, TRAINED, run_cell_protocol
     from narformer.evaluation.report import save_cell_result
 
     protocol = CELL_PROTOCOLS[name]

@@ -18,9 +18,10 @@ from narformer.datasets.kernel_cache import KernelCache, cache_for
 from narformer.evaluation.baselines import BASELINES, fit_predict
 from narformer.evaluation.interval_tables import MANY
 from narformer.evaluation.plots import predicted_against_measured
-from narformer.evaluation.protocols import Protocol, Task
+from narformer.evaluation.protocols import Protocol
 from narformer.evaluation.report import file_stem
 from narformer.evaluation.scores import score_table, warning_scores
+from narformer.evaluation.splits import Task
 from narformer.prediction.predictor import Predictor
 from narformer.prediction.target import canonical_id
 from narformer.processes import in_order_with

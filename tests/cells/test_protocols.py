@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from narformer.cells.baselines import path_encoding
 from narformer.cells.cell import nasbench101_cell
 from narformer.cells.dataset import CellDataset
 from narformer.cells.ranking import Ranking
@@ -19,7 +20,7 @@ from narformer.cells.statistics import live_nodes
 from narformer.cells.table import cell_table, enumerate_space
 from narformer.cells.training import cell_loss, create_cell_model, predict_cells, relative_error, train_cells
 from narformer.errors import ConfigError
-from narformer.evaluation.cell_accuracy import CELL_PROTOCOLS, CellProtocol, path_encoding, run_cell_protocol
+from narformer.evaluation.cell_accuracy import CELL_PROTOCOLS, CellProtocol, run_cell_protocol
 from narformer.evaluation.report import page, save_cell_result
 
 

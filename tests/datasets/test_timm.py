@@ -10,7 +10,7 @@ import pytest
 from narformer.datasets.kernel_cache import build_kernel_cache
 from narformer.datasets.timm import load_timm
 from narformer.errors import DataError
-from narformer.evaluation.protocols import left_out_folds
+from narformer.evaluation.splits import left_out_folds
 
 HEADER = "model,family,fold,split,hardware,precision,layout,compiled,pytorch,img_size,batch_size,step_ms\n"
 ROWS = (

@@ -17,15 +17,13 @@ from narformer.evaluation.new_hardware import (
     BASELINES,
     NewHardware,
     baseline,
-    datasheet_factor,
     learned,
-    peak_ratio,
-    related,
     run_hardware,
     scaled,
     score,
     work_by_row,
 )
+from narformer.evaluation.related import datasheet_factor, peak_ratio, related
 from narformer.evaluation.report import load_results, page, save_new_hardware
 from narformer.families.registry import sample
 from narformer.prediction.target import Target

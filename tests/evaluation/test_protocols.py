@@ -12,13 +12,14 @@ import pytest
 from narformer.datasets.dataset import Dataset, FamilySource
 from narformer.datasets.nnlqp import load_nnlqp
 from narformer.errors import ConfigError, DataError
-from narformer.evaluation import protocols as protocols_module
 from narformer.evaluation import run as run_module
+from narformer.evaluation import splits
 from narformer.evaluation.baselines import BASELINES, fit_predict
-from narformer.evaluation.protocols import PROTOCOLS, few_samples, leave_one_family_out, left_out_models, protocol
+from narformer.evaluation.protocols import PROTOCOLS, protocol
 from narformer.evaluation.report import load_results, page, save_result, spread
 from narformer.evaluation.run import run_protocol
 from narformer.evaluation.scores import score_table
+from narformer.evaluation.splits import few_samples, leave_one_family_out, left_out_models
 from narformer.families.registry import sample
 from narformer.training.run import left_out_errors
 
@@ -99,7 +100,7 @@ def test_a_directory_in_nnlqps_layout_goes_through_its_protocols(
     with pytest.raises(ConfigError, match="needs --nnlqp DIRECTORY"):
         protocol("nnlqp/in-domain").load("full", None, None, None)
     assert load_nnlqp(tmp_path).devices == ("gpu", "cpu")
-    monkeypatch.setattr(protocols_module, "TRANSFER_SAMPLES", (4, 8))
+    monkeypatch.setattr(splits, "TRANSFER_SAMPLES", (4, 8))
     chosen = protocol("nnlqp/transfer")
     places = {"cache": tmp_path / "cache", "runs": tmp_path / "runs"}
     moved = chosen.load("full", None, tmp_path, "cpu")
