@@ -22,7 +22,7 @@ from narformer.datasets.cache import build_cache
 from narformer.datasets.dataset import sha1_order
 from narformer.datasets.nnmeter import load_nnmeter
 from narformer.evaluation.baselines import fit_predict
-from narformer.evaluation.run import predict_sources
+from narformer.prediction.held_out import predict_sources
 from narformer.prediction.predictor import Predictor
 
 FOLDS = 5

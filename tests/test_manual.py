@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import typer
+
+from narformer.prediction.predictor import DEFAULT, Predictor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
@@ -37,6 +40,21 @@ def test_there_are_parts_that_are_made() -> None:
 def test_what_a_page_says_is_what_is_so(part: manual.Part) -> None:
     made = manual.made(part.made_by)
     assert same(part.text, made), f"{part.page.name} says\n{part.text}\nbut it is now\n{made}\n{REMEDY}"
+
+
+def test_the_card_and_the_page_of_results_tell_the_same_errors() -> None:
+    """`python benchmarks/held_out.py` makes the first, `narformer evaluate --predictor tally2` the second."""
+    card = {output.device: output.held_out for output in Predictor.load().card.outputs}
+    compared = 0
+    for path in (REPOSITORY / "docs" / "results").glob(f"*.full.{DEFAULT}.json"):
+        result = json.loads(path.read_text())
+        if result.get("epochs") is not None or "in-domain" not in result["runs"][0].get("tasks", {}):
+            continue  # of trainings, not of what is shipped
+        for target, table in result["runs"][0]["tasks"]["in-domain"]["devices"].items():
+            told = {name: card[target][name] for name in ("rows", "mape", "acc_10", "coverage")}
+            assert told == pytest.approx({name: table["all"][name] for name in told}, abs=0.01), (path.name, target)
+            compared += 1
+    assert compared == len([held_out for held_out in card.values() if held_out["rows"]])
 
 
 def test_other_words_and_numbers_are_told() -> None:

@@ -124,6 +124,14 @@ class Dataset:
             keep &= np.isin(np.asarray(self.family), list(families))
         return np.flatnonzero(keep)
 
+    def unseen(self) -> npt.NDArray[np.int64]:
+        """Test rows whose network is that of no train row."""
+        rows = self.rows("test")
+        if not self.network:
+            return rows
+        known = {self.network[row] for row in self.rows("train")}
+        return np.array([row for row in rows.tolist() if self.network[row] not in known], dtype=np.int64)
+
     def with_devices(self, devices: Sequence[str]) -> Dataset:
         """These devices alone, in this order. Raises DataError for one that was not measured."""
         unknown = [d for d in devices if d not in self.devices]

@@ -32,7 +32,7 @@ from narformer.evaluation.hardware_tables import HardwareProtocol, hardware_of
 from narformer.evaluation.known_devices import standardised
 from narformer.evaluation.related import datasheet_factor, related
 from narformer.evaluation.run import trained
-from narformer.evaluation.splits import Task, new_networks
+from narformer.evaluation.splits import Task
 from narformer.metrics import mape
 
 Array = npt.NDArray[np.float64]
@@ -71,7 +71,7 @@ class NewHardware:
     @cached_property
     def test(self) -> Indices:
         """Rows whose network no train row has."""
-        return new_networks(self.dataset)
+        return self.dataset.unseen()
 
     @cached_property
     def hidden(self) -> Dataset:

@@ -24,7 +24,6 @@ from narformer.evaluation.splits import (
     left_out_files,
     left_out_folds,
     left_out_models,
-    new_networks,
     transfer,
 )
 from narformer.prediction.headline import one_target
@@ -46,7 +45,7 @@ class Protocol:
 
     def test_rows(self, dataset: Dataset) -> Indices:
         """Rows on which a predictor that was trained on the dataset's train rows is scored."""
-        return new_networks(dataset) if self.tasks is left_out_models else dataset.rows("test")
+        return dataset.unseen() if self.tasks is left_out_models else dataset.rows("test")
 
     def load(self, form: str, root: Path | None, directory: Path | None, device: str | None) -> Dataset:
         """The dataset in a form, rows without any label left out. Raises DataError, ConfigError."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.datasets.cache import TokenCache
-from narformer.datasets.dataset import Dataset, Source
+from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache, cache_for
 from narformer.evaluation.baselines import BASELINES, fit_predict
 from narformer.evaluation.interval_tables import MANY
@@ -22,9 +21,9 @@ from narformer.evaluation.protocols import Protocol
 from narformer.evaluation.report import file_stem
 from narformer.evaluation.scores import score_table, warning_scores
 from narformer.evaluation.splits import Task
+from narformer.prediction.held_out import predict_sources
 from narformer.prediction.predictor import Predictor
 from narformer.prediction.target import canonical_id
-from narformer.processes import in_order_with
 
 if TYPE_CHECKING:
     from narformer.models.interface import LatencyModel
@@ -203,26 +202,3 @@ def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, o
     tasks = {"in-domain": {"devices": table}}
     run = {"seed": predictor.card.training.get("seed"), "tasks": tasks}
     return {"protocol": protocol.name, "form": "full", "model": predictor.card.name, "epochs": None, "runs": [run]}
-
-
-def predict_sources(
-    name: str | None, sources: Sequence[Source], factors: Sequence[int] = ()
-) -> npt.NDArray[np.float64]:
-    """What is said of each source on each of a predictor's devices, (rows, devices, 4), by all cores.
-
-    That is: value, low and high, in ms, and 1 where there is a warning.
-
-    factors: at how many times its batch each is asked; () for once.
-    """
-    parts = np.array_split(np.arange(len(sources)), max(1, len(sources) // 64))
-    asked = [([sources[k] for k in part], [factors[k] for k in part] if factors else []) for part in parts]
-    return np.concatenate(list(in_order_with(partial(Predictor.load, name), _estimates, asked)))
-
-
-def _estimates(predictor: Predictor, asked: tuple[list[Source], list[int]]) -> npt.NDArray[np.float64]:
-    """Value, low, high, and whether there is a warning, of each source on each device: (rows, devices, 4)."""
-    sources, factors = asked
-    graphs = [source.graph() for source in sources]
-    estimates = predictor.predict_batches(graphs, factors) if factors else predictor.predict(graphs)
-    numbers = [[e.latency_ms, e.low_ms, e.high_ms, bool(e.warnings)] for e in estimates]
-    return np.array(numbers).reshape(len(sources), len(predictor.devices), 4)

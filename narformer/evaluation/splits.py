@@ -33,15 +33,9 @@ def in_domain(dataset: Dataset) -> list[Task]:
     return [Task("in-domain", dataset.rows("train"), dataset.rows("test"))]
 
 
-def new_networks(dataset: Dataset) -> Indices:
-    """Test rows whose network is that of no train row."""
-    known = {dataset.network[r] for r in dataset.rows("train")} if dataset.network else set()
-    return np.array([r for r in dataset.rows("test") if not dataset.network or dataset.network[r] not in known], int)
-
-
 def left_out_models(dataset: Dataset) -> list[Task]:
     """Train rows to those test rows whose network is that of no train row."""
-    return [Task("left-out models", dataset.rows("train"), new_networks(dataset))]
+    return [Task("left-out models", dataset.rows("train"), dataset.unseen())]
 
 
 def leave_one_family_out(dataset: Dataset) -> list[Task]:

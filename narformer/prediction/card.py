@@ -29,7 +29,8 @@ class Output:
 
     quantiles: half width of the interval in ln(ms), for networks like those trained on (`known`), others (`novel`), and
         those that a warning concerns (`doubted`; twice that of `novel`, or DOUBTED more, where it is not told).
-    held_out: measured on test rows never trained on: `mape` and `acc_10` in percent, `rows`.
+    held_out: measured on test rows of networks never trained on, end to end (`prediction.held_out`): `rows`, and in
+        percent the mean error `mape`, the share within 10 % `acc_10`, and the share inside the interval `coverage`.
     operators, batch_sizes: those of the training networks that were measured on this device; what only others were
         measured on is as good as never seen. references: a character for each of the card's reference networks, "1"
         where it was measured on this device. threshold: a network further than this from all of them is novel.

@@ -23,13 +23,13 @@ from narformer.datasets.kernel_cache import KernelCache
 from narformer.errors import DataError
 from narformer.frontends.folding import foldable
 from narformer.graph import Graph
-from narformer.metrics import acc, mape
 from narformer.models.interface import LatencyModel
 from narformer.prediction.card import Card, Output
+from narformer.prediction.held_out import write_held_out
 from narformer.prediction.novelty import Novelty
 from narformer.prediction.predictor import CANONICAL
 from narformer.prediction.target_groups import groups, least_ms
-from narformer.prediction.trust import beyond, effective_kernels, known_widths, network_sums, spread
+from narformer.prediction.trust import beyond, effective_kernels, network_sums, spread
 from narformer.tokens import runtime_kernels
 from narformer.training.batching import Indices, to_tensors
 
@@ -288,6 +288,8 @@ def export_predictor(
 ) -> Card:
     """Write `path` (.onnx) and its card beside it: intervals from the `calibration` rows, errors from the test rows.
 
+    Errors are those of the written file, end to end, so that a card tells what a user gets (prediction/held_out.py).
+
     novel_quantiles: half width of the interval, in ln(ms), for networks far from those trained on; by device, from
         families left out of training (see `narformer evaluate`); a device without one gets WIDER more than its own, or,
         with a model on tokens of the file's own nodes, four times its own. Where fewer than SMALL networks were
@@ -300,12 +302,10 @@ def export_predictor(
     seen = [dataset.sources[row].graph() for row in chosen]
     measure = novelty_measure(source.statistics[chosen])
     (prediction, many, novelty), target = answers_of(model, source, calibration), dataset.targets[calibration]
-    tests = dataset.rows("test")
-    test_prediction, test_many, test_novelty = answers_of(model, source, tests)
     narrow = np.zeros((len(fit), 2), dtype=bool)
     sums_kernels = tokenizer == CANONICAL  # the kernels that the runtime runs, rather than the file's nodes
     if not sums_kernels:
-        many, test_many = np.ones_like(many), np.ones_like(test_many)
+        many = np.ones_like(many)
     else:
         observe(model, source, fit, measured)
         narrow = _narrow(source, fit)
@@ -325,15 +325,6 @@ def export_predictor(
         novel = max(novel_quantiles.get(device, novel), known * typical)
         if device in novel_quantiles and len(set(networks[fit[measured[fit, column]]])) < SMALL:
             known, averaged, away = novel, 0.0, 0.0
-        truth = dataset.targets[tests, column]
-        held_out: dict[str, float] = {"rows": int(measured[tests, column].sum())}
-        if held_out["rows"]:
-            predicted, truth = test_prediction[measured[tests, column], column], truth[measured[tests, column]]
-            held_out["mape"] = round(mape(predicted, truth), 3)
-            held_out["acc_10"] = round(100 * acc(predicted, truth, 0.1), 2)
-            there = measured[tests, column]
-            width = known_widths(known, averaged, away, usual, test_many[there, column], test_novelty[there, column])
-            held_out["coverage"] = round(100 * float(np.mean(np.abs(np.log(predicted / truth)) <= width)), 2)
         here = measured[chosen, column]
         graphs = [graph for graph, there in zip(seen, here, strict=True) if there]
         outputs.append(
@@ -341,7 +332,7 @@ def export_predictor(
                 device,
                 descriptions.get(device, ""),
                 {"known": known, "novel": novel},
-                held_out,
+                {"rows": 0},
                 operators=tuple(sorted({node.op for graph in graphs for node in graph.nodes})),
                 batch_sizes=_batches(dataset, fit[measured[fit, column]], graphs),
                 references="".join("1" if there else "0" for there in here),
@@ -357,7 +348,7 @@ def export_predictor(
     for device, told in relatives.items():
         column = dataset.devices.index(told["of"])
         model = model.with_relative(column, {term: times for term, times in told.items() if term != "of"})
-        relative = replace(outputs[column], device=device, description=descriptions[device], held_out={"rows": 0})
+        relative = replace(outputs[column], device=device, description=descriptions[device])
         outputs.append(replace(relative, common=UNMEASURED))
 
     card = Card(
@@ -371,7 +362,7 @@ def export_predictor(
         # One in a hundred may have a BatchNormalization behind a convolution by chance (a cell that ends in one).
         folds_batch_norm=float(np.mean([bool(foldable(graph)) for graph in seen])) < FEW,
     )
-    example = source.batch(tests[:1] if len(tests) else fit[:1])
+    example = source.batch(fit[:1])
     export_onnx(model, example.features.shape[1], example.static.shape[1], path)
     card.save(path.with_suffix(".json"))
-    return card
+    return write_held_out(path, dataset)

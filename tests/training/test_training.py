@@ -225,6 +225,10 @@ def test_the_exported_predictor_equals_the_model(tmp_path: Path, dataset: Datase
     assert card.outputs[0].quantiles["novel"] == pytest.approx(4 * card.outputs[0].quantiles["known"])
     assert card.outputs[0].operators == ("Concat", "Conv", "Flatten", "Gemm", "GlobalAveragePool", "MaxPool", "Relu")
     assert card.outputs[0].held_out["rows"] == 6
+    tests = dataset.rows("test")
+    answers = predictor.predict([graphs[r] for r in tests], "p")
+    inside = [a.low_ms <= truth <= a.high_ms for a, truth in zip(answers, dataset.targets[tests, 0], strict=True)]
+    assert card.outputs[0].held_out["coverage"] == round(100 * float(np.mean(inside)), 2)
 
 
 def test_configurations_come_back_from_their_file(tmp_path: Path) -> None:
