@@ -70,45 +70,97 @@ def relative_error(prediction: Tensor, target: Tensor, huber: float) -> Tensor:
     return torch.where(error <= huber, error.square(), huber * (2 * error - huber))
 
 
-def cell_loss(prediction: Tensor, again: Tensor | None, target: Tensor, pairs: Tensor, config: CellTraining) -> Tensor:
+def cell_loss(
+    prediction: Tensor,
+    again: Tensor | None,
+    target: Tensor,
+    pairs: Tensor,
+    config: CellTraining,
+    weight: Tensor | None = None,
+) -> Tensor:
     """The loss of a batch: predictions (B,), those of re-ordered cells, targets as fractions.
 
-    pairs: partners of the predictions, then of those again, (B,) or (2B,).
+    pairs: partners of the predictions, then of those again, (B,) or (2B,). weight: (B,), 0 for cells that do not count.
     """
+
+    def mean(errors: Tensor) -> Tensor:
+        if weight is None:
+            return errors.mean()
+        share = weight if len(errors) == len(weight) else torch.cat([weight, weight])
+        return (errors * share).sum() / share.sum()
+
     every = prediction if again is None else torch.cat([prediction, again])
     wanted = target if again is None else torch.cat([target, target])
-    loss = relative_error(every, wanted, config.huber).mean()
+    loss = mean((every - wanted).square() if config.squared else relative_error(every, wanted, config.huber))
     predicted, true = every - every[pairs], wanted - wanted[pairs]
-    loss = loss + config.ranking * (predicted - true).abs().mean()
+    loss = loss + config.ranking * mean((predicted - true).abs())
     if again is not None:
-        loss = loss + config.consistency * (prediction - again).abs().mean()
+        loss = loss + config.consistency * mean((prediction - again).abs())
     return loss
 
 
+class CellCheckpoint:
+    """A file that is written every so many seconds, after whole cycles of epochs, and from which a killed run goes on.
+
+    epochs: how many the run had done when it was read.
+    """
+
+    def __init__(self, path: Path | None, every: float) -> None:
+        self.path, self.every, self.epochs = path, every, 0
+        self._saved = time.monotonic()
+
+    def load(self, model: nn.Module, averaged: nn.Module | None) -> dict[str, Any] | None:
+        """Put the kept weights in place; the state of the optimizer. None where there is no file."""
+        if self.path is None or not self.path.exists():
+            return None
+        state = load_checkpoint(self.path)
+        model.load_state_dict(state["model"])
+        if averaged is not None:
+            averaged.load_state_dict(state["averaged"])
+        self.epochs = state["epochs"]
+        optimizer: dict[str, Any] = state["optimizer"]
+        return optimizer
+
+    def save(self, epochs: int, model: nn.Module, optimizer: torch.optim.Optimizer, averaged: nn.Module | None) -> None:
+        """Write the file where it is time."""
+        if self.path is None or epochs % CYCLE or time.monotonic() - self._saved <= self.every:
+            return
+        kept = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epochs": epochs}
+        save_checkpoint(self.path, kept if averaged is None else kept | {"averaged": averaged.state_dict()})
+        self._saved = time.monotonic()
+
+
+@torch.no_grad()
+def move_average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
+    """Averaged weights after a step: decay · averaged + (1 − decay) · model, in place."""
+    torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
+
+
 def train_cells(
-    config: CellTraining, model: nn.Module, table: CellTable, accuracy: Array, checkpoint: Path | None = None
+    config: CellTraining,
+    model: nn.Module,
+    table: CellTable,
+    accuracy: Array,
+    checkpoint: Path | None = None,
+    averaged: nn.Module | None = None,
 ) -> Iterator[tuple[int, float]]:
     """Train in place on cells and their accuracy in percent; yields epoch and mean loss after each epoch.
 
     checkpoint: a file that is written about once a minute, and from which a killed run goes on. It remains.
+    averaged: a copy of the model that gets the averaged weights of `CellTraining.averaged`.
     """
     keep_freed_memory()
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     wanted = torch.from_numpy((accuracy / 100).astype(np.float32))
     batches = -(-len(table) // config.batch_size)
     steps = config.epochs * batches
-    first, saved = 0, time.monotonic()
-    if checkpoint is not None and checkpoint.exists():
-        state = load_checkpoint(checkpoint)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["epochs"]
+    kept = CellCheckpoint(checkpoint, SECONDS_BETWEEN_CHECKPOINTS)
+    state = kept.load(model, averaged)
+    if state is not None:
+        optimizer.load_state_dict(state)
     model.train()
-    for epoch in range(first, config.epochs):
-        if checkpoint is not None and epoch % CYCLE == 0 and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-            kept = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epochs": epoch}
-            save_checkpoint(checkpoint, kept)
-            saved = time.monotonic()
+    for epoch in range(kept.epochs, config.epochs):
+        kept.save(epoch, model, optimizer, averaged)  # after the caller's look at the weights of the epoch before
         rng = np.random.default_rng([config.seed, epoch])
         torch.manual_seed(config.seed * 1_000_003 + epoch)
         if epoch % CYCLE == 0:
@@ -136,6 +188,8 @@ def train_cells(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            if averaged is not None:
+                move_average(averaged, model, config.averaged)
             total += loss.item()
         yield epoch, total / batches
 

@@ -51,6 +51,12 @@ def evaluate(
     huber: float | None = typer.Option(
         None, "--huber", min=0, help="For /accuracy protocols: the relative error beyond which the loss is linear."
     ),
+    published: bool = typer.Option(
+        False, "--published", help="For /accuracy protocols: the settings that the model was published with."
+    ),
+    processor: str = typer.Option(
+        "cpu", "--processor", help="Where models of /accuracy protocols are trained: cpu or cuda."
+    ),
     device: str | None = typer.Option(
         None,
         "--device",
@@ -82,10 +88,27 @@ def evaluate(
     if protocol_name in CELL_PROTOCOLS:
         if predictor is not None:
             raise ConfigError(f"{protocol_name} trains models: give --model; predict-cell uses the shipped predictors")
-        _cells(protocol_name, model, seeds, epochs, size, batch_size, learning_rate, huber, data, runs, out)
+        _cells(
+            protocol_name,
+            model,
+            seeds,
+            epochs,
+            size,
+            batch_size,
+            learning_rate,
+            huber,
+            published,
+            processor,
+            data,
+            runs,
+            out,
+        )
         return
-    if size or batch_size or learning_rate or huber:
-        raise ConfigError(f"--cells, --batch-size, --learning-rate and --huber are for {' and '.join(CELL_PROTOCOLS)}")
+    if size or batch_size or learning_rate or huber or published or processor != "cpu":
+        raise ConfigError(
+            "--cells, --published, --processor, --batch-size, --learning-rate and --huber are for "
+            + " and ".join(CELL_PROTOCOLS)
+        )
     form = "quick" if quick else "full"
     from narformer.evaluation.adaptation import LEAVE_ONE_DEVICE_OUT, SPACES
 
@@ -140,6 +163,8 @@ def _cells(
     batch_size: int | None,
     learning_rate: float | None,
     huber: float | None,
+    published: bool,
+    processor: str,
     data: Path | None,
     runs: Path,
     out: Path,
@@ -163,6 +188,8 @@ def _cells(
                 batch_size=batch_size,
                 learning_rate=learning_rate,
                 huber=huber,
+                published=published,
+                processor=processor,
                 show=_line,
             )
         print(save_cell_result(result, out))

@@ -7,10 +7,12 @@ A trained model's tau is its last epoch's; beside it stand those of epochs chose
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from narformer.cells.dataset import CellDataset
 from narformer.cells.nasbench101 import load_nasbench101
 from narformer.cells.nasbench201 import load_nasbench201
 from narformer.cells.predictor import predictor_statistics, statistics_as_written
-from narformer.cells.settings import CellTraining
+from narformer.cells.settings import PUBLISHED, CellTraining
 from narformer.errors import ConfigError
 from narformer.metrics import kendall_tau, spearman
 
@@ -62,54 +64,60 @@ def run_cell_protocol(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     huber: float | None = None,
+    published: bool = False,
+    processor: str = "cpu",
     show: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Learn and score for every seed and size; finished ones are kept below `runs`. Raises ConfigError.
 
     epochs: of a trained model; None: as many as make VISITS. batch_size, learning_rate, huber: its, where they are
-    not to be the paper's. A killed training goes on from its checkpoint.
+    not to be the paper's. published: where they are not given, take the settings that the model was published with.
+    A killed training goes on from its checkpoint. processor: where models are trained, "cpu" or "cuda"; there all
+    seeds and sizes learn beside each other.
     """
     if model not in FITTED + TRAINED:
         raise ConfigError(f"unknown model of cells {model!r}; known are {', '.join(FITTED + TRAINED)}")
-    if model in FITTED and (epochs or batch_size or learning_rate or huber):
+    if model in FITTED and (epochs or batch_size or learning_rate or huber or published):
         raise ConfigError(f"{model} is fitted at once: it has no epochs, no batch size, no rate and no loss")
+    if published and model not in PUBLISHED:
+        raise ConfigError(f"no published settings of {model} are known; known are those of {', '.join(PUBLISHED)}")
+    if processor != "cpu":
+        check_processor(processor, model)
     statistics = None
     if model in FITTED:
         # Ours reads the network of a cell, its baselines the cell as it is written.
         statistics = (predictor_statistics if "process" in model else statistics_as_written)(dataset.table)
-    settings = CellTraining(
-        epochs=epochs or CellTraining.epochs,
-        batch_size=batch_size or CellTraining.batch_size,
-        learning_rate=learning_rate or CellTraining.learning_rate,
-        huber=huber or CellTraining.huber,
+    base = PUBLISHED[model] if published else CellTraining()
+    settings = replace(
+        base,
+        epochs=epochs or base.epochs,
+        batch_size=batch_size or base.batch_size,
+        learning_rate=learning_rate or base.learning_rate,
+        huber=huber or base.huber,
     )
+    told = epochs is not None or published  # the number of epochs
+    kept: dict[tuple[int, int], Path] = {}
+    trainings = []
+    for seed, size in itertools.product(seeds, sizes or protocol.sizes):
+        if size >= len(dataset):
+            continue
+        training = replace(settings, epochs=settings.epochs if told else max(1, VISITS // size), seed=seed)
+        label = training.label if model in TRAINED else "fit"
+        kept[seed, size] = runs / protocol.name / f"{model}-{label}" / f"seed{seed}-{size}.json"
+        if not kept[seed, size].exists():
+            task = _Task(model, dataset, training, size, kept[seed, size], processor, show)
+            trainings.append(partial(task.fitted, statistics) if statistics is not None else task.trained)
+    if processor == "cpu":
+        for start in trainings:
+            for _ in start():
+                pass
+    elif trainings:
+        from narformer.cells.training_gpu import interleaved
+
+        interleaved(trainings, processor)
     results = []
     for seed in seeds:
-        order = np.random.default_rng(seed).permutation(len(dataset))
-        tasks: dict[str, Any] = {}
-        for size in sizes or protocol.sizes:
-            if size >= len(dataset):
-                continue
-            training = replace(settings, epochs=epochs or max(1, VISITS // size), seed=seed)
-            label = training.label if model in TRAINED else "fit"
-            finished = runs / protocol.name / f"{model}-{label}" / f"seed{seed}-{size}.json"
-            if not finished.exists():
-                started = time.monotonic()
-                fit, test = order[:size], order[size:]
-                kept: dict[str, Any] = {}
-                if statistics is not None:
-                    prediction = fitted(model, dataset.table, *statistics, dataset.accuracy, fit, test, seed)
-                else:
-                    prediction, kept = _trained(training, model, dataset, fit, test, finished.with_suffix(""), show)
-                kept["devices"] = {"accuracy": {"all": _scores(prediction, dataset.accuracy[test])}}
-                kept["seconds"] = kept.get("seconds") or round(time.monotonic() - started, 1)
-                finished.parent.mkdir(parents=True, exist_ok=True)
-                partial = finished.with_suffix(".partial")
-                partial.write_text(json.dumps(kept))
-                partial.replace(finished)
-            tasks[f"{size} cells"] = json.loads(finished.read_text())
-            tau = tasks[f"{size} cells"]["devices"]["accuracy"]["all"]["kendall"]
-            show(f"{protocol.name} {model} seed {seed}, {size} cells: tau {tau:.4f}")
+        tasks = {f"{size} cells": json.loads(path.read_text()) for (s, size), path in kept.items() if s == seed}
         results.append({"seed": seed, "tasks": tasks})
     result: dict[str, Any] = {
         "protocol": protocol.name,
@@ -118,15 +126,75 @@ def run_cell_protocol(
         "epochs": None,
         "runs": results,
     }
-    if epochs or batch_size or learning_rate or huber:
+    if epochs or batch_size or learning_rate or huber or published:
         result |= {
-            "form": settings.label if epochs else f"full{settings.label.removeprefix(str(settings.epochs))}",
-            "epochs": epochs,
+            "form": settings.label if told else f"full{settings.label.removeprefix(str(settings.epochs))}",
+            "epochs": settings.epochs if told else None,
             "batch_size": settings.batch_size,
             "learning_rate": settings.learning_rate,
             "huber": settings.huber,
+            "published_settings": published,
+            "processor": processor,
         }
     return result
+
+
+def check_processor(processor: str, model: str) -> None:
+    """Raises ConfigError where a model cannot be trained there."""
+    import torch
+
+    if processor != "cuda":
+        raise ConfigError(f"unknown processor {processor!r}; known are cpu, cuda")
+    if not torch.cuda.is_available():
+        raise ConfigError("PyTorch finds no CUDA device here; leave --processor out to train on the CPU")
+    if model in FITTED or model == "nnlp":
+        raise ConfigError(f"{model} has no form for GPUs; leave --processor out")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Learn from so many training cells, score every other row, write `finished`. Both ways are generators."""
+
+    model: str
+    dataset: CellDataset
+    training: CellTraining
+    size: int
+    finished: Path
+    processor: str
+    show: Callable[[str], None]
+
+    def _rows(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        order = np.random.default_rng(self.training.seed).permutation(len(self.dataset))
+        return order[: self.size], order[self.size :]
+
+    def fitted(self, statistics: tuple[Array, npt.NDArray[np.int64]]) -> Generator[None, None, None]:
+        started = time.monotonic()
+        fit, test = self._rows()
+        accuracy = self.dataset.accuracy
+        prediction = fitted(self.model, self.dataset.table, *statistics, accuracy, fit, test, self.training.seed)
+        yield
+        self._write(prediction, {"seconds": round(time.monotonic() - started, 1)})
+
+    def trained(self) -> Generator[None, None, None]:
+        fit, test = self._rows()
+        directory = self.finished.with_suffix("")
+        self._write(
+            *(
+                yield from _trained(
+                    self.training, self.model, self.dataset, fit, test, directory, self.processor, self.show
+                )
+            )
+        )
+
+    def _write(self, prediction: Array, kept: dict[str, Any]) -> None:
+        test = self._rows()[1]
+        scores = _scores(prediction, self.dataset.accuracy[test])
+        kept = {"devices": {"accuracy": {"all": scores}}} | kept
+        self.finished.parent.mkdir(parents=True, exist_ok=True)
+        partial_file = self.finished.with_suffix(".partial")
+        partial_file.write_text(json.dumps(kept))
+        partial_file.replace(self.finished)
+        self.show(f"{self.model} seed {self.training.seed}, {self.size} cells: tau {scores['kendall']:.4f}")
 
 
 def _scores(prediction: Array, truth: Array) -> dict[str, float]:
@@ -144,8 +212,9 @@ def _trained(
     fit: npt.NDArray[np.int64],
     test: npt.NDArray[np.int64],
     directory: Path,
+    processor: str,
     show: Callable[[str], None],
-) -> tuple[Array, dict[str, Any]]:
+) -> Generator[None, None, tuple[Array, dict[str, Any]]]:
     """Predictions of the last epoch for the test rows, and what else is to be told of the training.
 
     The last of the test rows choose the epoch of the second choice, and have no part in its score. "released": that
@@ -156,7 +225,7 @@ def _trained(
     from narformer.cells.selection import VALIDATION, train_and_choose
 
     rest, validation = np.split(test, [len(test) - min(VALIDATION, len(test) // 2)])
-    chosen = train_and_choose(training, model, dataset, fit, rest, validation, directory, show)
+    chosen = yield from train_and_choose(training, model, dataset, fit, rest, validation, directory, show, processor)
     told = {
         name: {"epochs": choice.epochs, **_scores(choice.prediction[rest], dataset.accuracy[rest])}
         for name, choice in chosen.items()
@@ -164,4 +233,5 @@ def _trained(
     kept = chosen["validation"]
     told["released"] = {"epochs": kept.epochs, **_scores(kept.prediction, dataset.accuracy)}
     last = chosen["last"]
-    return last.prediction[test], {"chosen": told, "threads": torch.get_num_threads(), "seconds": last.seconds}
+    where = {"threads": torch.get_num_threads()} if processor == "cpu" else {"gpu": torch.cuda.get_device_name()}
+    return last.prediction[test], {"chosen": told, **where, "seconds": last.seconds}

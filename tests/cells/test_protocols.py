@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -14,14 +15,16 @@ from narformer.cells.cell import nasbench101_cell
 from narformer.cells.dataset import CellDataset
 from narformer.cells.ranking import Ranking
 from narformer.cells.search import compare_searches
-from narformer.cells.selection import train_and_choose
+from narformer.cells.selection import finished, train_and_choose
 from narformer.cells.settings import CellTraining
 from narformer.cells.statistics import live_nodes
-from narformer.cells.table import cell_table, enumerate_space
+from narformer.cells.table import CellTable, cell_table, enumerate_space
 from narformer.cells.training import cell_loss, create_cell_model, predict_cells, relative_error, train_cells
+from narformer.cells.training_gpu import predict_cells_dense, train_cells_on_gpu
 from narformer.errors import ConfigError
 from narformer.evaluation.cell_accuracy import CELL_PROTOCOLS, CellProtocol, run_cell_protocol
 from narformer.evaluation.report import page, save_cell_result
+from narformer.models.layers import Dropout
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,15 @@ def benchmark() -> CellDataset:
     accuracy = 80 + 3.0 * ((table.codes == 2) & live).sum(axis=1) + 1.0 * ((table.codes == 1) & live).sum(axis=1)
     accuracy = accuracy + np.random.default_rng(1).normal(0, 0.1, len(table))
     return CellDataset("nasbench201", "made up", tuple(map(str, range(600))), table, accuracy)
+
+
+def small_101() -> CellTable:
+    return cell_table(
+        [
+            nasbench101_cell("111", ["input", "maxpool3x3", "output"]),
+            nasbench101_cell("110110", ["input", "conv1x1-bn-relu", "conv3x3-bn-relu", "output"][:4]),
+        ]
+    )
 
 
 def test_a_protocol_is_resumed_and_reported(benchmark: CellDataset, tmp_path: Path) -> None:
@@ -110,6 +122,37 @@ def test_models_of_cells_train_and_do_not_mind_the_batch(name: str, benchmark: C
     np.testing.assert_allclose(alone, together, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["narformer_v2", "nn_former"])
+@pytest.mark.parametrize("space", ["nasbench101", "nasbench201"])
+def test_the_form_for_gpus_predicts_as_the_one_for_cpus(name: str, space: str) -> None:
+    table = enumerate_space("nasbench201").rows(slice(0, 15625, 300)) if space == "nasbench201" else small_101()
+    torch.manual_seed(0)
+    model = create_cell_model(name)
+    np.testing.assert_allclose(predict_cells_dense(model, table), predict_cells(model, table), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["narformer_v2", "nn_former"])
+def test_a_step_for_gpus_is_a_step_for_cpus(name: str, benchmark: CellDataset) -> None:
+    """Without dropout, and with all cells in one batch, whose order does not matter, weights move alike."""
+    table, accuracy = benchmark.table.rows(slice(0, 11)), benchmark.accuracy[:11]
+    config = CellTraining(epochs=2, batch_size=16, ranking=0.0, averaged=0.9)
+    torch.manual_seed(0)
+    model = create_cell_model(name)
+    for layer in model.modules():
+        if isinstance(layer, Dropout):
+            layer.rate = 0.0
+    models = [copy.deepcopy(model) for _ in range(4)]
+    for _ in train_cells(config, models[0], table, accuracy, averaged=models[1]):
+        pass
+    for _ in train_cells_on_gpu(config, models[2], table, accuracy, averaged=models[3]):
+        pass
+    before, *after = (predict_cells(m, table) for m in [model, *models])
+    assert np.abs(after[0] / before - 1).max() > 1e-4
+    if name == "narformer_v2":
+        np.testing.assert_allclose(after[2], after[0], rtol=1e-4)
+        np.testing.assert_allclose(after[3], after[1], rtol=1e-4)
+
+
 @pytest.fixture
 def looks_after_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("narformer.cells.training.CYCLE", 1)
@@ -143,14 +186,14 @@ def test_a_killed_training_of_cells_ends_as_the_uninterrupted_one(benchmark: Cel
 def test_epochs_are_chosen_by_validation_and_by_test_cells(benchmark: CellDataset, tmp_path: Path) -> None:
     fit, test, validation = np.split(np.arange(60), [16, 40])
     config = CellTraining(epochs=4)
-    chosen = train_and_choose(config, "nnlp", benchmark, fit, test, validation, tmp_path)
+    chosen = finished(train_and_choose(config, "nnlp", benchmark, fit, test, validation, tmp_path))
     looks = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     assert [look["epochs"] for look in looks] == [1, 2, 3, 4]
     assert chosen["last"].epochs == 4
     for name in ("validation", "test"):
         assert chosen[name].epochs == max(looks, key=lambda look: look[f"{name} tau"])["epochs"]
     assert all(choice.prediction.shape == (600,) for choice in chosen.values())
-    again = train_and_choose(config, "nnlp", benchmark, fit, test, validation, tmp_path)
+    again = finished(train_and_choose(config, "nnlp", benchmark, fit, test, validation, tmp_path))
     assert again["validation"].epochs == chosen["validation"].epochs
 
 
