@@ -34,13 +34,11 @@ def model(nodes: list[onnx.NodeProto], shape: tuple[int, ...], constants: dict[s
 WEIGHTS = (("w", (24, 72)),)
 
 
-def attention() -> onnx.ModelProto:
-    """Three heads, as exporters write it: q, k, v of one product, split, and put together again."""
+def heads(parts: str) -> list[onnx.NodeProto]:
+    """Attention as exporters write it: `parts` (rows, places, 3, heads, size) is split and mixed into `back`."""
     node = helper.make_node
-    nodes = [
-        node("MatMul", ["x", "w"], ["qkv"]),
-        node("Reshape", ["qkv", "five"], ["parts"]),
-        node("Transpose", ["parts"], ["turned"], perm=[2, 0, 3, 1, 4]),
+    return [
+        node("Transpose", [parts], ["turned"], perm=[2, 0, 3, 1, 4]),
         node("Split", ["turned"], ["q1", "k1", "v1"], axis=0),
         *[node("Squeeze", [f"{part}1", "first"], [part]) for part in "qkv"],
         node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]),
@@ -48,6 +46,16 @@ def attention() -> onnx.ModelProto:
         node("Softmax", ["scores"], ["shares"]),
         node("MatMul", ["shares", "v"], ["mixed"]),
         node("Transpose", ["mixed"], ["back"], perm=[0, 2, 1, 3]),
+    ]
+
+
+def attention() -> onnx.ModelProto:
+    """Three heads: q, k, v of one product, and put together again."""
+    node = helper.make_node
+    nodes = [
+        node("MatMul", ["x", "w"], ["qkv"]),
+        node("Reshape", ["qkv", "five"], ["parts"]),
+        *heads("parts"),
         node("Reshape", ["back", "three"], ["y"]),
     ]
     return model(nodes, (1, 5, 24), {"five": [1, 5, 3, 3, 8], "three": [1, 5, 24], "first": [0]})
@@ -81,14 +89,7 @@ def windows() -> onnx.ModelProto:
         node("Reshape", ["t", "rows"], ["r"]),
         node("Gemm", ["r", "w"], ["qkv"]),
         node("Reshape", ["qkv", "five"], ["f"]),
-        node("Transpose", ["f"], ["turned"], perm=[2, 0, 3, 1, 4]),
-        node("Split", ["turned"], ["q1", "k1", "v1"], axis=0),
-        *[node("Squeeze", [f"{part}1", "first"], [part]) for part in "qkv"],
-        node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]),
-        node("MatMul", ["q", "kt"], ["scores"]),
-        node("Softmax", ["scores"], ["shares"]),
-        node("MatMul", ["shares", "v"], ["mixed"]),
-        node("Transpose", ["mixed"], ["back"], perm=[0, 2, 1, 3]),
+        *heads("f"),
         node("Reshape", ["back", "unparted"], ["u"]),
         node("Transpose", ["u"], ["o"], perm=[0, 1, 3, 2, 4, 5]),
         node("Reshape", ["o", "map"], ["whole"]),
