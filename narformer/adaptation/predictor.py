@@ -107,6 +107,7 @@ class AdaptedDevices:
                     level=LEVEL,
                     held_out_error=device.validation.get("mape"),
                     warnings=warnings,
+                    hash=network.hash,
                     extrapolated=not outputs[0].has_seen(network.batch_size),
                 )
             )

@@ -2,7 +2,7 @@
 
 Two rules are tried on every test row. `stated`: as a predictor exported from that training would state it
 (prediction/trust.py): the errors of known rows by how many kernels share the time, and a wider interval, its width from
-the other tasks, where much of the time is in kernels unlike any measured. `other tasks`: one width for all rows of a
+the other tasks, where a warning says that no network like it was measured. `other tasks`: one width for all rows of a
 target, the conformal quantile of the errors on all other tasks. No width is fitted to the rows it is tried on.
 """
 
@@ -20,7 +20,7 @@ from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache
 from narformer.evaluation.scores import warning_scores
 from narformer.models.interface import LatencyModel
-from narformer.prediction.trust import STRANGE, beyond, known_widths, network_sums
+from narformer.prediction.trust import beyond, doubted_widths, is_foreign, known_widths, network_sums
 from narformer.training.batching import to_tensors
 from narformer.training.export import answers_of, beside_novelty, conformal_quantile, narrowest, observe, usual_novelty
 
@@ -78,7 +78,7 @@ def left_out_intervals(
 ) -> dict[str, dict[str, Figures]]:
     """By rule and device: rows, median error, what the interval covers (percent), and the median of high over low.
 
-    The `stated` ones also say how many rows would carry a warning of unlike kernels, and whether rightly.
+    The `stated` ones also say how many rows would carry a warning that nothing alike was measured, and whether rightly.
     truths: of each task's test rows, (rows, devices), NaN where not measured. homes: where each task's `prediction.npy`
     and `kernels.npz` are; tasks without the latter have no `stated` interval.
     """
@@ -94,15 +94,15 @@ def left_out_intervals(
             width = conformal_quantile(np.exp(others), np.ones(len(others))) if len(others) >= FEWEST else None
             relative = np.abs(predictions[number][:, column] / truths[number][:, column] - 1)
             halves = {"other tasks": None if width is None else np.full(len(mine), width)}
-            halves["stated"], unlike = _stated(home, column, width, len(mine))
+            halves["stated"], foreign = _stated(home, column, width, len(mine))
             for rule, half in halves.items():
                 if half is not None:
                     rows = np.isfinite(relative)
-                    tried.setdefault(rule, []).append(np.stack([relative, mine, half, unlike])[:, rows])
+                    tried.setdefault(rule, []).append(np.stack([relative, mine, half, foreign])[:, rows])
         for rule, parts in tried.items():
-            relative, mine, half, unlike = np.concatenate(parts, axis=1)
+            relative, mine, half, foreign = np.concatenate(parts, axis=1)
             if len(mine):
-                warned = warning_scores(100 * relative, unlike > STRANGE) if rule == "stated" else {}
+                warned = warning_scores(100 * relative, foreign > 0) if rule == "stated" else {}
                 found.setdefault(rule, {})[device] = {
                     "rows": len(mine),
                     "median_error": round(100 * float(np.median(relative)), 2),
@@ -114,7 +114,7 @@ def left_out_intervals(
 
 
 def _stated(home: Path, column: int, novel: float | None, rows: int) -> tuple[Array | None, Array]:
-    """Of a task's test rows on a device, half widths in ln(ms), None where they cannot be told, and unlike shares."""
+    """Of a task's test rows on a device, half widths in ln(ms), None where they cannot be told, and what is foreign."""
     if not (home / FILE).exists():
         return None, np.zeros(rows)
     with np.load(home / FILE) as arrays:
@@ -124,8 +124,10 @@ def _stated(home: Path, column: int, novel: float | None, rows: int) -> tuple[Ar
         far, mine_far = arrays["validation_novelty"][:, column], arrays["novelty"][:, column]
     there = np.isfinite(residuals)
     if not there.any():
-        return None, share
+        return None, np.zeros(rows)
     away, usual = novel or 0.0, usual_novelty(far, residuals)
+    foreign = is_foreign(share, mine_far, usual, away)
     averaged, known = narrowest(beside_novelty(residuals[there], beyond(far[there], usual), away), kernels[there])
     half = known_widths(known, averaged, away, usual, mine, mine_far)
-    return np.where(share > STRANGE, np.maximum(half, half if novel is None else novel), half), share
+    wide = doubted_widths(np.maximum(half, away))
+    return np.where(foreign, wide, half), foreign.astype(float)

@@ -6,10 +6,10 @@ import functools
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,18 +61,51 @@ class Output:
 
     def has_seen(self, batch_size: int) -> bool:
         """Whether a batch size is between those that training networks were measured at on this device."""
-        return min(self.batch_sizes) <= batch_size <= max(self.batch_sizes)
+        least, most = self._batches
+        return least <= batch_size <= most
+
+    @functools.cached_property
+    def _batches(self) -> tuple[int, int]:
+        return min(self.batch_sizes), max(self.batch_sizes)
 
     @property
     def seen_batches(self) -> str:
         """The range of batch sizes that were measured on this device: `1`, or `2 to 1024`."""
-        least, most = min(self.batch_sizes), max(self.batch_sizes)
+        least, most = self._batches
         return str(least) if least == most else f"{least} to {most}"
 
-    @functools.cached_property
-    def measured(self) -> npt.NDArray[np.bool_]:
-        """Which of the card's reference networks were measured on this device, (R,)."""
-        return np.array([letter == "1" for letter in self.references])
+
+class Limits(NamedTuple):
+    """The numbers of some Outputs, by their names there, each (outputs,).
+
+    known, novel, doubted: of `quantiles`, NaN for `doubted` where it is not told. run, call: of `floor_ms`.
+    """
+
+    known: npt.NDArray[np.float64]
+    novel: npt.NDArray[np.float64]
+    doubted: npt.NDArray[np.float64]
+    averaged: npt.NDArray[np.float64]
+    away: npt.NDArray[np.float64]
+    usual: npt.NDArray[np.float64]
+    common: npt.NDArray[np.float64]
+    run: npt.NDArray[np.float64]
+    call: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, outputs: Sequence[Output]) -> Limits:
+        """Those of these Outputs."""
+        rows = [
+            (
+                *(o.quantiles["known"], o.quantiles["novel"], o.quantiles.get("doubted", np.nan)),
+                *(o.averaged, o.away, o.usual, o.common, *o.floor_ms),
+            )
+            for o in outputs
+        ]
+        return cls(*np.array(rows, dtype=float).reshape(-1, len(cls._fields)).T)
+
+    def at(self, columns: Sequence[int]) -> Limits:
+        """Those of some of the Outputs."""
+        return Limits(*np.stack(self)[:, list(columns)])
 
 
 @dataclass(frozen=True)
@@ -117,6 +150,11 @@ class Card:
         partial = path.with_suffix(".json.partial")
         partial.write_text(text + "\n")
         partial.replace(path)
+
+    @functools.cached_property
+    def limits(self) -> Limits:
+        """The numbers of all outputs as arrays."""
+        return Limits.of(self.outputs)
 
     @property
     def fingerprint(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from narformer.prediction.trust import (
     Unfamiliar,
     doubts,
     effective_kernels,
-    half_width,
+    half_widths,
     network_sums,
     novelty_warnings,
 )
@@ -141,10 +140,9 @@ class Predictor:
         if example_inputs is not None:
             models = traced(models, example_inputs, sizes)
         graphs = graphs_of(models, sizes)
-        estimates = self._estimates(graphs, names_of(devices))
-        hashes = [network_hash(graph) for graph in graphs] if estimates else []
-        each = len(estimates) // max(len(graphs), 1)
-        return Estimates(replace(estimate, hash=hashes[k // each]) for k, estimate in enumerate(estimates))
+        wanted = names_of(devices)
+        networks = [replace(self.read(graph), hash=network_hash(graph)) for graph in graphs]
+        return Estimates(self.estimates(networks, wanted))
 
     def predict_batches(
         self, graphs: Sequence[Graph], factors: Sequence[int], devices: Sequence[str] | None = None
@@ -157,15 +155,8 @@ class Predictor:
             raise ConfigError(
                 f"predictor {self.card.name} reads a network at its own batch only; the default one does not"
             )
-        return Estimates(self._estimates(graphs, devices, factors))
-
-    def _estimates(
-        self, graphs: Sequence[Graph], devices: Sequence[str] | None, factors: Sequence[int] = ()
-    ) -> list[Estimate]:
-        """factors: how many times its batch each Graph is asked at; () for once."""
-        times = factors or (1,) * len(graphs)
-        networks = [self.read(graph).at_batch(factor) for graph, factor in zip(graphs, times, strict=True)]
-        return self.estimates(networks, devices)
+        networks = [self.read(graph).at_batch(factor) for graph, factor in zip(graphs, factors, strict=True)]
+        return Estimates(self.estimates(networks, devices))
 
     def read(self, graph: Graph) -> Reading:
         """A network as this predictor reads it; to be asked of it as often as one likes."""
@@ -191,32 +182,31 @@ class Predictor:
         if not columns:
             return []
         outputs = [self.card.outputs[column] for column in columns]
-        values, strange = self._values(networks, columns)
-        trust = self._trust(networks, strange, outputs)
-        estimates = []
-        for row, network in enumerate(networks):
-            for place, output in enumerate(outputs):
-                run, call = output.floor_ms
-                value = max(float(values[row, place]), run)
-                far, warnings = trust[row][place]
-                known = strange[row]
-                factor = math.exp(half_width(output, far, known.kernels[place], known.novelty[place]))
-                least = run + call * network.nodes if run else 0.0
-                estimates.append(
-                    Estimate(
-                        model=network.name,
-                        target=output.device,
-                        value=value,
-                        low=min(max(value / factor, least), value),
-                        high=value * factor,
-                        batch_size=network.batch_size,
-                        level=self.card.level,
-                        held_out_error=output.held_out.get("mape"),
-                        warnings=warnings,
-                        extrapolated=not output.has_seen(network.batch_size),
-                    )
-                )
-        return estimates
+        values, found = self._values(networks, columns)
+        trust = self._trust(networks, found, outputs)
+        limits = self.card.limits.at(columns)
+        far = np.array([[level for level, _ in row] for row in trust])
+        factor = np.exp(half_widths(limits, far, found.kernels, found.novelty))
+        values = np.maximum(values, limits.run)
+        least = limits.run + np.where(limits.run > 0, limits.call, 0) * np.array([[n.nodes] for n in networks])
+        low, high = np.minimum(np.maximum(values / factor, least), values), values * factor
+        return [
+            Estimate(
+                model=network.name,
+                target=output.device,
+                value=value,
+                low=least_ms,
+                high=most_ms,
+                batch_size=network.batch_size,
+                level=self.card.level,
+                held_out_error=output.held_out.get("mape"),
+                warnings=warnings,
+                hash=network.hash,
+                extrapolated=not output.has_seen(network.batch_size),
+            )
+            for network, *row in zip(networks, values.tolist(), low.tolist(), high.tolist(), trust, strict=True)
+            for output, value, least_ms, most_ms, (_, warnings) in zip(outputs, *row, strict=True)
+        ]
 
     def latencies(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
         """The numbers alone: (Graphs, targets), in ms."""
@@ -281,36 +271,30 @@ class Predictor:
 
     def _values(
         self, networks: Sequence[Reading], columns: Sequence[int]
-    ) -> tuple[npt.NDArray[np.float64], list[Unfamiliar]]:
-        """Latencies on some devices, (networks, columns), and what is strange in each of the networks there."""
-        width = len(columns)
+    ) -> tuple[npt.NDArray[np.float64], Unfamiliar]:
+        """Latencies on some devices, (networks, columns), and what is strange in the networks there."""
         tokens = [network.tokens for network in networks]
         if "node_strange" not in self._outputs:
-            nothing = Unfamiliar((0.0,) * width, ((),) * width, (1.0,) * width, (0.0,) * width)
-            return self._run_all(tokens, "latency", len(self.card.outputs))[:, columns], [nothing] * len(networks)
-        values, found = np.zeros((len(networks), width)), []
-        row = 0
+            values = self._run_all(tokens, "latency", len(self.card.outputs))[:, columns]
+            return values, Unfamiliar(np.zeros(values.shape), np.ones(values.shape), np.zeros(values.shape))
+        parts, kinds, row = [], {}, 0
         told = ("network_novelty",) if "network_novelty" in self._outputs else ()
         for batch in _batches(tokens):
             outputs = self._run(batch, "latency", "node_latency", "node_strange", *told)
             latency, each, strange, *more = (np.ascontiguousarray(output[:, columns]) for output in outputs)
             count = len(latency)
-            novelty = more[0] if more else np.zeros(latency.shape)
-            values[row : row + count] = latency
-            row += count
             time = each * strange
             share = network_sums(time, batch.graph, count)
             share /= np.maximum(network_sums(each, batch.graph, count), 1e-12)
-            many = effective_kernels(each, batch.graph, count)
-            names: list[list[tuple[str, ...]]] = [[()] * width for _ in range(count)]
             for network, column in np.argwhere(share > STRANGE).tolist():
                 there = (batch.graph == network) & (time[:, column] > 0)
-                names[network][column] = tuple(sorted(set(runtime_kernels.kind_names(batch.features[there]))))
-            for shares, kinds, counts, novel in zip(
-                share.tolist(), names, many.tolist(), novelty.tolist(), strict=True
-            ):
-                found.append(Unfamiliar(tuple(shares), tuple(kinds), tuple(counts), tuple(novel)))
-        return values, found
+                names = runtime_kernels.kind_names(batch.features[there])
+                kinds[row + network, column] = tuple(sorted(set(names)))
+            many = effective_kernels(each, batch.graph, count)
+            parts.append((latency, share, many, more[0] if more else np.zeros(latency.shape)))
+            row += count
+        values, share, many, novelty = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return values, Unfamiliar(share, many, novelty, kinds)
 
     def _tokens(self, graphs: Sequence[Graph]) -> Iterator[Tokens]:
         tokenize = TOKENIZERS[self.card.tokenizer]
@@ -364,20 +348,21 @@ class Predictor:
         return self._trust(networks, self._values(networks, columns)[1], asked)
 
     def _trust(
-        self, networks: Sequence[Reading], strange: Sequence[Unfamiliar], outputs: Sequence[Output]
+        self, networks: Sequence[Reading], found: Unfamiliar, outputs: Sequence[Output]
     ) -> list[list[tuple[int, tuple[str, ...]]]]:
-        """strange: what `_values` found at these outputs."""
-        distances = self.card.novelty.distances(np.stack([network.statistics for network in networks]))
-        nearest = np.stack([distances[:, output.measured].min(axis=1) for output in outputs], axis=1)
-        near = nearest <= np.array([output.threshold for output in outputs])
-        rows = []
-        for network, familiar, odd in zip(networks, near.tolist(), strange, strict=True):
-            if self.card.tokenizer == CANONICAL:
-                warned = doubts(network, outputs, odd)
-                rows.append([(2 if told else int(not n), told) for n, told in zip(familiar, warned, strict=True)])
-            else:
-                rows.append([novelty_warnings(network, o, n) for o, n in zip(outputs, familiar, strict=True)])
-        return rows
+        """found: what `_values` found at these outputs."""
+        statistics = np.stack([network.statistics for network in networks])
+        nearest = self.card.novelty.nearest(statistics, [output.references for output in outputs])
+        near = (nearest <= np.array([output.threshold for output in outputs])).tolist()
+        if self.card.tokenizer == CANONICAL:
+            return [
+                [(2 if told else int(not n), told) for n, told in zip(familiar, warned, strict=True)]
+                for familiar, warned in zip(near, doubts(networks, outputs, found), strict=True)
+            ]
+        return [
+            [novelty_warnings(network, o, n) for o, n in zip(outputs, familiar, strict=True)]
+            for network, familiar in zip(networks, near, strict=True)
+        ]
 
 
 def _batches(networks: Iterable[Tokens]) -> Iterator[PackedTokens]:

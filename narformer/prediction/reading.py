@@ -22,7 +22,7 @@ class Reading:
     tokens: what its model reads. statistics: of the whole network, (S,). nodes: how many run. operators: which;
     unknown: those of them without a rule of cost. precision: the type of number in which it computes.
     weight_bytes: of all weights; working_bytes: that one node, the one which needs most, reads and writes (both 0 where
-    that is not known).
+    that is not known). hash: of the network's canonical form, where it was asked for.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Reading:
     batch_size: int
     weight_bytes: int = 0
     working_bytes: int = 0
+    hash: str = ""
 
     def at_batch(self, factor: int) -> Reading:
         """The same at `factor` times the batch, for tokens of kernels."""
@@ -46,7 +47,7 @@ class Reading:
         numbers = with_batch(self.statistics[None], np.array([float(factor)]))[0]
         working = self.working_bytes * factor
         return replace(
-            self, tokens=tokens, statistics=numbers, batch_size=self.batch_size * factor, working_bytes=working
+            self, tokens=tokens, statistics=numbers, batch_size=self.batch_size * factor, working_bytes=working, hash=""
         )
 
 

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from narformer.errors import ConfigError
-from narformer.prediction.card import Output
+from narformer.prediction.card import Limits, Output
 from narformer.prediction.reading import Reading
 from narformer.prediction.target import Target
 
+Array = npt.NDArray[np.float64]
 _WIDTHS: Mapping[str, float] = {"fp16": 0.5, "bf16": 0.5, "int8": 0.25, "w8a16": 0.25}
+STRANGE = 0.25  # of a network's time in kernels unlike any measured, from which on it is much
+# How much more novel than usual (`beyond`) a network is from which on errors are several times those of others: by
+# itself, as one in ten real files is that no training saw, or where much of the time is in strange kernels too.
+FOREIGN, FOREIGN_TOO = 0.93, 0.8
 DOUBTED = 0.7  # in ln(ms), by which intervals are wider at least where a warning says what was never measured
-STRANGE = 0.25  # of a network's time in kernels unlike any measured, from which on a warning says so
 
 
 @dataclass(frozen=True)
 class Unfamiliar:
-    """Of a network, by output. share: of its time in kernels unlike any measured; kinds: theirs, where that is much.
+    """Of some networks on some outputs, (networks, outputs).
 
-    kernels: how many share the time, as `effective_kernels` counts them. novelty: 0 for one composed as a network that
+    share: of the time in kernels unlike any measured; kinds: theirs, by network and output, where that is much.
+    kernels: how many share the time, as `effective_kernels` counts them. novelty: 0 for a network composed as one that
     was measured, 1 for one that is like none; 0 where the model does not tell.
     """
 
-    share: tuple[float, ...]
-    kinds: tuple[tuple[str, ...], ...]
-    kernels: tuple[float, ...]
-    novelty: tuple[float, ...]
+    share: Array
+    kernels: Array
+    novelty: Array
+    kinds: Mapping[tuple[int, int], tuple[str, ...]] = field(default_factory=dict)
 
 
 def network_sums(
@@ -55,74 +59,115 @@ def effective_kernels(
     return np.asarray(network_sums(each, graph, networks) ** 2 / np.maximum(squares, 1e-30))
 
 
-def spread(kernels: npt.ArrayLike, averaged: float) -> npt.NDArray[np.float64]:
+def spread(kernels: npt.ArrayLike, averaged: Array | float) -> npt.NDArray[np.float64]:
     """The error of a sum of so many kernels, relative to that of one: a share of it averages out, as 1/√kernels."""
     return np.asarray(1 - averaged + averaged / np.sqrt(np.maximum(kernels, 1.0)))
 
 
-def beyond(novelty: npt.ArrayLike, usual: float) -> npt.NDArray[np.float64]:
+def beyond(novelty: npt.ArrayLike, usual: npt.ArrayLike) -> Array:
     """How much more novel than usual, as a share of what is possible, 0 to 1."""
-    return np.asarray(np.clip((np.asarray(novelty) - usual) / max(1 - usual, 1e-6), 0, 1))
+    return np.asarray(np.clip((np.asarray(novelty) - usual) / np.maximum(1 - np.asarray(usual), 1e-6), 0, 1))
 
 
 def known_widths(
-    known: float,
-    averaged: float,
-    away: float,
-    usual: float,
-    kernels: npt.NDArray[np.float64],
-    novelty: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """Half widths in ln(ms) of known networks, (N,), by the fields of an `Output`, their kernels and their novelty."""
-    return np.asarray(np.hypot(known * spread(kernels, averaged), away * np.sqrt(beyond(novelty, usual))))
-
-
-def half_width(output: Output, far: int, kernels: float, novelty: float = 0.0) -> float:
-    """Half width of the interval, in ln(ms), of a network that is known, novel or doubted (0, 1, 2).
+    known: Array | float,
+    averaged: Array | float,
+    away: Array | float,
+    usual: Array | float,
+    kernels: Array,
+    novelty: Array,
+) -> Array:
+    """Half widths in ln(ms) of known networks, by the fields of `Output`s, their kernels and their novelty.
 
     What is wrong with a network unlike those trained on is wrong with all its kernels: there nothing averages out.
-    novelty: of a known network's composition, 0 to 1; beyond what is usual there, its interval widens.
     """
-    # `known_widths` of one network, without arrays: a prediction asks for a hundred.
-    known = output.quantiles["known"] * (1 - output.averaged + output.averaged / math.sqrt(max(kernels, 1.0)))
-    if novelty > output.usual:
-        share = min((novelty - output.usual) / max(1 - output.usual, 1e-6), 1.0)
-        known = math.hypot(known, math.sqrt(share) * output.away)
-    novel = max(known, output.quantiles["novel"])
-    half = (known, novel, output.quantiles.get("doubted", novel + max(novel, DOUBTED)))[far]
-    return math.hypot(half, output.common)
+    return np.hypot(known * spread(kernels, averaged), away * np.sqrt(beyond(novelty, usual)))
 
 
-def doubts(network: Reading, outputs: Sequence[Output], strange: Unfamiliar) -> list[tuple[str, ...]]:
-    """By output, what is measurably wrong more often: kernels, precisions and batches that were never measured."""
-    unknown, precision, batch = sorted(network.unknown), network.precision, network.batch_size
-    doubts = []
-    for output, share, kinds in zip(outputs, strange.share, strange.kinds, strict=True):
-        warnings = []
-        if unknown:
-            warnings.append(
-                f"no cost is known of operator {', '.join(unknown)}: it counts as one that reads and writes"
-            )
-        if share > STRANGE:
-            named = ", ".join(kinds) or "several"
-            warnings.append(f"{100 * share:.0f} % of the time is in kernels unlike any measured there: {named}")
-        if precision not in output.precisions:
-            warnings.append(
-                f"computes in {precision}, which was never measured there (only {', '.join(output.precisions)}): "
-                f"the figure is that of {output.precisions[0]}"
-            )
-        if not output.has_seen(batch):
-            warnings.append(
-                f"batch size {batch} was never measured there (only {output.seen_batches}): an extrapolation"
-            )
-        needed, there = least_memory(network, output.device), _memory(output.device)
-        if there is not None and needed > there:
-            warnings.append(
-                f"batch size {batch} does not fit: it takes {needed / 2**30:.1f} GiB at least, and the hardware has "
-                f"{there / 2**30:.0f}"
-            )
-        doubts.append(tuple(warnings))
-    return doubts
+def half_widths(limits: Limits, far: npt.NDArray[np.integer], kernels: Array, novelty: Array) -> Array:
+    """Half widths of intervals in ln(ms), of networks that are known, novel or doubted (0, 1, 2), (networks, outputs).
+
+    novelty: of a network's composition, 0 to 1; beyond what is usual there, the interval of a known one widens.
+    """
+    known = known_widths(limits.known, limits.averaged, limits.away, limits.usual, kernels, novelty)
+    novel = np.maximum(known, limits.novel)
+    doubted = np.where(np.isnan(limits.doubted), doubted_widths(novel), limits.doubted)
+    return np.hypot(np.where(far == 0, known, np.where(far == 1, novel, doubted)), limits.common)
+
+
+def doubted_widths(novel: Array) -> Array:
+    """Half widths in ln(ms) where a warning says what was never measured, from those of novel networks."""
+    return novel + np.maximum(novel, DOUBTED)
+
+
+def is_foreign(
+    share: npt.ArrayLike, novelty: npt.ArrayLike, usual: npt.ArrayLike, away: npt.ArrayLike
+) -> npt.NDArray[np.bool_]:
+    """Whether networks are so unlike all measured ones that errors are several times those of others.
+
+    share: of the time in kernels unlike any measured. novelty: of their composition; usual: what is usual of that.
+    away: 0 where novelty tells nothing, as no model says it or so few networks were measured that each is new.
+    """
+    strange, far = np.asarray(share) > STRANGE, beyond(novelty, usual)
+    return np.where(np.asarray(away) > 0, (far > FOREIGN) | (strange & (far > FOREIGN_TOO)), strange)
+
+
+def doubts(networks: Sequence[Reading], outputs: Sequence[Output], found: Unfamiliar) -> list[list[tuple[str, ...]]]:
+    """By network and output, what is measurably wrong more often: what was never measured there.
+
+    That are kernels, compositions of them, precisions and batches.
+    """
+    usual, away = np.array([(output.usual, output.away) for output in outputs]).reshape(-1, 2).T
+    foreign = is_foreign(found.share, found.novelty, usual, away).tolist()
+    warned = []
+    for row, network in enumerate(networks):
+        unknown = _unknown(network)
+        warned.append(
+            [
+                (
+                    *unknown,
+                    *(_foreign(found, row, place) if foreign[row][place] else ()),
+                    *_never_measured(network, output),
+                )
+                for place, output in enumerate(outputs)
+            ]
+        )
+    return warned
+
+
+def _unknown(network: Reading) -> tuple[str, ...]:
+    if not network.unknown:
+        return ()
+    return (
+        f"no cost is known of operator {', '.join(sorted(network.unknown))}: it counts as one that reads and writes",
+    )
+
+
+def _foreign(found: Unfamiliar, row: int, place: int) -> tuple[str, ...]:
+    share = float(found.share[row, place])
+    if share <= STRANGE:
+        return ("no network that was measured there divides its time among kernels alike",)
+    kinds = ", ".join(found.kinds.get((row, place), ())) or "several"
+    return (f"{100 * share:.0f} % of the time is in kernels unlike any measured there: {kinds}",)
+
+
+def _never_measured(network: Reading, output: Output) -> list[str]:
+    """Its precision and its batch, and whether it fits at all."""
+    warnings, batch = [], network.batch_size
+    if network.precision not in output.precisions:
+        warnings.append(
+            f"computes in {network.precision}, which was never measured there (only {', '.join(output.precisions)}): "
+            f"the figure is that of {output.precisions[0]}"
+        )
+    if not output.has_seen(batch):
+        warnings.append(f"batch size {batch} was never measured there (only {output.seen_batches}): an extrapolation")
+    needed, there = least_memory(network, output.device), _memory(output.device)
+    if there is not None and needed > there:
+        warnings.append(
+            f"batch size {batch} does not fit: it takes {needed / 2**30:.1f} GiB at least, and the hardware has "
+            f"{there / 2**30:.0f}"
+        )
+    return warnings
 
 
 def least_memory(network: Reading, device: str) -> float:

@@ -1,14 +1,20 @@
-"""Intervals: how wide they are, and why."""
+"""Intervals: how wide they are, and why. Warnings: what they are about."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from narformer.prediction.card import Output
-from narformer.prediction.trust import half_width
+from narformer.frontends.canonical import canonical
+from narformer.frontends.onnx import read_onnx
+from narformer.prediction.card import Limits, Output
+from narformer.prediction.novelty import Novelty
+from narformer.prediction.reading import Reading, read
+from narformer.prediction.trust import FOREIGN, STRANGE, Unfamiliar, doubts, half_widths, is_foreign
+from narformer.tokens import runtime_kernels
 
 OUTPUT = Output(
     device="d",
@@ -21,6 +27,23 @@ OUTPUT = Output(
     threshold=1.0,
     averaged=0.75,
 )
+
+
+def half_width(output: Output, far: int, kernels: float, novelty: float = 0.0) -> float:
+    """Of one network on one output."""
+    found = half_widths(Limits.of([output]), np.array([[far]]), np.array([[kernels]]), np.array([[novelty]]))
+    return float(found[0, 0])
+
+
+def warned(output: Output, share: float, novelty: float) -> tuple[str, ...]:
+    """Of a network whose time is in such kernels, so composed."""
+    found = Unfamiliar(np.array([[share]]), np.ones((1, 1)), np.array([[novelty]]), {(0, 0): ("pool",)})
+    return doubts([network()], [output], found)[0][0]
+
+
+def network() -> Reading:
+    graph = canonical(read_onnx("examples/resnet18.onnx"))
+    return read(graph, runtime_kernels.tokenize(graph), "net")
 
 
 def test_intervals_widen_with_novelty_beyond_what_is_usual() -> None:
@@ -37,6 +60,41 @@ def test_errors_of_many_kernels_average_out_only_where_the_network_is_known() ->
     assert half_width(OUTPUT, 2, 25.0) == pytest.approx(1.3)
 
 
+def test_a_card_may_tell_the_width_of_doubted_networks() -> None:
+    told = replace(OUTPUT, quantiles={**OUTPUT.quantiles, "doubted": 0.9})
+    assert half_width(told, 2, 25.0) == pytest.approx(0.9)
+
+
 def test_what_is_wrong_with_a_whole_target_does_not_average_out() -> None:
     relative = replace(OUTPUT, common=0.3)
     assert half_width(relative, 0, 25.0) == pytest.approx(math.hypot(0.16, 0.3))
+
+
+def test_a_network_is_foreign_by_its_composition_or_by_strange_kernels_in_an_unusual_one() -> None:
+    usual = 0.5  # half of what is possible: 0.9 is 0.8 beyond it
+    assert is_foreign([0, 0, 1, 1, 1], [0.96, 0.97, 0.5, 0.89, 0.91], usual, 0.4).tolist() == [
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_warning_says_which_kernels_or_that_no_network_is_alike() -> None:
+    output = replace(OUTPUT, away=0.5, usual=0.2)
+    assert warned(output, 0.0, 0.5) == ()
+    assert warned(output, 0.9, 0.5) == ()
+    assert warned(output, 0.0, 0.99) == ("no network that was measured there divides its time among kernels alike",)
+    assert warned(output, 0.9, 0.99) == ("90 % of the time is in kernels unlike any measured there: pool",)
+
+
+def test_where_novelty_tells_nothing_kernels_decide_alone() -> None:
+    assert warned(OUTPUT, STRANGE + 0.01, 0.0) == ("26 % of the time is in kernels unlike any measured there: pool",)
+    assert warned(OUTPUT, STRANGE, FOREIGN + 0.01) == ()
+
+
+def test_the_nearest_reference_is_one_of_those_that_were_measured_there() -> None:
+    measure = Novelty(np.zeros(1), np.ones(1), np.array([[0.0], [3.0], [10.0]]))
+    nearest = measure.nearest(np.array([[4.0], [9.0]]), ["100", "110", "001", "110"])
+    assert nearest == pytest.approx(np.array([[4, 1, 6, 1], [9, 6, 1, 6]]))
