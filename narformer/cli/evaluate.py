@@ -43,10 +43,10 @@ def evaluate(
         [], "--cells", help="Only these numbers of training cells, for /accuracy protocols."
     ),
     batch_size: int | None = typer.Option(
-        None, "--batch-size", min=1, help="Cells a step, for /accuracy protocols. Default: the paper's 8."
+        None, "--batch-size", min=1, help="Networks or cells a step. Default: the paper's 16 and 8."
     ),
     learning_rate: float | None = typer.Option(
-        None, "--learning-rate", min=0, help="Peak rate, for /accuracy protocols. Default: the paper's 1e-4."
+        None, "--learning-rate", min=0, help="Peak rate. Default: the paper's 1e-3; of cells 1e-4."
     ),
     huber: float | None = typer.Option(
         None, "--huber", min=0, help="For /accuracy protocols: the relative error beyond which the loss is linear."
@@ -54,9 +54,8 @@ def evaluate(
     published: bool = typer.Option(
         False, "--published", help="For /accuracy protocols: the settings that the model was published with."
     ),
-    processor: str = typer.Option(
-        "cpu", "--processor", help="Where models of /accuracy protocols are trained: cpu or cuda."
-    ),
+    processor: str = typer.Option("cpu", "--processor", help="Where neural models are trained: cpu or cuda."),
+    task: list[str] = typer.Option([], "--task", help="Only this task of a protocol, as a left-out family; repeat."),
     device: str | None = typer.Option(
         None,
         "--device",
@@ -79,7 +78,7 @@ def evaluate(
     out = results_directory(asked_out)
     from narformer.evaluation.protocols import PROTOCOLS, protocol
     from narformer.evaluation.report import save_result
-    from narformer.evaluation.run import evaluate_predictor, run_protocol
+    from narformer.evaluation.run import Learning, check_processor, evaluate_predictor, run_protocol
 
     if (predictor is None) == (not model):
         raise ConfigError("give either --model NAME (to train and test) or --predictor NAME (to test)")
@@ -104,11 +103,13 @@ def evaluate(
             out,
         )
         return
-    if size or batch_size or learning_rate or huber or published or processor != "cpu":
-        raise ConfigError(
-            "--cells, --published, --processor, --batch-size, --learning-rate and --huber are for "
-            + " and ".join(CELL_PROTOCOLS)
-        )
+    if size or huber or published:
+        raise ConfigError(f"--cells, --huber and --published are for {' and '.join(CELL_PROTOCOLS)}")
+    if (predictor is not None or protocol_name not in ["all", *PROTOCOLS]) and (
+        batch_size or learning_rate or processor != "cpu" or task
+    ):
+        raise ConfigError("--batch-size, --learning-rate, --processor and --task are for protocols that train --model")
+    check_processor(processor)
     form = "quick" if quick else "full"
     from narformer.evaluation.adaptation import LEAVE_ONE_DEVICE_OUT, SPACES
 
@@ -146,9 +147,10 @@ def evaluate(
                     each,
                     form=form,
                     seeds=tuple(range(seeds)),
-                    epochs=epochs or EPOCHS[form],
+                    learning=Learning(epochs or EPOCHS[form], batch_size, learning_rate, processor),
                     cache=cache,
                     runs=runs,
+                    only=task,
                     show=_line,
                 )
             print(save_result(result, out))

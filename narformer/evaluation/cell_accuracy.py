@@ -26,6 +26,7 @@ from narformer.cells.nasbench201 import load_nasbench201
 from narformer.cells.predictor import predictor_statistics, statistics_as_written
 from narformer.cells.settings import PUBLISHED, CellTraining
 from narformer.errors import ConfigError
+from narformer.evaluation.run import check_processor
 from narformer.metrics import kendall_tau, spearman
 
 Array = npt.NDArray[np.float64]
@@ -81,8 +82,9 @@ def run_cell_protocol(
         raise ConfigError(f"{model} is fitted at once: it has no epochs, no batch size, no rate and no loss")
     if published and model not in PUBLISHED:
         raise ConfigError(f"no published settings of {model} are known; known are those of {', '.join(PUBLISHED)}")
-    if processor != "cpu":
-        check_processor(processor, model)
+    check_processor(processor)
+    if processor != "cpu" and (model in FITTED or model == "nnlp"):
+        raise ConfigError(f"{model} has no form for GPUs; leave --processor out")
     statistics = None
     if model in FITTED:
         # Ours reads the network of a cell, its baselines the cell as it is written.
@@ -137,18 +139,6 @@ def run_cell_protocol(
             "processor": processor,
         }
     return result
-
-
-def check_processor(processor: str, model: str) -> None:
-    """Raises ConfigError where a model cannot be trained there."""
-    import torch
-
-    if processor != "cuda":
-        raise ConfigError(f"unknown processor {processor!r}; known are cpu, cuda")
-    if not torch.cuda.is_available():
-        raise ConfigError("PyTorch finds no CUDA device here; leave --processor out to train on the CPU")
-    if model in FITTED or model == "nnlp":
-        raise ConfigError(f"{model} has no form for GPUs; leave --processor out")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from narformer.evaluation import baselines
 from narformer.evaluation.hardware_tables import HardwareProtocol, hardware_of
 from narformer.evaluation.known_devices import standardised
 from narformer.evaluation.related import datasheet_factor, related
-from narformer.evaluation.run import trained
+from narformer.evaluation.run import Learning, trained
 from narformer.evaluation.splits import Task
 from narformer.metrics import mape
 
@@ -262,7 +262,7 @@ def trained_parts(bench: NewHardware, model: str, tokens: TokenCache | KernelCac
         from narformer.training.parts import parts_by_kind
 
         task = Task(bench.hardware, bench.dataset.rows("train"), bench.test)
-        network = trained(model, bench.hidden, tokens, task, 0, epochs, home)
+        network = trained(model, bench.hidden, tokens, task, 0, Learning(epochs), home)
         partial = kept.with_suffix(".partial.npz")
         np.savez_compressed(partial, parts=parts_by_kind(network, tokens).astype(np.float32))
         partial.replace(kept)

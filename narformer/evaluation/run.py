@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache, cache_for
+from narformer.errors import ConfigError, did_you_mean
 from narformer.evaluation.baselines import BASELINES, fit_predict
 from narformer.evaluation.interval_tables import MANY
 from narformer.evaluation.plots import predicted_against_measured
@@ -33,6 +35,33 @@ Result = dict[str, Any]
 Show = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Learning:
+    """How a model is trained. batch_size, learning_rate: None for the model's own. processor: cpu or cuda."""
+
+    epochs: int
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    processor: str = "cpu"
+
+    @property
+    def label(self) -> str:
+        """What tells runs of other settings apart, for the name of a directory: `24`, `50-b64-lr0.002`."""
+        batch = f"-b{self.batch_size}" if self.batch_size is not None else ""
+        rate = f"-lr{self.learning_rate:g}" if self.learning_rate is not None else ""
+        return f"{self.epochs}{batch}{rate}"
+
+
+def check_processor(processor: str) -> None:
+    """Raises ConfigError where models cannot be trained on this processor."""
+    import torch
+
+    if processor not in ("cpu", "cuda"):
+        raise ConfigError(f"unknown processor {processor!r}; known are cpu, cuda")
+    if processor == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("PyTorch finds no CUDA device here; leave --processor out to train on the CPU")
+
+
 def run_protocol(
     protocol: Protocol,
     dataset: Dataset,
@@ -40,16 +69,25 @@ def run_protocol(
     *,
     form: str,
     seeds: tuple[int, ...],
-    epochs: int,
+    learning: Learning,
     cache: Path,
     runs: Path,
+    only: Sequence[str] = (),
     show: Show = lambda _: None,
 ) -> Result:
     """Train and score `model` on every task for every seed. A baseline needs one seed: it has no chance in it.
 
+    only: names of tasks, where not all are to be done.
+
     Below `runs` each task keeps its checkpoints and, once finished, `scores.json`. Raises DataError, ConfigError.
     """
     tasks = protocol.tasks(dataset)
+    if only:
+        known = [task.name for task in tasks]
+        if unknown := [name for name in only if name not in known]:
+            meant = did_you_mean(unknown[0], known)
+            raise ConfigError(f"{protocol.name}: no task {unknown[0]!r}; {meant}it has {', '.join(known)}")
+        tasks = [task for task in tasks if task.name in only]
     tokens: TokenCache | KernelCache
     if model in BASELINES:
         seeds = seeds[:1]
@@ -61,13 +99,13 @@ def run_protocol(
     results = []
     for seed in seeds:
         scored: dict[str, Any] = {}
-        place = runs / protocol.name / form / f"{model}-{epochs}" / f"seed{seed}"
+        place = runs / protocol.name / form / f"{model}-{learning.label}" / f"seed{seed}"
         homes = [place / task.name.replace(" ", "-") for task in tasks]
         for task, home in zip(tasks, homes, strict=True):
             finished = home / "scores.json"
             if not finished.exists():
                 started = time.monotonic()
-                prediction = _predict(model, dataset, tokens, task, seed, epochs, home)
+                prediction = _predict(model, dataset, tokens, task, seed, learning, home)
                 families = [dataset.family[r] for r in task.test]
                 table = score_table(prediction, _truth(dataset, task), dataset.devices, families)
                 if len(table) > MANY:
@@ -94,7 +132,10 @@ def run_protocol(
         "protocol": protocol.name,
         "form": form,
         "model": model,
-        "epochs": None if model in BASELINES else epochs,
+        "epochs": None if model in BASELINES else learning.epochs,
+        "batch_size": learning.batch_size,
+        "learning_rate": learning.learning_rate,
+        "processor": learning.processor,
         "runs": results,
     }
 
@@ -123,18 +164,30 @@ def _log_error(dataset: Dataset, tasks: list[Task], homes: list[Path]) -> dict[s
 
 
 def _predict(
-    model: str, dataset: Dataset, tokens: TokenCache | KernelCache, task: Task, seed: int, epochs: int, home: Path
+    model: str,
+    dataset: Dataset,
+    tokens: TokenCache | KernelCache,
+    task: Task,
+    seed: int,
+    learning: Learning,
+    home: Path,
 ) -> npt.NDArray[np.float64]:
     """Learn from the task's fit rows, predict its test rows: (test, devices)."""
     if model in BASELINES:
         return fit_predict(model, tokens.statistics, dataset.targets, task.fit, task.test)
     from narformer.training.batching import predict_rows
 
-    return predict_rows(trained(model, dataset, tokens, task, seed, epochs, home), tokens, task.test)
+    return predict_rows(trained(model, dataset, tokens, task, seed, learning, home), tokens, task.test)
 
 
 def trained(
-    model: str, dataset: Dataset, tokens: TokenCache | KernelCache, task: Task, seed: int, epochs: int, home: Path
+    model: str,
+    dataset: Dataset,
+    tokens: TokenCache | KernelCache,
+    task: Task,
+    seed: int,
+    learning: Learning,
+    home: Path,
 ) -> LatencyModel:
     """A model that has learned from the task's fit rows, the best epoch chosen on 5 % of them; resumes from `home`."""
     import torch
@@ -147,10 +200,14 @@ def trained(
     from narformer.training.run import kernel_shares, model_for
 
     settings: dict[str, Any] = {"precision": "bfloat16", **MODELS[model].training}
-    config = TrainConfig(dataset.name, model, epochs=epochs, seed=seed, **settings)
+    if learning.batch_size is not None:
+        settings["batch_size"] = learning.batch_size
+    if learning.learning_rate is not None:
+        settings["learning_rate"] = learning.learning_rate
+    config = TrainConfig(dataset.name, model, epochs=learning.epochs, seed=seed, **settings)
     validation, fit = split_rows([(dataset.network or dataset.ids)[r] for r in task.fit], (VALIDATION,))
     torch.manual_seed(seed)
-    network = model_for(model, dataset, task.fit[fit])
+    network = model_for(model, dataset, task.fit[fit]).to(learning.processor)
     targets = dataset.targets
     if task.pretrain is not None:
         none = np.zeros(0, dtype=np.int64)

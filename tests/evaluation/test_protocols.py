@@ -17,7 +17,7 @@ from narformer.evaluation import splits
 from narformer.evaluation.baselines import BASELINES, fit_predict
 from narformer.evaluation.protocols import PROTOCOLS, protocol
 from narformer.evaluation.report import load_results, page, save_result, spread
-from narformer.evaluation.run import run_protocol
+from narformer.evaluation.run import Learning, run_protocol
 from narformer.evaluation.scores import score_table
 from narformer.evaluation.splits import few_samples, leave_one_family_out, left_out_models
 from narformer.families.registry import sample
@@ -105,7 +105,7 @@ def test_a_directory_in_nnlqps_layout_goes_through_its_protocols(
     places = {"cache": tmp_path / "cache", "runs": tmp_path / "runs"}
     moved = chosen.load("full", None, tmp_path, "cpu")
     assert moved.devices == ("cpu", "gpu")
-    result = run_protocol(chosen, moved, "nnlp", form="full", seeds=(0,), epochs=1, **places)
+    result = run_protocol(chosen, moved, "nnlp", form="full", seeds=(0,), learning=Learning(1), **places)
     tasks = result["runs"][0]["tasks"]
     assert list(tasks) == ["4 networks", "8 networks"]
     assert set(tasks["4 networks"]["devices"]) == {"cpu"}
@@ -113,7 +113,7 @@ def test_a_directory_in_nnlqps_layout_goes_through_its_protocols(
         chosen = protocol(name)
         small = chosen.load("full", None, tmp_path, device)
         places = {"cache": tmp_path / "cache", "runs": tmp_path / "runs"}
-        result = run_protocol(chosen, small, "flops", form="full", seeds=(0,), epochs=1, **places)
+        result = run_protocol(chosen, small, "flops", form="full", seeds=(0,), learning=Learning(1), **places)
         tasks = result["runs"][0]["tasks"]
         assert len(tasks) == (3 if device else 1)
         assert set(next(iter(tasks.values()))["devices"]) == ({"gpu"} if device else {"gpu", "cpu"})
@@ -134,9 +134,9 @@ def test_finished_tasks_are_not_run_again(tmp_path: Path, dataset: Dataset, monk
 
     monkeypatch.setattr(run_module, "_predict", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_protocol(chosen, dataset, "flops_memory", form="full", seeds=(0,), epochs=1, **places)
+        run_protocol(chosen, dataset, "flops_memory", form="full", seeds=(0,), learning=Learning(1), **places)
     monkeypatch.setattr(run_module, "_predict", lambda *a: seen.append(a[3].name) or real(*a))
-    result = run_protocol(chosen, dataset, "flops_memory", form="full", seeds=(0,), epochs=1, **places)
+    result = run_protocol(chosen, dataset, "flops_memory", form="full", seeds=(0,), learning=Learning(1), **places)
     assert seen == sorted(FAMILIES)
     assert list(result["runs"][0]["tasks"]) == sorted(FAMILIES)
 
@@ -147,7 +147,9 @@ def test_a_model_is_trained_scored_and_reported(tmp_path: Path, dataset: Dataset
     out = tmp_path / "results"
     shown: list[str] = []
     for model, seeds in (("nnlp", (0, 1)), ("boosted_trees", (0, 1))):
-        result = run_protocol(chosen, dataset, model, form="quick", seeds=seeds, epochs=1, show=shown.append, **places)
+        result = run_protocol(
+            chosen, dataset, model, form="quick", seeds=seeds, learning=Learning(1), show=shown.append, **places
+        )
         text = save_result(result, out)
         assert f"nnmeter/in-domain (quick), {model}" in text
         assert len(result["runs"]) == (2 if model == "nnlp" else 1)
