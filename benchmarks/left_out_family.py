@@ -1,12 +1,13 @@
 """Why a left-out family is predicted badly: one model, one family, with and without what may be at fault.
 
     python benchmarks/left_out_family.py --family vgg --model narformer_v2 [--static zero] [--codes logarithmic]
-        [--learn factor] [--hidden 64 --networks 60 --epochs 10]
+        [--learn factor] [--hidden 64 --networks 60 --epochs 10] [--form full --networks 4000 --processor cuda ...]
 
 `--static zero` blanks the static features (batch size, FLOPs, parameters, memory access) for training and test.
 `--codes logarithmic` gives NAR-Former V2's sinusoidal code 4 ln(1 + size) instead of the size, everywhere. `--learn
 factor` learns the factor on a line through FLOPs and memory access, fitted to the training networks, instead of the
-latency. `--hidden` and `--networks` (a family, for training) make a run a matter of seconds. Prints one JSON line: the
+latency. `--hidden` and `--networks` (a family, for training) make a run a matter of seconds; `--form full` has all
+networks to draw from and to test on, and on a GPU takes minutes. Prints one JSON line: the
 error, the line's, the mean of ln(prediction / truth), and how much of the family lies outside the central 99 % of the
 training networks in latency and in FLOPs.
 """
@@ -80,13 +81,17 @@ def main() -> None:
     parser.add_argument("--learn", choices=("latency", "factor"), default="latency")
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--networks", type=int, default=150)
+    parser.add_argument("--form", choices=("quick", "full"), default="quick")
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--processor", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path("cache"))
     chosen = parser.parse_args()
     rules = protocol("nnmeter/leave-one-family-out")
     data = Path(os.environ["NARFORMER_DATA"]) if "NARFORMER_DATA" in os.environ else None
-    dataset = rules.load("quick", data, None, chosen.device)
+    dataset = rules.load(chosen.form, data, None, chosen.device)
     task = next(t for t in rules.tasks(dataset) if t.name == chosen.family)
     families = np.array(dataset.family)[task.fit]
     learned = np.sort(np.concatenate([task.fit[families == f][: chosen.networks] for f in np.unique(families)]))
@@ -98,10 +103,18 @@ def main() -> None:
     sizes, truth = tokens._static[:, [1, 3]] / (1e9, 1e6), dataset.targets[:, 0]
     line = sizes @ nnls(sizes[learned] / truth[learned, None], np.ones(len(learned)))[0]
     unit = line if chosen.learn == "factor" else np.ones(len(line))
-    config = TrainConfig(dataset.name, chosen.model, epochs=chosen.epochs, precision="bfloat16", seed=chosen.seed)
+    config = TrainConfig(
+        dataset.name,
+        chosen.model,
+        epochs=chosen.epochs,
+        batch_size=chosen.batch_size,
+        learning_rate=chosen.learning_rate,
+        precision="bfloat16",
+        seed=chosen.seed,
+    )
     validation, fit = split_rows([dataset.ids[r] for r in learned], (0.05,))
     torch.manual_seed(chosen.seed)
-    model = create_model(chosen.model, {"hidden": chosen.hidden}, 1)
+    model = create_model(chosen.model, {"hidden": chosen.hidden}, 1).to(chosen.processor)
     with tempfile.TemporaryDirectory() as directory:
         targets = (truth / unit)[:, None]
         for _ in train(config, model, source, targets, learned[fit], learned[validation], Path(directory)):
