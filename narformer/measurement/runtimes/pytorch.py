@@ -59,7 +59,7 @@ class PyTorch:
         place = torch.device(processor)
         inputs = [torch.from_numpy(array).to(place) for array in network.inputs.values()]
         with torch.inference_mode():
-            module: torch.nn.Module = TorchNetwork(network.model, dict(network.inputs), network.graph.name).to(place)
+            module: torch.nn.Module = TorchNetwork(network.model, dict(network.inputs), network.graph.name, place)
             module.eval()
         if self.compiled:
             module = _compile(module)

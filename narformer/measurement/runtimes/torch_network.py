@@ -36,22 +36,35 @@ class TorchNetwork(torch.nn.Module):
     Made by running the network once: what depends on constants and shapes alone is computed then and never again, and
     settings given as operands (a shape, an axis) become plain numbers. Raises ModelError that names node and operator
     where PyTorch has no such function here, or where it fails.
+
+    place: where it runs, which holds all that it makes: a run that brought a constant from elsewhere would wait for it.
     """
 
-    def __init__(self, model: onnx.ModelProto, inputs: Mapping[str, npt.NDArray[Any]], label: str) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        inputs: Mapping[str, npt.NDArray[Any]],
+        label: str,
+        place: torch.device = torch.device("cpu"),  # noqa: B008
+    ) -> None:
         super().__init__()
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         self.input_names = tuple(inputs)
         self.output_names = tuple(o.name for o in model.graph.output)
-        values = {name: torch.from_numpy(array) for name, array in inputs.items()}
-        constants = {t.name: _tensor(onnx.numpy_helper.to_array(t)) for t in model.graph.initializer}
-        steps: list[Step] = []
-        for node in model.graph.node:
-            step, results, fixed = _execute(node, values, constants, label)
-            (constants if fixed else values).update(zip(step.outputs, results, strict=False))
-            if not fixed:
-                steps.append(step)
+        with place:
+            values = {name: _tensor(array) for name, array in inputs.items()}
+            constants = {t.name: _tensor(onnx.numpy_helper.to_array(t)) for t in model.graph.initializer}
+            steps: list[Step] = []
+            last = {name: index for index, node in enumerate(model.graph.node) for name in node.input}
+            for index, node in enumerate(model.graph.node):
+                step, results, fixed = _execute(node, values, constants, label)
+                (constants if fixed else values).update(zip(step.outputs, results, strict=False))
+                if not fixed:
+                    steps.append(step)
+                for name in (*node.input, *node.output):  # a large batch would not fit in memory with all it computes
+                    if last.get(name, -1) <= index:
+                        values.pop(name, None)
         self.steps = _forgetting(steps, self.output_names)
         self._weight_of: dict[str, str] = {}
         for name in dict.fromkeys(i for step in steps for i in step.inputs if i is not None and i in constants):
@@ -128,4 +141,5 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
 
 
 def _tensor(array: npt.NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(np.array(array))
+    """A copy of an array where tensors are made now."""
+    return torch.from_numpy(np.array(array)).to(torch.get_default_device())

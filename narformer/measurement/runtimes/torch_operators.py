@@ -177,7 +177,7 @@ OPERATORS: Mapping[str, Maker] = {
     "Size": plain(lambda x: torch.tensor(x.numel())),
     "Constant": constant,
     "ConstantOfShape": constant_of_shape,
-    "Range": plain(lambda start, end, step: torch.arange(start.item(), end.item(), step.item())),
+    "Range": plain(lambda start, end, step: torch.arange(start.item(), end.item(), step.item(), device=start.device)),
     "Cast": cast,
     "Identity": plain(lambda x: x),
     "Dropout": plain(lambda x, *settings: x),

@@ -176,6 +176,34 @@ def test_a_value_is_forgotten_once_nobody_reads_it() -> None:
     assert [set(step.forget) for step in steps] == [set(), set(), {"a", "b"}]
 
 
+def test_what_a_network_holds_is_where_it_runs() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("Constant", [], ["half"], value=numpy_helper.from_array(np.float32([0.5]))),
+        helper.make_node("Constant", [], ["two"], value_float=2.0),
+        helper.make_node("Mul", ["a", "half"], ["b"]),
+        helper.make_node("Mul", ["b", "two"], ["c"]),
+        helper.make_node("Gather", ["c", "places"], ["y"], axis=3),
+    ]
+    model = model_of(nodes, floats(*X), {"w": floats(4, 6, 3, 3), "places": integers(1, 0)})
+    network = TorchNetwork(model, {"x": floats(*X)}, "net", torch.device("meta"))
+    assert {buffer.device.type for buffer in network.buffers()} == {"meta"}
+    assert len(list(network.buffers())) == 3
+    (got,) = network(torch.zeros(X, device="meta"))
+    assert (got.device.type, tuple(got.shape)) == ("meta", (2, 4, 7, 2))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_computes_what_onnx_runtime_computes() -> None:
+    ready = runnable(next(iter(sample("mobilenetv3", 1))).build())
+    expected, _ = both(ready.model, ready.inputs)
+    torch.backends.cudnn.allow_tf32 = False
+    with torch.inference_mode():
+        network = TorchNetwork(ready.model, ready.inputs, "net", torch.device("cuda")).eval()
+        (got,) = network(*(torch.from_numpy(a).cuda() for a in ready.inputs.values()))
+    np.testing.assert_allclose(got.cpu().numpy(), expected[0], atol=1e-4 * np.abs(expected[0]).max())
+
+
 @pytest.mark.parametrize("family", ["mobilenetv3", "shufflenetv2", "squeezenet", "nasbench201"])
 def test_families(family: str) -> None:
     ready = runnable(next(iter(sample(family, 1))).build())
