@@ -92,7 +92,8 @@ def cell_loss(
     every = prediction if again is None else torch.cat([prediction, again])
     wanted = target if again is None else torch.cat([target, target])
     loss = mean((every - wanted).square() if config.squared else relative_error(every, wanted, config.huber))
-    predicted, true = every - every[pairs], wanted - wanted[pairs]
+    predicted = every - every.index_select(0, pairs)
+    true = wanted - wanted.index_select(0, pairs)
     loss = loss + config.ranking * mean((predicted - true).abs())
     if again is not None:
         loss = loss + config.consistency * mean((prediction - again).abs())
