@@ -28,7 +28,7 @@ import torch
 from scipy.optimize import nnls
 
 from narformer.datasets.cache import build_cache
-from narformer.evaluation.protocols import protocol
+from narformer.evaluation.protocols import LATENCY
 from narformer.metrics import mape
 from narformer.models.registry import create_model, tokenizer_of
 from narformer.tokens import narformer_v2
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path("cache"))
     chosen = parser.parse_args()
-    rules = protocol("nnmeter/leave-one-family-out")
+    rules = LATENCY["nnmeter/leave-one-family-out"]
     data = Path(os.environ["NARFORMER_DATA"]) if "NARFORMER_DATA" in os.environ else None
     dataset = rules.load(chosen.form, data, None, chosen.device)
     task = next(t for t in rules.tasks(dataset) if t.name == chosen.family)

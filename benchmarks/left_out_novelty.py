@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.datasets.cache import build_cache
-from narformer.evaluation.protocols import protocol
+from narformer.evaluation.protocols import LATENCY
 from narformer.training.batching import split_rows
 from narformer.training.export import LEVEL, REFERENCES_PER_FAMILY, novelty_measure, novelty_threshold
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     chosen = parser.parse_args()
     data = Path(os.environ["NARFORMER_DATA"]) if "NARFORMER_DATA" in os.environ else None
-    rules = protocol("nnmeter/leave-one-family-out")
+    rules = LATENCY["nnmeter/leave-one-family-out"]
     dataset = rules.load("quick", data, None, None)
     statistics = build_cache(dataset.sources, dataset.ids, chosen.cache / dataset.name, "narformer_v2").statistics
     families = np.asarray(dataset.family)

@@ -18,14 +18,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from narformer.cli.inputs import parse_input_shapes
 from narformer.errors import NarformerError
 from narformer.evaluation.interval_tables import REAL_FILES
-from narformer.evaluation.report import save_result
+from narformer.evaluation.results import ALL, Result, Run, Scores, TaskResult, write_result
 from narformer.frontends.onnx import read_onnx
 from narformer.prediction.predictor import Predictor
 
@@ -106,32 +105,31 @@ def main() -> None:
         chosen.json.write_text(json.dumps(whole, indent=1) + "\n")
     if chosen.out:
         both = {f"{name}, {scaled}": f for scaled, by_group in result.items() for name, f in by_group.items()}
-        print(save_result(as_result(both, predictor.card.name, chosen.device), chosen.out).splitlines()[-1].strip())
+        print(write_result(as_result(both, predictor.card.name, chosen.device), chosen.out))
 
 
-def as_result(by_group: Mapping[str, Figures], predictor: str, device: str) -> dict[str, Any]:
+def as_result(by_group: Mapping[str, Figures], predictor: str, device: str) -> Result:
     """What `narformer report` reads: figures of each group of files, without the files."""
     tasks = {
-        name: {
-            "devices": {
+        name: TaskResult(
+            {
                 device: {
-                    "all": {
-                        "rows": f.files,
-                        "median_error": round(f.median_error, 2),
-                        "acc_10": round(f.within_10, 2),
-                        "coverage": round(f.covers, 2),
-                        "ratio": round(f.width, 3),
-                        "flagged": round(f.flagged, 2),
-                        **({} if np.isnan(f.error_flagged) else {"error_flagged": round(f.error_flagged, 2)}),
-                        "error_others": round(f.error_others, 2),
-                    }
+                    ALL: Scores(
+                        rows=f.files,
+                        median_error=round(f.median_error, 2),
+                        acc_10=round(f.within_10, 2),
+                        coverage=round(f.covers, 2),
+                        ratio=round(f.width, 3),
+                        flagged=round(f.flagged, 2),
+                        error_flagged=None if np.isnan(f.error_flagged) else round(f.error_flagged, 2),
+                        error_others=round(f.error_others, 2),
+                    )
                 }
             }
-        }
+        )
         for name, f in by_group.items()
     }
-    runs = [{"seed": 0, "tasks": tasks}]
-    return {"protocol": REAL_FILES, "form": "full", "model": predictor, "epochs": None, "runs": runs}
+    return Result(REAL_FILES, "full", predictor, None, (Run(0, tasks),))
 
 
 def predict(row: Mapping[str, str], files: Path, predictor: Predictor, device: str) -> Row:

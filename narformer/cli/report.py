@@ -28,21 +28,17 @@ def report(
     ),
 ) -> None:
     """Write README.md, all tables, their plots, and published.md, published figures beside ours, into the directory."""
-    from narformer.evaluation.plots import error_by_family, learning_curves
+    from narformer.evaluation.protocols import PROTOCOLS
     from narformer.evaluation.published import published_page
-    from narformer.evaluation.report import devices_of, file_stem, load_results, page
+    from narformer.evaluation.report import by_protocol, page
+    from narformer.evaluation.results import load_results
 
     results = results_directory(asked)
     found = load_results(results)
     if not found:
         raise DataError(f"{results}: no results there; make some with narformer evaluate")
-    for protocol, form in sorted({(r["protocol"], r["form"]) for r in found}):
-        group = [r for r in found if (r["protocol"], r["form"]) == (protocol, form)]
-        stem = results / file_stem(protocol, form)
-        if protocol.endswith("leave-one-family-out"):
-            error_by_family(group, devices_of(group[0])[0], stem.with_name(f"{stem.name}.svg"))
-        elif protocol.endswith("few-samples"):
-            learning_curves(group, stem.with_name(f"{stem.name}.svg"))
+    for name, group in by_protocol(found).items():
+        PROTOCOLS[name].plot(group, results)
     (results / "README.md").write_text(page(found, {p.name for p in results.iterdir()}), encoding="utf-8")
     (results / "published.md").write_text(published_page(found), encoding="utf-8")
     print(results / "README.md")

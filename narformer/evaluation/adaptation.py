@@ -10,90 +10,129 @@ rows; errors on its test rows. What the other devices make of a network is learn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from narformer.datasets.cache import TokenCache, build_cache
 from narformer.datasets.dataset import Dataset, concat, quick
-from narformer.datasets.help import UNSEEN, UNSEEN_FBNET, LatencyTable, load_help_fbnet, load_help_nasbench201
+from narformer.datasets.help import LatencyTable
 from narformer.datasets.registry import load_dataset
-from narformer.errors import ConfigError
+from narformer.evaluation.adaptation_tables import AdaptationProtocol, Metric
 from narformer.evaluation.device_prior import DevicePrior
 from narformer.evaluation.gaussian_process import CHEAP, NOISE, Adaptation, Profiles, choose, covariance, half_width
 from narformer.evaluation.known_devices import known_device, standardised, work_by_kind
+from narformer.evaluation.protocol import CACHE, Options, Show
+from narformer.evaluation.results import ALL, Result, Run, Scores, TaskResult
 from narformer.evaluation.scores import score
 from narformer.metrics import spearman
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
-Show = Callable[[str], None]
-MODELS = ("adapted", "adapted_random", "trees_and_ridge")
 KNOWN_CELLS = 900
 CANDIDATES, REFERENCES = 300, 400
 
 
 @dataclass(frozen=True)
-class SpaceProtocol:
-    """A search space measured on many devices. sizes: numbers of samples."""
+class SpaceProtocol(AdaptationProtocol):
+    """A search space measured on many devices, some of which play the new one. sizes: numbers of samples."""
 
     name: str
+    about: str
     load: Callable[[Path | None], LatencyTable]
     unseen: tuple[str, ...]
     sizes: tuple[int, ...] = (10, 20)
-
-
-@dataclass(frozen=True)
-class DevicesProtocol:
-    """Devices that play the new one in turn: all those of `datasets`, which may differ in their networks."""
-
-    name: str
-    datasets: tuple[str, ...]
-    sizes: tuple[int, ...] = (10, 20, 50)
-
-
-SPACES: Mapping[str, SpaceProtocol] = {
-    p.name: p
-    for p in (
-        SpaceProtocol("help/nasbench201", load_help_nasbench201, UNSEEN),
-        SpaceProtocol("help/fbnet", load_help_fbnet, UNSEEN_FBNET),
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("spearman", "Spearman's rank correlation on all networks that were not measured", max, 3),
     )
-}
-LEAVE_ONE_DEVICE_OUT: Mapping[str, DevicesProtocol] = {
-    p.name: p for p in (DevicesProtocol("nnmeter/leave-one-device-out", ("nnmeter", "onnxruntime-cpu")),)
-}
 
+    def models(self) -> Sequence[str]:
+        """Ours, and the simple baseline."""
+        return ("adapted", "adapted_random", "trees_and_ridge")
 
-def run_space(
-    protocol: SpaceProtocol, model: str, *, draws: int, root: Path | None, show: Show = lambda _: None
-) -> dict[str, Any]:
-    """Spearman on every network that was not measured, for each draw, size and unseen device. Raises ConfigError."""
-    _check(model)
-    table = protocol.load(root)
-    unseen = [table.devices.index(d) for d in protocol.unseen]
-    known = [k for k in range(len(table.devices)) if k not in unseen]
-    results = []
-    for draw in range(draws):
-        random = np.random.default_rng(draw)
-        rows = random.choice(len(table), KNOWN_CELLS, replace=False)
+    def options(self, model: str) -> frozenset[str]:
+        """Draws of samples, and where the table is."""
+        return frozenset({"seeds", "data"})
+
+    def run(self, models: Sequence[str], options: Options, show: Show) -> Iterator[Result]:
+        """Spearman on every network that was not measured, for each draw, size and unseen device."""
+        table = self.load(options.data)
+        for model in models:
+            runs = tuple(self._draw(table, model, draw, show) for draw in options.draws)
+            yield Result(self.name, "full", model, None, runs)
+
+    def _draw(self, table: LatencyTable, model: str, draw: int, show: Show) -> Run:
+        unseen = [table.devices.index(d) for d in self.unseen]
+        known = [k for k in range(len(table.devices)) if k not in unseen]
+        rows = np.random.default_rng(draw).choice(len(table), KNOWN_CELLS, replace=False)
         predict = _space_model(model, table, known, rows)
-        tasks: dict[str, Any] = {}
-        for size in protocol.sizes:
+        tasks = {}
+        for size in self.sizes:
+            ranks = {}
             scores = {}
             for device in unseen:
                 measured, prediction = predict(size, device, np.random.default_rng([draw, size, device]))
                 rest = np.setdiff1d(np.arange(len(table)), measured)
-                rank = spearman(prediction[rest], table.latencies[rest, device])
-                scores[table.devices[device]] = {"all": {"rows": len(rest), "spearman": round(rank, 4)}}
-            tasks[f"{size} samples"] = {"devices": scores}
-            mean = np.mean([s["all"]["spearman"] for s in scores.values()])
-            show(f"{protocol.name} {model} draw {draw}, {size} samples: {mean:.4f}")
-        results.append({"seed": draw, "tasks": tasks})
-    return {"protocol": protocol.name, "form": "full", "model": model, "epochs": None, "runs": results}
+                ranks[device] = round(spearman(prediction[rest], table.latencies[rest, device]), 4)
+                scores[table.devices[device]] = {ALL: Scores(len(rest), spearman=ranks[device])}
+            tasks[f"{size} samples"] = TaskResult(scores)
+            show(f"{self.name} {model} draw {draw}, {size} samples: {np.mean(list(ranks.values())):.4f}")
+        return Run(draw, tasks)
+
+
+@dataclass(frozen=True)
+class DevicesProtocol(AdaptationProtocol):
+    """Devices that play the new one in turn: all those of `datasets`, which may differ in their networks."""
+
+    name: str
+    about: str
+    datasets: tuple[str, ...]
+    sizes: tuple[int, ...] = (10, 20, 50)
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("mape", "MAPE %", min, 2),
+        Metric("interval_covers", "The 90 % interval covers %", None, 1),
+    )
+
+    def models(self) -> Sequence[str]:
+        """Ours, with samples that are chosen, or drawn at random."""
+        return ("adapted", "adapted_random")
+
+    def options(self, model: str) -> frozenset[str]:
+        """The form, draws of samples, where the tables are, and tokens."""
+        return frozenset({"quick", "seeds", "data", "cache"})
+
+    def run(self, models: Sequence[str], options: Options, show: Show) -> Iterator[Result]:
+        """Errors on the new device's test rows and the coverage of the 90 % intervals, for each draw and size."""
+        form = options.form
+        dataset = self.load(form, options.data)
+        tokens = build_cache(dataset.sources, dataset.ids, (options.cache or CACHE) / dataset.name, "physical")
+        bench = Bench.prepare(dataset, tokens)
+        for model in models:
+            runs = []
+            for draw in options.draws:
+                tasks = {}
+                for size in self.sizes:
+                    scores = {
+                        device: {
+                            ALL: bench.score(device, size, model == "adapted", np.random.default_rng([draw, size, k]))
+                        }
+                        for k, device in enumerate(dataset.devices)
+                    }
+                    tasks[f"{size} samples"] = TaskResult(scores)
+                    listed = "  ".join(f"{d} {s[ALL].mape:.2f} %" for d, s in scores.items())
+                    show(f"{self.name} {form} {model} draw {draw}, {size} samples: {listed}")
+                runs.append(Run(draw, tasks))
+            yield Result(self.name, form, model, None, tuple(runs))
+
+    def load(self, form: str, root: Path | None) -> Dataset:
+        """The networks of all datasets of a protocol, those that were measured on a device at least."""
+        dataset = concat(self.name.replace("/", "-"), [load_dataset(each, root) for each in self.datasets])
+        dataset = dataset.subset(np.flatnonzero(np.isfinite(dataset.targets).any(axis=1)))
+        return quick(dataset) if form == "quick" else dataset
 
 
 def _space_model(
@@ -136,46 +175,6 @@ def _trees_and_ridge(
     return predict
 
 
-def run_devices(
-    protocol: DevicesProtocol,
-    model: str,
-    *,
-    form: str,
-    draws: int,
-    root: Path | None,
-    cache: Path,
-    show: Show = lambda _: None,
-) -> dict[str, Any]:
-    """Errors on the new device's test rows and the coverage of the 90 % intervals, for each draw and size."""
-    _check(model)
-    if model == "trees_and_ridge":
-        raise ConfigError(f"trees_and_ridge is for help/; {protocol.name} has {', '.join(MODELS[:2])}")
-    dataset = load_devices(protocol, form, root)
-    tokens = build_cache(dataset.sources, dataset.ids, cache / dataset.name, "physical")
-    bench = Bench.prepare(dataset, tokens)
-    results = []
-    for draw in range(draws):
-        tasks: dict[str, Any] = {}
-        for size in protocol.sizes:
-            scores = {
-                device: {"all": bench.score(device, size, model == "adapted", np.random.default_rng([draw, size, k]))}
-                for k, device in enumerate(dataset.devices)
-            }
-            tasks[f"{size} samples"] = {"devices": scores}
-            listed = "  ".join(f"{d} {s['all']['mape']:.2f} %" for d, s in scores.items())
-            show(f"{protocol.name} {form} {model} draw {draw}, {size} samples: {listed}")
-        results.append({"seed": draw, "tasks": tasks})
-    return {"protocol": protocol.name, "form": form, "model": model, "epochs": None, "runs": results}
-
-
-def load_devices(protocol: DevicesProtocol, form: str, root: Path | None) -> Dataset:
-    """The networks of all datasets of a protocol, those that were measured on a device at least."""
-    name = protocol.name.replace("/", "-")
-    dataset = concat(name, [load_dataset(each, root) for each in protocol.datasets])
-    dataset = dataset.subset(np.flatnonzero(np.isfinite(dataset.targets).any(axis=1)))
-    return quick(dataset) if form == "quick" else dataset
-
-
 @dataclass(frozen=True)
 class Bench:
     """All that adapting to any of the dataset's devices needs. parts: each device's ms by kind, (n, KINDS)."""
@@ -196,7 +195,7 @@ class Bench:
             parts[device] = known_device(work, tokens.statistics, dataset.targets[:, column], fit)
         return cls(dataset, parts, work[:, :, 0], standardised(tokens.statistics, train))
 
-    def score(self, device: str, size: int, chosen: bool, random: np.random.Generator) -> dict[str, float]:
+    def score(self, device: str, size: int, chosen: bool, random: np.random.Generator) -> Scores:
         """Adapt to `device` from `size` of its train rows; scores on its test rows."""
         others = np.stack([parts for name, parts in self.parts.items() if name != device], axis=2)
         profiles = Profiles(others, self.macs, self.statistics)
@@ -212,13 +211,8 @@ class Bench:
             measured = candidates[choose(covariance(pool, pool), across, NOISE, size, cost=cost)]
         value, deviation = Adaptation(profiles.rows(measured), latencies[measured]).predict(profiles.rows(test))
         half, error = half_width(deviation), np.abs(np.log(value / latencies[test]))
-        interval = {
-            "interval_covers": round(100 * float((error <= half).mean()), 2),
-            "interval_factor": round(float(np.exp(np.median(half))), 4),
-        }
-        return {**score(value, latencies[test]), **interval}
-
-
-def _check(model: str) -> None:
-    if model not in MODELS:
-        raise ConfigError(f"unknown model of adaptation {model!r}; known are {', '.join(MODELS)}")
+        return replace(
+            score(value, latencies[test]),
+            interval_covers=round(100 * float((error <= half).mean()), 2),
+            interval_factor=round(float(np.exp(np.median(half))), 4),
+        )

@@ -1,31 +1,13 @@
-"""Protocols of new hardware by name (new_hardware.py runs them), and the tables of their results."""
+"""Lines and tables of protocols of new hardware: by number of samples, then by hardware."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-Result = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class HardwareProtocol:
-    """A dataset of which one hardware after another is new."""
-
-    name: str
-    dataset: str
-
-
-HARDWARE_PROTOCOLS: Mapping[str, HardwareProtocol] = {
-    p.name: p
-    for p in (
-        HardwareProtocol("timm/leave-one-hardware-out", "timm"),
-        HardwareProtocol("qai_hub/leave-one-hardware-out", "qai_hub"),
-    )
-}
+from narformer.evaluation.markdown import by_model, table, training_settings
+from narformer.evaluation.results import ALL, ByDevice, Result
 
 
 def hardware_of(device: str) -> str:
@@ -33,23 +15,44 @@ def hardware_of(device: str) -> str:
     return device.partition(":")[0]
 
 
-def hardware_tables(results: Sequence[Result]) -> list[tuple[str, list[str], list[list[str]]]]:
+def hardware_lines(result: Result) -> Iterable[str]:
+    """A line a number of samples, the mean over all targets."""
+    for count, task in result.runs[0].tasks.items():
+        errors = [scores[ALL].told("mape") for scores in task.devices.values()]
+        yield f"{count:12s} MAPE {np.mean(errors):.2f} %, mean over {len(errors)} targets"
+
+
+def hardware_tables(protocol: str, results: Sequence[Result]) -> Iterable[str]:
+    """What the results are and how they were made, then each table under its title."""
+    draws = max(r.draws or 1 for r in results)
+    yield (
+        f"Each hardware in turn is unknown: no model or fit has seen a label of it but for so many samples, drawn "
+        f"{draws} times. Made by `narformer evaluate {protocol} --model NAME --seeds {draws}`, `all` for "
+        f"what needs no training{training_settings(results)} What the names say is told in "
+        "[protocols](../how-to/evaluate.md)."
+    )
+    for title, header, rows in tables_of(results):
+        yield title
+        yield table(header, rows)
+
+
+def tables_of(results: Sequence[Result]) -> list[tuple[str, list[str], list[list[str]]]]:
     """Title, header and rows of each table of one protocol's results: by samples, then by hardware."""
-    results = sorted(results, key=lambda r: str(r["model"]))
-    scores = {r["model"]: r["runs"][0]["tasks"] for r in results}
+    scores = {r.model: r.runs[0].tasks for r in by_model(results)}
     counts = sorted({int(count.split()[0]) for tasks in scores.values() for count in tasks})
-    names = sorted({hardware_of(d) for tasks in scores.values() for each in tasks.values() for d in each["devices"]})
+    names = sorted({hardware_of(d) for tasks in scores.values() for each in tasks.values() for d in each.devices})
+
+    def devices(model: str, count: int) -> ByDevice:
+        task = scores[model].get(f"{count} samples")
+        return {} if task is None else task.devices
 
     def mean(model: str, count: int, metric: str, hardware: str | None = None) -> str:
-        devices = scores[model].get(f"{count} samples", {"devices": {}})["devices"]
-        values = [
-            s["all"][metric] for d, s in devices.items() if hardware in (None, hardware_of(d)) and metric in s["all"]
-        ]
+        mine = [s[ALL] for d, s in devices(model, count).items() if hardware in (None, hardware_of(d))]
+        values = [figure for each in mine if (figure := each.figure(metric)) is not None]
         return f"{np.mean(values):.1f}" if values else "–"
 
     def targets(count: int) -> str:
-        tasks = [tasks.get(f"{count} samples", {"devices": {}})["devices"] for tasks in scores.values()]
-        return str(max(map(len, tasks)))
+        return str(max(len(devices(model, count)) for model in scores))
 
     header = ["", *(f"{count} samples" for count in counts)]
     tables = [

@@ -18,7 +18,8 @@ import torch
 from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache
-from narformer.evaluation.scores import warning_scores
+from narformer.evaluation.results import Scores
+from narformer.evaluation.scores import with_warnings
 from narformer.models.interface import LatencyModel
 from narformer.prediction.trust import beyond, doubted_widths, is_foreign, known_widths, network_sums
 from narformer.training.batching import to_tensors
@@ -29,7 +30,6 @@ Indices = npt.NDArray[np.int64]
 FILE = "kernels.npz"
 NEEDED = ("node_latency", "node_strange")  # of what a model answers, to state an interval
 FEWEST = 20  # errors on other tasks, below which they tell no width
-Figures = dict[str, float]
 
 
 def keep_kernels(
@@ -75,7 +75,7 @@ def strange_shares(network: LatencyModel, tokens: TokenCache | KernelCache, rows
 
 def left_out_intervals(
     devices: Sequence[str], truths: Sequence[Array], homes: Sequence[Path]
-) -> dict[str, dict[str, Figures]]:
+) -> dict[str, dict[str, Scores]]:
     """By rule and device: rows, median error, what the interval covers (percent), and the median of high over low.
 
     The `stated` ones also say how many rows would carry a warning that nothing alike was measured, and whether rightly.
@@ -83,7 +83,7 @@ def left_out_intervals(
     and `kernels.npz` are; tasks without the latter have no `stated` interval.
     """
     predictions = [np.load(home / "prediction.npy") for home in homes]
-    found: dict[str, dict[str, Figures]] = {}
+    found: dict[str, dict[str, Scores]] = {}
     for column, device in enumerate(devices):
         with np.errstate(invalid="ignore", divide="ignore"):  # a model that knows no floor may predict 0 or less
             errors = [np.abs(np.log(p[:, column] / t[:, column])) for p, t in zip(predictions, truths, strict=True)]
@@ -102,14 +102,15 @@ def left_out_intervals(
         for rule, parts in tried.items():
             relative, mine, half, foreign = np.concatenate(parts, axis=1)
             if len(mine):
-                warned = warning_scores(100 * relative, foreign > 0) if rule == "stated" else {}
-                found.setdefault(rule, {})[device] = {
-                    "rows": len(mine),
-                    "median_error": round(100 * float(np.median(relative)), 2),
-                    "coverage": round(100 * float(np.mean(mine <= half)), 2),
-                    "ratio": round(float(np.median(np.exp(2 * half))), 3),
-                    **warned,
-                }
+                scores = Scores(
+                    rows=len(mine),
+                    median_error=round(100 * float(np.median(relative)), 2),
+                    coverage=round(100 * float(np.mean(mine <= half)), 2),
+                    ratio=round(float(np.median(np.exp(2 * half))), 3),
+                )
+                if rule == "stated":
+                    scores = with_warnings(scores, 100 * relative, foreign > 0)
+                found.setdefault(rule, {})[device] = scores
     return found
 
 

@@ -14,33 +14,24 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from narformer.adaptation.prices import Adaptation, Profiles, half_width
-from narformer.adaptation.profile import RELATIVES, weights_of, work_of
-from narformer.datasets.cache import TokenCache
+from narformer.adaptation.profile import RELATIVES, weights_of
 from narformer.datasets.dataset import Dataset
-from narformer.datasets.kernel_cache import KernelCache, build_kernel_cache, cache_for
-from narformer.datasets.registry import load_dataset
-from narformer.errors import ConfigError
 from narformer.evaluation import baselines
-from narformer.evaluation.hardware_tables import HardwareProtocol, hardware_of
+from narformer.evaluation.hardware_tables import hardware_of
 from narformer.evaluation.known_devices import standardised
 from narformer.evaluation.related import datasheet_factor, related
-from narformer.evaluation.run import Learning, trained
-from narformer.evaluation.splits import Task
+from narformer.evaluation.results import Scores
 from narformer.metrics import mape
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
-Show = Callable[[str], None]
-Result = dict[str, Any]
 SAMPLES = (0, 5, 10, 20, 50)
-DRAWS = 10
+EPOCHS = 24
 # Without a training. flops, line: fitted to the samples alone (without any, as related_line). related_…: what is fitted
 # to the related target's train rows, or its own latencies where it was measured on the very networks, times one factor
 # that the samples tell (without any, that of the datasheets).
@@ -167,12 +158,12 @@ def learned(variant: str, bench: NewHardware, parts: Array, work: Array) -> Pred
     return predict
 
 
-def score(bench: NewHardware, predict: Predict, draws: int) -> dict[str, dict[str, dict[str, float]]]:
+def score(bench: NewHardware, predict: Predict, draws: int) -> dict[str, dict[str, Scores]]:
     """By number of samples and target: test rows, mean of their errors over draws, and its deviation.
 
     A number of samples that a target has not is left out; so is a target without test rows.
     """
-    table: dict[str, dict[str, dict[str, float]]] = {}
+    table: dict[str, dict[str, Scores]] = {}
     for device in bench.targets:
         truth = bench.dataset.targets[:, bench.dataset.devices.index(device)]
         test = bench.measured(device, bench.test)
@@ -192,86 +183,11 @@ def score(bench: NewHardware, predict: Predict, draws: int) -> dict[str, dict[st
                     widths.append(2 * np.sinh(prediction.half[there]))
             if not errors:
                 continue
-            scores = {"rows": len(there), "mape": round(float(np.mean(errors)), 3)}
-            if len(errors) > 1:
-                scores["mape_deviation"] = round(float(np.std(errors, ddof=1)), 3)
-            if inside:
-                scores["coverage"] = round(100 * float(np.mean(inside)), 2)
-                scores["width"] = round(100 * float(np.mean(widths)), 2)
-            table.setdefault(f"{count} samples", {})[device] = scores
-    return table
-
-
-def run_hardware(
-    protocol: HardwareProtocol,
-    model: str,
-    *,
-    epochs: int,
-    draws: int,
-    root: Path | None,
-    cache: Path,
-    runs: Path,
-    only: str | None = None,
-    show: Show = lambda _: None,
-) -> list[Result]:
-    """Score a baseline, or train a model without each hardware in turn and score what adapting makes of it.
-
-    Below `runs` each training keeps its checkpoints and, once finished, its estimates: a killed run goes on where it
-    stopped. only: this hardware alone. Raises DataError, ConfigError.
-    """
-    dataset = load_dataset(protocol.dataset, root)
-    tokens = build_kernel_cache(dataset, cache)
-    names = sorted({hardware_of(device) for device in dataset.devices})
-    if only is not None and only not in names:
-        raise ConfigError(f"{protocol.name} has no hardware {only!r}; it has {', '.join(names)}")
-    if model not in BASELINES:
-        from narformer.models.registry import MODELS, tokenizer_of
-
-        if model not in MODELS:
-            raise ConfigError(f"unknown model {model!r} of new hardware; known are {', '.join((*BASELINES, *MODELS))}")
-    variants = ("",) if model in BASELINES else LEARNED
-    tasks: dict[str, dict[str, Any]] = {variant: {} for variant in variants}
-    for name in names if only is None else [only]:
-        bench = NewHardware(dataset, tokens.statistics, name)
-        methods = {"": baseline(model, bench)} if model in BASELINES else {}
-        if not methods:
-            home = runs / protocol.name / f"{model}-{epochs}" / name
-            parts = trained_parts(bench, model, cache_for(dataset, tokenizer_of(model), cache), epochs, home)
-            methods = {variant: learned(variant, bench, parts, work_by_row(tokens)) for variant in variants}
-        for variant, predict in methods.items():
-            scores = score(bench, predict, draws)
-            for count, devices in scores.items():
-                told = tasks[variant].setdefault(count, {"devices": {}})["devices"]
-                told.update({device: {"all": each} for device, each in devices.items()})
-            listed = ", ".join(
-                f"{count.split()[0]}: {np.mean([s['mape'] for s in each.values()]):.1f} %"
-                for count, each in scores.items()
+            table.setdefault(f"{count} samples", {})[device] = Scores(
+                rows=len(there),
+                mape=round(float(np.mean(errors)), 3),
+                mape_deviation=round(float(np.std(errors, ddof=1)), 3) if len(errors) > 1 else None,
+                coverage=round(100 * float(np.mean(inside)), 2) if inside else None,
+                width=round(100 * float(np.mean(widths)), 2) if inside else None,
             )
-            show(f"{protocol.name} {model}{variant}, {name}, by samples: {listed}")
-    common = {"protocol": protocol.name, "form": "full", "epochs": None if model in BASELINES else epochs}
-    return [
-        {**common, "model": f"{model}{variant}", "draws": draws, "runs": [{"seed": 0, "tasks": tasks[variant]}]}
-        for variant in variants
-    ]
-
-
-def trained_parts(bench: NewHardware, model: str, tokens: TokenCache | KernelCache, epochs: int, home: Path) -> Array:
-    """ms by kind of kernel and target (rows, kinds, targets) of a model that never saw the hardware."""
-    kept = home / "parts.npz"
-    if not kept.exists():
-        from narformer.training.parts import parts_by_kind
-
-        task = Task(bench.hardware, bench.dataset.rows("train"), bench.test)
-        network = trained(model, bench.hidden, tokens, task, 0, Learning(epochs), home)
-        partial = kept.with_suffix(".partial.npz")
-        np.savez_compressed(partial, parts=parts_by_kind(network, tokens).astype(np.float32))
-        partial.replace(kept)
-        for checkpoint in home.rglob("*.pt"):
-            checkpoint.unlink()
-    with np.load(kept) as arrays:
-        return np.asarray(arrays["parts"], dtype=np.float64)
-
-
-def work_by_row(tokens: KernelCache) -> Array:
-    """Kernels, MACs, bytes of activations and of weights of every row, (rows, 4)."""
-    return np.array([work_of(tokens.batch([row]).features) for row in range(len(tokens))])
+    return table

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from narformer.evaluation.report import Result, devices_of, values
+from narformer.evaluation.results import Result
 from narformer.plotting import pyplot, readable_axis, save_plot
 
 Array = npt.NDArray[np.float64]
@@ -94,13 +94,13 @@ def _name_furthest(axis: Any, prediction: Array, target: Array, names: Sequence[
 def error_by_family(results: Sequence[Result], device: str, path: Path) -> None:
     """MAPE of each left-out family on one device, a bar a model."""
     plt = pyplot()
-    tasks = list(dict.fromkeys(t for r in results for run in r["runs"] for t in run["tasks"]))
-    tasks = [t for t in tasks if any(values(r, device, "mape", t) for r in results)]
+    tasks = list(dict.fromkeys(t for r in results for t in r.tasks))
+    tasks = [t for t in tasks if any(r.values(device, "mape", t) for r in results)]
     figure, axis = plt.subplots(figsize=(11, 4), layout="constrained")
     width = 0.8 / len(results)
     for number, result in enumerate(results):
-        heights = [float(np.mean(values(result, device, "mape", t) or [np.nan])) for t in tasks]
-        axis.bar(np.arange(len(tasks)) + number * width, heights, width, label=result["model"])
+        heights = [float(np.mean(result.values(device, "mape", t) or [np.nan])) for t in tasks]
+        axis.bar(np.arange(len(tasks)) + number * width, heights, width, label=result.model)
     axis.set_xticks(np.arange(len(tasks)) + 0.4 - width / 2, tasks, rotation=30, ha="right")
     axis.set(ylabel="MAPE on the left-out family, %", yscale="log")
     readable_axis(axis.yaxis)
@@ -117,10 +117,10 @@ def learning_curves(results: Sequence[Result], path: Path) -> None:
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(7.5, 4), layout="constrained")
     for result in results:
-        tasks = list(result["runs"][0]["tasks"])
+        tasks = list(result.runs[0].tasks)
         sizes = [int(t.split()[0]) for t in tasks]
-        errors = [np.mean([np.mean(values(result, d, "mape", t)) for d in devices_of(result)]) for t in tasks]
-        axis.plot(sizes, errors, "o-", label=result["model"])
+        errors = [np.mean([np.mean(result.values(d, "mape", t)) for d in result.devices]) for t in tasks]
+        axis.plot(sizes, errors, "o-", label=result.model)
     axis.set(xscale="log", yscale="log", xlabel="training networks", ylabel="MAPE, %, mean over devices")
     readable_axis(axis.xaxis)
     readable_axis(axis.yaxis)

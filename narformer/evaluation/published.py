@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from narformer.evaluation.cell_tables import training_options
+from narformer.evaluation.cell_tables import ACCURACY, CHOICES, training_options
 from narformer.evaluation.markdown import table
+from narformer.evaluation.results import ALL, Result, spread
 
-Result = dict[str, Any]
 ACCURACY_HEADER = (
     "benchmark",
     "training cells",
@@ -135,27 +132,26 @@ def accuracy_rows(results: Sequence[Result]) -> list[list[str]]:
     rows = []
     for figure in ACCURACIES:
         shown = [figure.space, f"{figure.cells:,}", figure.model, f"{figure.tau:.3f}"]
-        protocol, task = f"{figure.space}/accuracy", f"{figure.cells} cells"
-        found = [r for r in _of(results, protocol, figure.name) if any(task in run["tasks"] for run in r["runs"])]
-        for result in sorted(found, key=lambda r: r["epochs"] or 0, reverse=True):
-            runs = [run for run in result["runs"] if task in run["tasks"]]
-            tasks = [run["tasks"][task] for run in runs]
+        task = f"{figure.cells} cells"
+        found = [r for r in _of(results, f"{figure.space}/accuracy", figure.name) if task in r.tasks]
+        for result in sorted(found, key=lambda r: r.epochs or 0, reverse=True):
+            runs = [run for run in result.runs if task in run.tasks]
+            tasks = [run.tasks[task] for run in runs]
             chosen = [
-                [t["chosen"][by]["kendall"] for t in tasks if by in t.get("chosen", {})]
-                for by in ("released", "test", "validation")
+                [t.chosen[by].scores.told("kendall") for t in tasks if by in t.chosen] for by in reversed(CHOICES)
             ]
-            last = [t["devices"]["accuracy"]["all"]["kendall"] for t in tasks]
+            last = [t.devices[ACCURACY][ALL].told("kendall") for t in tasks]
             rows.append(
                 [
                     *shown,
-                    *(_spread(values, 3) for values in (*chosen, last)),
-                    ", ".join(str(run["seed"]) for run in runs),
-                    ", ".join(sorted({str(t.get("threads", "not kept")) for t in tasks})),
+                    *(spread(values, 3) for values in (*chosen, last)),
+                    ", ".join(str(run.seed) for run in runs),
+                    ", ".join(sorted({"not kept" if t.threads is None else str(t.threads) for t in tasks})),
                     f"`{_accuracy_command(figure, result)}`",
                 ]
             )
         if not found:
-            why = f"not run yet: `{_accuracy_command(figure, {})}`" if figure.name else "the model is not built here"
+            why = f"not run yet: `{_accuracy_command(figure, None)}`" if figure.name else "the model is not built here"
             rows.append([*shown, *[ABSENT] * 6, why])
     return rows
 
@@ -166,50 +162,34 @@ def latency_rows(results: Sequence[Result]) -> list[list[str]]:
     for figure in LATENCIES:
         shown = [figure.about, figure.model, f"{figure.mape:.2f} %"]
         on = f"{figure.protocol}, {figure.task or 'mean of all families'}, {figure.device}"
-        found = [(r, values) for r in _of(results, figure.protocol, figure.name) if (values := _errors(figure, r))]
+        found = [
+            (r, errors)
+            for r in _of(results, figure.protocol, figure.name)
+            if (errors := r.values(figure.device, "mape", figure.task))
+        ]
         if found:
-            result, errors = min(found, key=lambda pair: pair[0]["form"] == "quick")
-            seeds = ", ".join(str(run["seed"]) for run in result["runs"])
-            rows.append([*shown, on, f"{_spread(errors, 2)} %", seeds, f"`{_latency_command(figure, result)}`"])
+            result, errors = min(found, key=lambda pair: pair[0].form == "quick")
+            seeds = ", ".join(str(run.seed) for run in result.runs)
+            rows.append([*shown, on, f"{spread(errors)} %", seeds, f"`{_latency_command(figure, result.form)}`"])
         elif figure.task == "efficientnet":
             rows.append([*shown, ABSENT, ABSENT, ABSENT, "no dataset at hand has the family"])
         else:
-            rows.append([*shown, on, ABSENT, ABSENT, f"not run yet: `{_latency_command(figure, {'form': 'full'})}`"])
+            rows.append([*shown, on, ABSENT, ABSENT, f"not run yet: `{_latency_command(figure, 'full')}`"])
     return rows
 
 
 def _of(results: Sequence[Result], protocol: str, name: str) -> list[Result]:
-    return [r for r in results if r["protocol"] == protocol and r["model"] == name]
+    return [r for r in results if r.protocol == protocol and r.model == name]
 
 
-def _errors(figure: Latency, result: Result) -> list[float]:
-    """The mean error of each draw over the figure's tasks."""
-    found = []
-    for run in result["runs"]:
-        tables = [
-            task["devices"].get(figure.device, {}) for n, task in run["tasks"].items() if figure.task in (None, n)
-        ]
-        numbers = [table["all"]["mape"] for table in tables if "all" in table]
-        if numbers:
-            found.append(float(np.mean(numbers)))
-    return found
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    if not values:
-        return ABSENT
-    mean = f"{np.mean(values):.{digits}f}"
-    return f"{mean} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
-
-
-def _accuracy_command(figure: Accuracy, result: Result) -> str:
-    draws = max((run["seed"] for run in result.get("runs", [])), default=0) + 1
+def _accuracy_command(figure: Accuracy, result: Result | None) -> str:
+    draws = 1 if result is None else max(run.seed or 0 for run in result.runs) + 1
     seeds = f"--seeds {draws}" if draws > 1 else ""
-    options = training_options(result) if result else "--epochs 1000"
+    options = "--epochs 1000" if result is None else training_options(result)
     parts = [f"narformer evaluate {figure.space}/accuracy -m {figure.name} --cells {figure.cells}", options, seeds]
     return " ".join(filter(None, parts))
 
 
-def _latency_command(figure: Latency, result: Result) -> str:
+def _latency_command(figure: Latency, form: str) -> str:
     kind = "--predictor" if figure.name == "narformer-v2-nnmeter" else "-m"
-    return f"narformer evaluate {figure.protocol} {kind} {figure.name}{' --quick' * (result['form'] == 'quick')}"
+    return f"narformer evaluate {figure.protocol} {kind} {figure.name}{' --quick' * (form == 'quick')}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,13 @@ from narformer.datasets.cache import TokenCache
 from narformer.datasets.dataset import Dataset
 from narformer.datasets.kernel_cache import KernelCache, cache_for
 from narformer.errors import ConfigError, did_you_mean
-from narformer.evaluation.baselines import BASELINES, fit_predict
+from narformer.evaluation.baselines import fit_predict
 from narformer.evaluation.interval_tables import MANY
 from narformer.evaluation.plots import predicted_against_measured
-from narformer.evaluation.protocols import Protocol
-from narformer.evaluation.report import file_stem
-from narformer.evaluation.scores import score_table, warning_scores
-from narformer.evaluation.splits import Task
+from narformer.evaluation.protocol import Options, Show
+from narformer.evaluation.results import ALL, Result, Run, Scores, TaskResult, file_stem
+from narformer.evaluation.scores import score_table, with_warnings
+from narformer.evaluation.splits import Indices, Task
 from narformer.prediction.held_out import predict_sources
 from narformer.prediction.predictor import Predictor
 from narformer.prediction.target import canonical_id
@@ -31,25 +31,45 @@ if TYPE_CHECKING:
     from narformer.models.interface import LatencyModel
 
 VALIDATION = 0.05
-Result = dict[str, Any]
-Show = Callable[[str], None]
+FINISHED = "scores.json"
+TRAINING = frozenset({"epochs", "batch_size", "learning_rate"})  # what a training by epochs is made of
 
 
 @dataclass(frozen=True)
 class Learning:
-    """How a model is trained. batch_size, learning_rate: None for the model's own. processor: cpu or cuda."""
+    """How a model is trained. epochs: None for one that is learned at once, from all networks together.
 
-    epochs: int
+    batch_size, learning_rate: None for the model's own. processor: cpu or cuda.
+    """
+
+    epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     processor: str = "cpu"
 
     @property
     def label(self) -> str:
-        """What tells runs of other settings apart, for the name of a directory: `24`, `50-b64-lr0.002`."""
+        """What tells runs of other settings apart, for the name of a directory: `-24`, `-50-b64-lr0.002`."""
+        epochs = f"-{self.epochs}" if self.epochs is not None else ""
         batch = f"-b{self.batch_size}" if self.batch_size is not None else ""
         rate = f"-lr{self.learning_rate:g}" if self.learning_rate is not None else ""
-        return f"{self.epochs}{batch}{rate}"
+        return f"{epochs}{batch}{rate}"
+
+    def told(self) -> dict[str, Any]:
+        """As a Result has it."""
+        return vars(self)
+
+
+def learning_of(model: str, options: Options, epochs: int) -> Learning:
+    """What was asked for, as far as the model has a use for it. epochs: where none were asked for.
+
+    Raises ConfigError where it cannot be trained on the processor.
+    """
+    processor = options.processor or "cpu"
+    check_processor(processor)
+    if not learns_by_epochs(model):
+        return Learning(processor=processor)
+    return Learning(options.epochs or epochs, options.batch_size, options.learning_rate, processor)
 
 
 def check_processor(processor: str) -> None:
@@ -62,82 +82,91 @@ def check_processor(processor: str) -> None:
         raise ConfigError("PyTorch finds no CUDA device here; leave --processor out to train on the CPU")
 
 
-def run_protocol(
-    protocol: Protocol,
+def chosen_tasks(protocol: str, tasks: Sequence[Task], only: Sequence[str]) -> list[Task]:
+    """The tasks of these names, all where there are none. Raises ConfigError for a name that no task has."""
+    known = [task.name for task in tasks]
+    if unknown := [name for name in only if name not in known]:
+        meant = did_you_mean(unknown[0], known)
+        raise ConfigError(f"{protocol}: no task {unknown[0]!r}; {meant}it has {', '.join(known)}")
+    return [task for task in tasks if not only or task.name in only]
+
+
+def run_tasks(
+    name: str,
+    tasks: Sequence[Task],
     dataset: Dataset,
     model: str,
+    learning: Learning | None,
     *,
-    form: str,
-    seeds: tuple[int, ...],
-    learning: Learning,
+    seeds: Sequence[int],
     cache: Path,
-    runs: Path,
-    only: Sequence[str] = (),
+    home: Path,
     show: Show = lambda _: None,
-) -> Result:
-    """Train and score `model` on every task for every seed. A baseline needs one seed: it has no chance in it.
+) -> tuple[Run, ...]:
+    """Train and score `model` on every task for every seed.
 
-    only: names of tasks, where not all are to be done.
-
-    Below `runs` each task keeps its checkpoints and, once finished, `scores.json`. Raises DataError, ConfigError.
+    name: of the protocol and form, for what is shown. learning: None for a baseline. Below `home` each task keeps its
+    checkpoints and, once finished, `scores.json`. Raises DataError, ConfigError.
     """
-    tasks = protocol.tasks(dataset)
-    if only:
-        known = [task.name for task in tasks]
-        if unknown := [name for name in only if name not in known]:
-            meant = did_you_mean(unknown[0], known)
-            raise ConfigError(f"{protocol.name}: no task {unknown[0]!r}; {meant}it has {', '.join(known)}")
-        tasks = [task for task in tasks if task.name in only]
     tokens: TokenCache | KernelCache
-    if model in BASELINES:
-        seeds = seeds[:1]
+    if learning is None:
         tokens = cache_for(dataset, "runtime_kernels" if dataset.batch else "narformer_v2", cache)
     else:
         from narformer.models.registry import tokenizer_of
 
         tokens = cache_for(dataset, tokenizer_of(model), cache)
-    results = []
+    runs = []
     for seed in seeds:
-        scored: dict[str, Any] = {}
-        place = runs / protocol.name / form / f"{model}-{learning.label}" / f"seed{seed}"
+        place = home / (model if learning is None else f"{model}{learning.label}") / f"seed{seed}"
         homes = [place / task.name.replace(" ", "-") for task in tasks]
-        for task, home in zip(tasks, homes, strict=True):
-            finished = home / "scores.json"
-            if not finished.exists():
-                started = time.monotonic()
-                prediction = _predict(model, dataset, tokens, task, seed, learning, home)
-                families = [dataset.family[r] for r in task.test]
-                table = score_table(prediction, _truth(dataset, task), dataset.devices, families)
-                if len(table) > MANY:
-                    table = {device: {"all": scores["all"]} for device, scores in table.items()}
-                kept = {"devices": table, "train": len(task.fit), "seconds": round(time.monotonic() - started, 1)}
-                home.mkdir(parents=True, exist_ok=True)
-                np.save(home / "prediction.npy", prediction)
-                partial = finished.with_suffix(".partial")
-                partial.write_text(json.dumps(kept))
-                partial.replace(finished)
-                for checkpoint in home.rglob("*.pt"):
-                    checkpoint.unlink()
-            scored[task.name] = json.loads(finished.read_text())
-            errors = {d: s["all"]["mape"] for d, s in scored[task.name]["devices"].items()}
+        scored: dict[str, TaskResult] = {}
+        for task, kept in zip(tasks, homes, strict=True):
+            if not (kept / FINISHED).exists():
+                _finish(model, dataset, tokens, task, seed, learning, kept)
+            scored[task.name] = TaskResult.from_json(json.loads((kept / FINISHED).read_text()))
+            errors = {d: families[ALL].mape for d, families in scored[task.name].devices.items()}
             listed = "  ".join(f"{d} {e:.2f} %" for d, e in errors.items())
-            show(f"{protocol.name} {form} {model} seed {seed} {task.name}: {listed}")
-        results.append({"seed": seed, "tasks": scored, "log_error_90": _log_error(dataset, tasks, homes)})
-        if model not in BASELINES:
+            show(f"{name} {model} seed {seed} {task.name}: {listed}")
+        intervals: Mapping[str, Mapping[str, Scores]] = {}
+        if learning is not None:
             from narformer.evaluation.left_out_intervals import left_out_intervals
 
-            truths = [_truth(dataset, task) for task in tasks]
-            results[-1]["intervals"] = left_out_intervals(dataset.devices, truths, homes)
-    return {
-        "protocol": protocol.name,
-        "form": form,
-        "model": model,
-        "epochs": None if model in BASELINES else learning.epochs,
-        "batch_size": learning.batch_size,
-        "learning_rate": learning.learning_rate,
-        "processor": learning.processor,
-        "runs": results,
-    }
+            intervals = left_out_intervals(dataset.devices, [_truth(dataset, task) for task in tasks], homes)
+        runs.append(Run(seed, scored, _log_error(dataset, tasks, homes), intervals))
+    return tuple(runs)
+
+
+def learns_by_epochs(model: str) -> bool:
+    """Whether a model is trained in epochs; others are learned from all networks at once."""
+    from narformer.models.registry import MODELS
+
+    return MODELS[model].model.learns_by_epochs
+
+
+def _finish(
+    model: str,
+    dataset: Dataset,
+    tokens: TokenCache | KernelCache,
+    task: Task,
+    seed: int,
+    learning: Learning | None,
+    home: Path,
+) -> None:
+    """Learn, predict, score and keep the scores; the checkpoints go."""
+    started = time.monotonic()
+    prediction = _predict(model, dataset, tokens, task, seed, learning, home)
+    families = [dataset.family[r] for r in task.test]
+    table = score_table(prediction, _truth(dataset, task), dataset.devices, families)
+    if len(table) > MANY:
+        table = {device: {ALL: scores[ALL]} for device, scores in table.items()}
+    result = TaskResult(table, train=len(task.fit), seconds=round(time.monotonic() - started, 1))
+    home.mkdir(parents=True, exist_ok=True)
+    np.save(home / "prediction.npy", prediction)
+    unfinished = (home / FINISHED).with_suffix(".partial")
+    unfinished.write_text(json.dumps(result.to_json()))
+    unfinished.replace(home / FINISHED)
+    for checkpoint in home.rglob("*.pt"):
+        checkpoint.unlink()
 
 
 def _truth(dataset: Dataset, task: Task) -> npt.NDArray[np.float64]:
@@ -151,7 +180,7 @@ def _masked(targets: npt.NDArray[np.float64], columns: slice) -> npt.NDArray[np.
     return masked
 
 
-def _log_error(dataset: Dataset, tasks: list[Task], homes: list[Path]) -> dict[str, float]:
+def _log_error(dataset: Dataset, tasks: Sequence[Task], homes: Sequence[Path]) -> dict[str, float]:
     """The 90 % quantile of |ln(prediction / truth)| over the test rows of all tasks together, by device."""
     prediction = np.concatenate([np.load(home / "prediction.npy") for home in homes])
     errors = np.abs(np.log(prediction / np.concatenate([_truth(dataset, task) for task in tasks])))
@@ -169,11 +198,11 @@ def _predict(
     tokens: TokenCache | KernelCache,
     task: Task,
     seed: int,
-    learning: Learning,
+    learning: Learning | None,
     home: Path,
 ) -> npt.NDArray[np.float64]:
     """Learn from the task's fit rows, predict its test rows: (test, devices)."""
-    if model in BASELINES:
+    if learning is None:
         return fit_predict(model, tokens.statistics, dataset.targets, task.fit, task.test)
     from narformer.training.batching import predict_rows
 
@@ -204,7 +233,7 @@ def trained(
         settings["batch_size"] = learning.batch_size
     if learning.learning_rate is not None:
         settings["learning_rate"] = learning.learning_rate
-    config = TrainConfig(dataset.name, model, epochs=learning.epochs, seed=seed, **settings)
+    config = TrainConfig(dataset.name, model, epochs=learning.epochs or 1, seed=seed, **settings)
     validation, fit = split_rows([(dataset.network or dataset.ids)[r] for r in task.fit], (VALIDATION,))
     torch.manual_seed(seed)
     network = model_for(model, dataset, task.fit[fit]).to(learning.processor)
@@ -222,40 +251,44 @@ def trained(
     return network
 
 
-def evaluate_predictor(protocol: Protocol, dataset: Dataset, name: str | None, out: Path) -> Result:
-    """Score a finished predictor, end to end from ONNX, on the protocol's test rows that it was never trained on.
+def score_predictor(protocol: str, form: str, dataset: Dataset, rows: Indices, name: str, out: Path) -> Result:
+    """Score a finished predictor, end to end from ONNX, on rows that it was never trained on.
 
-    Beside the scores: the share of test rows within the predictor's interval (`coverage`, percent), the interval's mean
+    Beside the scores: the share of rows within the predictor's interval (`coverage`, percent), the interval's mean
     width relative to the estimate (`width`, percent), and whether warnings are rare and right (`flagged`). A plot of
-    predicted against measured goes to `out`.
+    predicted against measured goes to `out`. Raises ConfigError where the predictor knows none of the targets.
     """
     predictor = Predictor.load(name)
     measured = [device for device in dataset.devices if canonical_id(device) in predictor.devices]
+    if not measured:
+        known = ", ".join(map(canonical_id, dataset.devices))
+        raise ConfigError(f"{protocol}: the predictor {predictor.card.name} knows none of its targets ({known})")
     dataset = dataset.with_devices(measured)
     devices = [canonical_id(device) for device in measured]
     columns = [predictor.devices.index(device) for device in devices]
-    rows = protocol.test_rows(dataset)
     factors = [dataset.batch[r] for r in rows] if dataset.batch else ()
     estimates = predict_sources(name, [dataset.sources[r] for r in rows], factors)[:, columns]
     target, families = dataset.targets[rows], [dataset.family[r] for r in rows]
-    table: dict[str, Any] = score_table(estimates[..., 0], target, devices, families)
+    table = score_table(estimates[..., 0], target, devices, families)
     for column, device in enumerate(devices):
         value, low, high, flagged = estimates[:, column].T
         for family, scores in table[device].items():
             chosen = np.isfinite(target[:, column])
-            if family != "all":
+            if family != ALL:
                 chosen &= np.asarray(families) == family
             truth = target[chosen, column]
             inside = (low[chosen] <= truth) & (truth <= high[chosen])
-            scores["coverage"] = round(100 * float(inside.mean()), 2)
-            scores["width"] = round(100 * float(((high - low) / value)[chosen].mean()), 2)
-            scores["ratio"] = round(float(np.median((high / low)[chosen])), 3)
             error = 100 * np.abs(value[chosen] / truth - 1)
-            scores["median_error"] = round(float(np.median(error)), 2)
-            scores |= warning_scores(error, flagged[chosen] > 0)
+            told = replace(
+                scores,
+                coverage=round(100 * float(inside.mean()), 2),
+                width=round(100 * float(((high - low) / value)[chosen].mean()), 2),
+                ratio=round(float(np.median((high / low)[chosen])), 3),
+                median_error=round(float(np.median(error)), 2),
+            )
+            table[device][family] = with_warnings(told, error, flagged[chosen] > 0)
     out.mkdir(parents=True, exist_ok=True)
-    plot = out / f"{file_stem(protocol.name, 'full')}.{predictor.card.name}.png"
+    plot = out / f"{file_stem(protocol, form)}.{predictor.card.name}.png"
     predicted_against_measured(estimates[..., 0], target, devices, families, plot)
-    tasks = {"in-domain": {"devices": table}}
-    run = {"seed": predictor.card.training.get("seed"), "tasks": tasks}
-    return {"protocol": protocol.name, "form": "full", "model": predictor.card.name, "epochs": None, "runs": [run]}
+    run = Run(predictor.card.training.get("seed"), {"in-domain": TaskResult(table)})
+    return Result(protocol, form, predictor.card.name, None, (run,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,11 @@ from narformer.cells.table import CellTable, cell_table, enumerate_space
 from narformer.cells.training import cell_loss, create_cell_model, predict_cells, relative_error, train_cells
 from narformer.cells.training_gpu import predict_cells_dense, train_cells_on_gpu
 from narformer.errors import ConfigError
-from narformer.evaluation.cell_accuracy import CELL_PROTOCOLS, CellProtocol, run_cell_protocol
-from narformer.evaluation.report import page, save_cell_result
+from narformer.evaluation.cell_accuracy import CellProtocol
+from narformer.evaluation.cell_tables import ACCURACY
+from narformer.evaluation.protocol import Options
+from narformer.evaluation.report import page
+from narformer.evaluation.results import ALL, load_results, write_result
 from narformer.models.layers import Dropout
 
 
@@ -46,22 +50,41 @@ def small_101() -> CellTable:
 
 
 def test_a_protocol_is_resumed_and_reported(benchmark: CellDataset, tmp_path: Path) -> None:
-    protocol = CellProtocol("nasbench201/accuracy", lambda _: benchmark, (60, 120, 10_000))
+    protocol = CellProtocol("nasbench201/accuracy", "made up", lambda _: benchmark, (60, 120, 10_000))
     shown: list[str] = []
-    results = [
-        run_cell_protocol(protocol, benchmark, model, seeds=(0, 1), epochs=None, runs=tmp_path, show=shown.append)
-        for model in ("gaussian_process", "random_forest")
-    ]
-    assert list(results[0]["runs"][0]["tasks"]) == ["60 cells", "120 cells"]  # 10,000 are not there
-    assert results[0]["runs"][0]["tasks"]["120 cells"]["devices"]["accuracy"]["all"]["kendall"] > 0.8
-    again = run_cell_protocol(protocol, benchmark, "gaussian_process", seeds=(0, 1), epochs=None, runs=tmp_path)
-    assert again == results[0]
-    assert "±" in save_cell_result(results[0], tmp_path)
+    options = Options(seeds=2, runs=tmp_path / "runs")
+    models = protocol.wanted(["gaussian_process", "random_forest"], options)
+    results = list(protocol.run(models, options, shown.append))
+    assert list(results[0].runs[0].tasks) == ["60 cells", "120 cells"]  # 10,000 are not there
+    assert results[0].runs[0].tasks["120 cells"].devices[ACCURACY][ALL].told("kendall") > 0.8
+    assert list(protocol.run(["gaussian_process"], options, shown.append)) == results[:1]
+    for result in results:
+        write_result(result, tmp_path)
+        assert all("±" in line for line in protocol.lines(result))
+    assert load_results(tmp_path) == results
     text = page(results)
     assert "## nasbench201/accuracy" in text
     assert "| gaussian_process | 2 |" in text
-    with pytest.raises(ConfigError, match="unknown model"):
-        run_cell_protocol(protocol, benchmark, "oracle", seeds=(0,), epochs=None, runs=tmp_path)
+    with pytest.raises(ConfigError, match="unknown model 'oracle' of nasbench201/accuracy"):
+        protocol.wanted(["oracle"], options)
+    for asked, told in (({"cells": (600,)}, "--cells 600: .* has 600 cells"), ({"learning_rate": 0.0}, "nothing is")):
+        with pytest.raises(ConfigError, match=told):
+            next(protocol.run(["nnlp"], replace(options, **asked), shown.append))
+
+
+def test_a_training_of_cells_keeps_its_settings_and_every_choice_of_the_epoch(
+    benchmark: CellDataset, tmp_path: Path
+) -> None:
+    protocol = CellProtocol("nasbench201/accuracy", "made up", lambda _: benchmark, (60,))
+    options = Options(epochs=2, batch_size=16, cells=(16,), runs=tmp_path / "runs")
+    result, fitted = protocol.run(["nnlp", "gaussian_process"], options, lambda _: None)
+    assert (result.form, result.epochs, result.batch_size, result.learning_rate) == ("2-b16", 2, 16, 1e-4)
+    task = result.runs[0].tasks["16 cells"]
+    assert set(task.chosen) == {"last", "validation", "test", "released"}
+    assert task.chosen["released"].scores.rows == 600
+    assert task.threads == torch.get_num_threads()
+    assert (fitted.form, fitted.epochs, fitted.batch_size) == ("full", None, None)
+    assert "--epochs 2 --batch-size 16" in page([result, fitted])
 
 
 def test_path_encoding_of_a_known_cell() -> None:
@@ -195,10 +218,3 @@ def test_epochs_are_chosen_by_validation_and_by_test_cells(benchmark: CellDatase
     assert all(choice.prediction.shape == (600,) for choice in chosen.values())
     again = finished(train_and_choose(config, "nnlp", benchmark, fit, test, validation, tmp_path))
     assert again["validation"].epochs == chosen["validation"].epochs
-
-
-def test_what_is_fitted_at_once_takes_no_epochs(benchmark: CellDataset, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="gaussian_process is fitted at once"):
-        run_cell_protocol(
-            CELL_PROTOCOLS["nasbench201/accuracy"], benchmark, "gaussian_process", seeds=(0,), epochs=3, runs=tmp_path
-        )

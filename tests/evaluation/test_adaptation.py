@@ -11,8 +11,10 @@ from narformer.datasets.dataset import Dataset, FamilySource
 from narformer.datasets.help import LatencyTable
 from narformer.errors import ConfigError
 from narformer.evaluation import adaptation, known_devices
-from narformer.evaluation.adaptation import Bench, DevicesProtocol, SpaceProtocol, run_devices, run_space
+from narformer.evaluation.adaptation import Bench, DevicesProtocol, SpaceProtocol
 from narformer.evaluation.device_prior import DevicePrior
+from narformer.evaluation.protocol import Options
+from narformer.evaluation.results import ALL
 from narformer.families.registry import sample
 
 
@@ -59,15 +61,16 @@ def test_one_outlier_among_the_known_latencies_moves_no_cost() -> None:
 
 def test_the_protocol_of_a_space_scores_what_was_not_measured() -> None:
     table = _space()
-    protocol = SpaceProtocol("help/made", lambda root: table, ("d7", "d8"), sizes=(10,))
-    result = run_space(protocol, "adapted", draws=2, root=None)
-    scores = result["runs"][0]["tasks"]["10 samples"]["devices"]
+    protocol = SpaceProtocol("help/made", "made here", lambda root: table, ("d7", "d8"), sizes=(10,))
+    options = Options(seeds=2)
+    (result,) = protocol.run(protocol.wanted(["adapted"], options), options, lambda _: None)
+    scores = result.runs[0].tasks["10 samples"].devices
     assert set(scores) == {"d7", "d8"}
-    assert scores["d8"]["all"]["rows"] == 1490
-    again = run_space(protocol, "adapted", draws=2, root=None)
-    assert again == result
-    with pytest.raises(ConfigError, match="unknown model"):
-        run_space(protocol, "guess", draws=1, root=None)
+    assert scores["d8"][ALL].rows == 1490
+    assert [line.split()[:3] for line in protocol.lines(result)] == [["10", "samples", "spearman"]]
+    assert list(protocol.run(["adapted"], options, lambda _: None)) == [result]
+    with pytest.raises(ConfigError, match="unknown model 'adaptd' of help/made; did you mean adapted"):
+        protocol.wanted(["adaptd"], options)
 
 
 def test_a_roofline_finds_the_costs_that_made_the_latencies() -> None:
@@ -101,15 +104,16 @@ def test_no_latency_of_the_left_out_device_but_the_samples_is_read(
     dataset.targets[:] = np.column_stack(devices)
     bench = Bench.prepare(dataset, tokens)
     good = bench.score("c", 12, True, np.random.default_rng(0))
-    assert good["rows"] == 7
-    assert good["mape"] < 25
-    assert 0 <= good["interval_covers"] <= 100
+    assert good.rows == 7
+    assert (good.mape or 0) < 25
+    assert 0 <= (good.interval_covers or 0) <= 100
     assert bench.score("c", 12, True, np.random.default_rng(0)) == good
 
     monkeypatch.setattr(adaptation, "load_dataset", lambda name, root: dataset)
-    protocol = DevicesProtocol("made/leave-one-device-out", ("made",), sizes=(5,))
-    result = run_devices(protocol, "adapted", form="quick", draws=1, root=None, cache=tmp_path / "cache2")
-    assert set(result["runs"][0]["tasks"]["5 samples"]["devices"]) == {"a", "b", "c"}
+    protocol = DevicesProtocol("made/leave-one-device-out", "made here", ("made",), sizes=(5,))
+    options = Options(quick=True, cache=tmp_path / "cache2")
+    (result,) = protocol.run(["adapted"], options, lambda _: None)
+    assert set(result.runs[0].tasks["5 samples"].devices) == {"a", "b", "c"}
 
     read: list[float] = []
 
@@ -127,5 +131,3 @@ def test_no_latency_of_the_left_out_device_but_the_samples_is_read(
     spoiled = [row for row in train if dataset.targets[row, 2] not in read]
     dataset.targets[spoiled, 2] *= 50
     assert Bench.prepare(dataset, tokens).score("c", 12, True, np.random.default_rng(0)) == good
-    with pytest.raises(ConfigError, match="trees_and_ridge is for help/"):
-        run_devices(protocol, "trees_and_ridge", form="quick", draws=1, root=None, cache=tmp_path / "cache2")

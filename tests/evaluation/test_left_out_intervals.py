@@ -12,6 +12,7 @@ from narformer.datasets.dataset import Dataset, FamilySource
 from narformer.datasets.kernel_cache import build_kernel_cache
 from narformer.evaluation.interval_tables import interval_rows
 from narformer.evaluation.left_out_intervals import FILE, keep_kernels, left_out_intervals, strange_shares
+from narformer.evaluation.results import ALL, Result, Run, Scores, TaskResult
 from narformer.families.registry import sample
 from narformer.models.tally2 import Tally2, Tally2Config
 from narformer.training.export import observe
@@ -29,12 +30,12 @@ def test_a_width_from_other_tasks_covers_what_is_like_them_and_not_what_is_worse
     homes = [_home(tmp_path, str(k), errors) for k, errors in enumerate((usual, usual, 10 * usual))]
     truths = [np.ones((81, 1))] * 3
     figures = left_out_intervals(["d"], truths[:2], homes[:2])["other tasks"]["d"]
-    assert figures["rows"] == 162
-    assert figures["coverage"] == pytest.approx(90, abs=2)
-    assert figures["ratio"] == pytest.approx(np.exp(2 * 0.18), rel=0.02)
-    assert figures["median_error"] == pytest.approx(10, abs=1)
+    assert figures.rows == 162
+    assert figures.coverage == pytest.approx(90, abs=2)
+    assert figures.ratio == pytest.approx(np.exp(2 * 0.18), rel=0.02)
+    assert figures.median_error == pytest.approx(10, abs=1)
     worse = left_out_intervals(["d"], truths, homes)["other tasks"]["d"]
-    assert worse["coverage"] < 80
+    assert worse.coverage < 80
 
 
 def test_unlike_networks_have_a_width_beyond_that_of_the_other_tasks(tmp_path: Path) -> None:
@@ -52,11 +53,11 @@ def test_unlike_networks_have_a_width_beyond_that_of_the_other_tasks(tmp_path: P
     truth = np.ones((41, 1))
     truth[0] = np.nan
     figures = left_out_intervals(["d"], [truth, truth], homes)["stated"]["d"]
-    assert figures["rows"] == 80
+    assert figures.rows == 80
     # Half of them have ±0.1, which covers 9 of 41 (of 40 rows), the other half more than any is off.
-    assert figures["coverage"] == pytest.approx(100 * (9 + 40) / 80, abs=2)
-    assert figures["flagged"] == 50
-    assert figures["error_flagged"] == pytest.approx(figures["error_others"], rel=0.1)
+    assert figures.coverage == pytest.approx(100 * (9 + 40) / 80, abs=2)
+    assert figures.flagged == 50
+    assert figures.error_flagged == pytest.approx(figures.error_others, rel=0.1)
 
 
 def test_novel_networks_have_the_width_of_the_other_tasks_beside_their_own(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_novel_networks_have_the_width_of_the_other_tasks_beside_their_own(tmp_p
         )
     truth = np.ones((41, 1))
     figures = left_out_intervals(["d"], [truth, truth], homes)["stated"]["d"]
-    assert figures["ratio"] == pytest.approx(np.exp(2 * np.hypot(0.1, 0.475 * np.sqrt(0.9))), rel=0.06)
+    assert figures.ratio == pytest.approx(np.exp(2 * np.hypot(0.1, 0.475 * np.sqrt(0.9))), rel=0.06)
 
 
 def test_a_task_alone_has_no_other_tasks(tmp_path: Path) -> None:
@@ -107,20 +108,17 @@ def test_kernels_unlike_those_of_training_are_counted_by_their_time(tmp_path: Pa
 
 
 def test_the_table_has_random_rows_left_out_families_and_real_files_in_one_place() -> None:
-    shipped = {"rows": 9, "median_error": 4.0, "coverage": 91.0, "width": 30.0, "ratio": 1.4}
-    stated = {"rows": 90, "median_error": 8.0, "coverage": 70.0, "ratio": 1.5}
-    stated |= {"flagged": 4.0, "error_flagged": 30.0, "error_others": 7.5}
+    shipped = Scores(9, median_error=4.0, coverage=91.0, width=30.0, ratio=1.4)
+    stated = Scores(90, median_error=8.0, coverage=70.0, ratio=1.5, flagged=4.0, error_flagged=30.0, error_others=7.5)
 
-    def result(protocol: str, model: str, task: str, figures: dict[str, float]) -> dict[str, object]:
-        tasks = {task: {"devices": {"d": {"all": figures}}}}
-        return {"protocol": protocol, "model": model, "runs": [{"tasks": tasks}]}
+    def result(protocol: str, model: str, task: str, scores: Scores) -> Result:
+        return Result(protocol, "full", model, None, (Run(0, {task: TaskResult({"d": {ALL: scores}})}),))
 
-    left_out = {"tasks": {}, "intervals": {"stated": {"d": stated}}}
     results = [
         result("timm/in-domain", "m", "in-domain", shipped),
-        {"protocol": "timm/leave-families-out", "model": "tally2", "runs": [left_out]},
+        Result("timm/leave-families-out", "full", "tally2", None, (Run(0, {}, {}, {"stated": {"d": stated}}),)),
         result("real-files", "m", "all", shipped),
-        result("timm/in-domain", "flops", "in-domain", {"mape": 3}),
+        result("timm/in-domain", "flops", "in-domain", Scores(9, mape=3.0)),
     ]
     assert interval_rows(results) == [
         ["random rows, timm/in-domain", "m", "d", "9", "4.0", "91.0", "1.40", "–", "–", "–"],
@@ -130,11 +128,10 @@ def test_the_table_has_random_rows_left_out_families_and_real_files_in_one_place
 
 
 def test_many_targets_are_told_together_by_precision() -> None:
-    figures = {"median_error": 4.0, "coverage": 100.0, "ratio": 1.4}
-    targets = {f"npu{k}:tflite:{p}": {**figures, "rows": 3} for k in range(12) for p in ("fp16", "int8")}
-    targets["npu0:tflite:fp16"] = {"rows": 33, "median_error": 16.0, "coverage": 50.0, "ratio": 2.6}
-    run = {"tasks": {}, "intervals": {"stated": targets}}
-    rows = interval_rows([{"protocol": "p", "model": "m", "runs": [run]}])
+    usual = Scores(3, median_error=4.0, coverage=100.0, ratio=1.4)
+    targets = {f"npu{k}:tflite:{p}": usual for k in range(12) for p in ("fp16", "int8")}
+    targets["npu0:tflite:fp16"] = Scores(33, median_error=16.0, coverage=50.0, ratio=2.6)
+    rows = interval_rows([Result("p", "full", "m", None, (Run(0, {}, {}, {"stated": targets}),))])
     assert rows == [
         ["left out, p, stated", "m", "12 targets in fp16", "66", "5.0", "75.0", "1.50", "–", "–", "–"],
         ["left out, p, stated", "m", "12 targets in int8", "36", "4.0", "100.0", "1.40", "–", "–", "–"],

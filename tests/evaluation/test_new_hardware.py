@@ -11,20 +11,22 @@ import pytest
 from narformer.datasets.dataset import Dataset, FamilySource
 from narformer.datasets.kernel_cache import KernelCache, build_kernel_cache
 from narformer.errors import ConfigError
-from narformer.evaluation import new_hardware
-from narformer.evaluation.hardware_tables import HARDWARE_PROTOCOLS, hardware_tables
+from narformer.evaluation import hardware_protocol
+from narformer.evaluation.hardware_protocol import work_by_row
+from narformer.evaluation.hardware_tables import tables_of
 from narformer.evaluation.new_hardware import (
     BASELINES,
     NewHardware,
     baseline,
     learned,
-    run_hardware,
     scaled,
     score,
-    work_by_row,
 )
+from narformer.evaluation.protocol import Options
+from narformer.evaluation.protocols import PROTOCOLS
 from narformer.evaluation.related import datasheet_factor, peak_ratio, related
-from narformer.evaluation.report import load_results, page, save_new_hardware
+from narformer.evaluation.report import page
+from narformer.evaluation.results import Result, load_results, write_result
 from narformer.families.registry import sample
 from narformer.prediction.target import Target
 from narformer.tokens.runtime_kernels import KINDS
@@ -105,7 +107,7 @@ def test_what_the_related_target_tells_is_found_with_one_factor(made: tuple[Data
     errors = {}
     for name in BASELINES:
         table = score(bench, baseline(name, bench), draws=2)
-        errors[name] = {count: devices[DEVICES[1]]["mape"] for count, devices in table.items()}
+        errors[name] = {count: devices[DEVICES[1]].mape for count, devices in table.items()}
     guessed = 100 * abs(2 * datasheet_factor(DEVICES[1], DEVICES[0]) - 1)
     assert errors["related_measured"]["0 samples"] == pytest.approx(guessed, abs=1e-3)
     assert errors["line"]["0 samples"] == pytest.approx(guessed, abs=1e-3)
@@ -137,38 +139,46 @@ def test_estimates_of_a_model_are_scaled_or_adapted(made: tuple[Dataset, KernelC
         variant: score(bench, learned(variant, bench, parts, work), 2)["10 samples"][DEVICES[1]]
         for variant in ("", "_related", "_adapted")
     }
-    assert errors["_related"]["mape"] < 1e-6
-    assert errors["_adapted"]["mape"] < 10
-    assert errors["_adapted"]["coverage"] > 60
-    assert errors["_adapted"]["width"] > 0
-    assert errors[""]["mape"] > 20
+    assert errors["_related"].mape < 1e-6
+    assert errors["_adapted"].mape < 10
+    assert errors["_adapted"].coverage > 60
+    assert errors["_adapted"].width > 0
+    assert errors[""].mape > 20
 
 
 def test_a_protocol_trains_once_resumes_and_makes_tables(
     tmp_path: Path, made: tuple[Dataset, KernelCache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, _ = made
-    monkeypatch.setattr(new_hardware, "load_dataset", lambda name, root: dataset)
-    protocol = HARDWARE_PROTOCOLS["timm/leave-one-hardware-out"]
-    places = {"root": None, "cache": tmp_path / "cache", "runs": tmp_path / "runs"}
-    results = run_hardware(protocol, "line", epochs=1, draws=2, **places)
-    results += run_hardware(protocol, "tally2", epochs=1, draws=2, **places)
-    assert [r["model"] for r in results] == ["line", "tally2", "tally2_related", "tally2_adapted"]
-    assert set(results[2]["runs"][0]["tasks"]["5 samples"]["devices"]) == set(DEVICES)
+    monkeypatch.setattr(hardware_protocol, "load_dataset", lambda name, root: dataset)
+    protocol = PROTOCOLS["timm/leave-one-hardware-out"]
+    here = Options(seeds=2, cache=tmp_path / "cache")
+
+    def run(model: str, options: Options) -> list[Result]:
+        return list(protocol.run(protocol.wanted([model], options), options, lambda _: None))
+
+    results = run("line", here)
+    results += run("tally2", replace(here, runs=tmp_path / "runs"))
+    assert [r.model for r in results] == ["line", "tally2", "tally2_related", "tally2_adapted"]
+    assert {r.epochs for r in results} == {None}
+    assert set(results[2].runs[0].tasks["5 samples"].devices) == set(DEVICES)
     assert not list((tmp_path / "runs").rglob("*.pt"))
-    monkeypatch.setattr(new_hardware, "trained", None)  # what is finished is not trained again
-    assert run_hardware(protocol, "tally2", epochs=1, draws=2, **places) == results[1:]
+    monkeypatch.setattr(hardware_protocol, "trained", None)  # what is finished is not trained again
+    assert run("tally2", replace(here, runs=tmp_path / "runs")) == results[1:]
     for result in results:
-        assert "20 samples" in save_new_hardware(result, tmp_path / "out")
-    text = page(load_results(tmp_path / "out"))
+        write_result(result, tmp_path / "out")
+        assert any(line.startswith("20 samples") for line in protocol.lines(result))
+    assert load_results(tmp_path / "out") == [results[k] for k in (0, 1, 3, 2)]
+    text = page(results)
     assert "## timm/leave-one-hardware-out" in text
     assert "| tally2_adapted |" in text
     assert "## All protocols" not in text
-    title, header, rows = hardware_tables(results)[0]
+    title, header, rows = tables_of(results)[0]
     assert title.startswith("MAPE %")
     assert header == ["", "0 samples", "5 samples", "10 samples", "20 samples"]
     assert rows[-1] == ["targets", "3", "3", "3", "3"]
-    with pytest.raises(ConfigError, match="no hardware 'rtx'; it has i7-12700h, rtx4090, rtx5090"):
-        run_hardware(protocol, "line", epochs=1, draws=1, only="rtx", **places)
-    with pytest.raises(ConfigError, match=r"unknown model 'guess' of new hardware; known are flops, line, .*tally2"):
-        run_hardware(protocol, "guess", epochs=1, draws=1, **places)
+    assert run("line", replace(here, device="rtx5090")) == []  # a result is of all hardware
+    with pytest.raises(ConfigError, match=r"no hardware 'rtx'; did you mean rtx5090 or rtx4090\?"):
+        run("line", replace(here, device="rtx"))
+    with pytest.raises(ConfigError, match=r"unknown model 'guess' of timm/.*; known are flops, line, .*tally2"):
+        run("guess", here)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from narformer.errors import ConfigError, DataError
 from narformer.evaluation import run as run_module
 from narformer.evaluation import splits
 from narformer.evaluation.baselines import BASELINES, fit_predict
-from narformer.evaluation.protocols import PROTOCOLS, protocol
-from narformer.evaluation.report import load_results, page, save_result, spread
-from narformer.evaluation.run import Learning, run_protocol
+from narformer.evaluation.latency import LatencyProtocol
+from narformer.evaluation.protocol import Options
+from narformer.evaluation.protocols import LATENCY, PROTOCOLS, protocol
+from narformer.evaluation.report import page
+from narformer.evaluation.results import ALL, Choice, Result, Run, Scores, TaskResult, load_results, write_result
 from narformer.evaluation.scores import score_table
 from narformer.evaluation.splits import few_samples, leave_one_family_out, left_out_models
 from narformer.families.registry import sample
@@ -54,7 +57,7 @@ def test_a_left_out_family_is_in_no_training_row(dataset: Dataset) -> None:
 
 def test_no_task_of_any_protocol_tests_on_what_it_trains_on(dataset: Dataset) -> None:
     folded = replace(dataset, fold=tuple(sorted(set(dataset.family)).index(family) % 3 for family in dataset.family))
-    for name, each in PROTOCOLS.items():
+    for name, each in LATENCY.items():
         for task in each.tasks(folded):
             assert not set(task.fit) & set(task.test), name
 
@@ -65,7 +68,7 @@ def test_a_test_network_that_is_a_train_network_under_another_name_is_not_scored
     (task,) = left_out_models(replace(dataset, network=tuple(names)))
     assert set(dataset.rows("test")) - set(task.test) == {5}
     assert set(left_out_models(dataset)[0].test) == set(dataset.rows("test"))
-    chosen = protocol("qai_hub/left-out-models")
+    chosen = LATENCY["qai_hub/left-out-models"]
     np.testing.assert_array_equal(chosen.test_rows(replace(dataset, network=tuple(names))), task.test)
 
 
@@ -95,33 +98,43 @@ def test_a_directory_in_nnlqps_layout_goes_through_its_protocols(
             (tmp_path / file).write_bytes(variant.build().SerializeToString())
             lines += [f"1 {file} 1 {10 + number} {family} gpu", f"2 {file} 1 {30 + number} {family} cpu"]
     (tmp_path / "gt.txt").write_text("\n".join(lines))
+    here = Options(nnlqp=tmp_path, cache=tmp_path / "cache", runs=tmp_path / "runs", epochs=1)
     with pytest.raises(ConfigError, match="choose --device from gpu, cpu"):
-        protocol("nnlqp/in-domain").load("full", None, tmp_path, None)
+        _run("nnlqp/in-domain", "nnlp", here)
     with pytest.raises(ConfigError, match="needs --nnlqp DIRECTORY"):
-        protocol("nnlqp/in-domain").load("full", None, None, None)
+        _run("nnlqp/in-domain", "nnlp", Options())
     assert load_nnlqp(tmp_path).devices == ("gpu", "cpu")
     monkeypatch.setattr(splits, "TRANSFER_SAMPLES", (4, 8))
-    chosen = protocol("nnlqp/transfer")
-    places = {"cache": tmp_path / "cache", "runs": tmp_path / "runs"}
-    moved = chosen.load("full", None, tmp_path, "cpu")
-    assert moved.devices == ("cpu", "gpu")
-    result = run_protocol(chosen, moved, "nnlp", form="full", seeds=(0,), learning=Learning(1), **places)
-    tasks = result["runs"][0]["tasks"]
+    assert LATENCY["nnlqp/transfer"].load("full", None, tmp_path, "cpu").devices == ("cpu", "gpu")
+    tasks = _run("nnlqp/transfer", "nnlp", replace(here, device="cpu")).runs[0].tasks
     assert list(tasks) == ["4 networks", "8 networks"]
-    assert set(tasks["4 networks"]["devices"]) == {"cpu"}
+    assert set(tasks["4 networks"].devices) == {"cpu"}
     for name, device in (("nnlqp/leave-one-family-out", "gpu"), ("nnlqp/multi-platform", None)):
-        chosen = protocol(name)
-        small = chosen.load("full", None, tmp_path, device)
-        places = {"cache": tmp_path / "cache", "runs": tmp_path / "runs"}
-        result = run_protocol(chosen, small, "flops", form="full", seeds=(0,), learning=Learning(1), **places)
-        tasks = result["runs"][0]["tasks"]
+        tasks = _run(name, "flops", replace(here, device=device, epochs=None)).runs[0].tasks
         assert len(tasks) == (3 if device else 1)
-        assert set(next(iter(tasks.values()))["devices"]) == ({"gpu"} if device else {"gpu", "cpu"})
+        assert set(next(iter(tasks.values())).devices) == ({"gpu"} if device else {"gpu", "cpu"})
+    alone = replace(here, device="gpu", epochs=None, task=("resnet",))
+    assert list(_run("nnlqp/leave-one-family-out", "flops", alone).runs[0].tasks) == ["resnet"]
+    with pytest.raises(ConfigError, match="no task 'resnt'; did you mean resnet"):
+        _run("nnlqp/leave-one-family-out", "flops", replace(alone, task=("resnt",)))
+    with pytest.raises(ConfigError, match="unknown processor 'gpu'"):
+        _run("nnlqp/in-domain", "nnlp", replace(here, device="gpu", processor="gpu"))
 
 
-def test_finished_tasks_are_not_run_again(tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = PROTOCOLS["nnmeter/leave-one-family-out"]
-    places = {"cache": tmp_path / "cache", "runs": tmp_path / "runs"}
+def _run(name: str, model: str, options: Options, shown: list[str] | None = None) -> Result:
+    chosen = PROTOCOLS[name]
+    (result,) = chosen.run(chosen.wanted([model], options), options, (shown if shown is not None else []).append)
+    return result
+
+
+@pytest.fixture
+def here(tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Options:
+    """Options of a run on the small dataset, whatever the protocol's is."""
+    monkeypatch.setattr(LatencyProtocol, "load", lambda *_: dataset)
+    return Options(cache=tmp_path / "cache", runs=tmp_path / "runs")
+
+
+def test_finished_tasks_are_not_run_again(here: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     real = run_module._predict
 
@@ -134,29 +147,28 @@ def test_finished_tasks_are_not_run_again(tmp_path: Path, dataset: Dataset, monk
 
     monkeypatch.setattr(run_module, "_predict", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_protocol(chosen, dataset, "flops_memory", form="full", seeds=(0,), learning=Learning(1), **places)
+        _run("nnmeter/leave-one-family-out", "flops_memory", here)
     monkeypatch.setattr(run_module, "_predict", lambda *a: seen.append(a[3].name) or real(*a))
-    result = run_protocol(chosen, dataset, "flops_memory", form="full", seeds=(0,), learning=Learning(1), **places)
+    result = _run("nnmeter/leave-one-family-out", "flops_memory", here)
     assert seen == sorted(FAMILIES)
-    assert list(result["runs"][0]["tasks"]) == sorted(FAMILIES)
+    assert list(result.runs[0].tasks) == sorted(FAMILIES)
 
 
-def test_a_model_is_trained_scored_and_reported(tmp_path: Path, dataset: Dataset) -> None:
-    chosen = PROTOCOLS["nnmeter/in-domain"]
-    places = {"cache": tmp_path / "cache", "runs": tmp_path / "runs"}
+def test_a_model_is_trained_scored_and_reported(tmp_path: Path, here: Options) -> None:
     out = tmp_path / "results"
     shown: list[str] = []
-    for model, seeds in (("nnlp", (0, 1)), ("boosted_trees", (0, 1))):
-        result = run_protocol(
-            chosen, dataset, model, form="quick", seeds=seeds, learning=Learning(1), show=shown.append, **places
-        )
-        text = save_result(result, out)
-        assert f"nnmeter/in-domain (quick), {model}" in text
-        assert len(result["runs"]) == (2 if model == "nnlp" else 1)
-        assert set(result["runs"][0]["log_error_90"]) == {"p", "q"}
+    chosen = PROTOCOLS["nnmeter/in-domain"]
+    options = replace(here, quick=True, seeds=2, epochs=1)
+    results = list(chosen.run(chosen.wanted(["nnlp", "boosted_trees"], options), options, shown.append))
+    for result in results:
+        write_result(result, out)
+        assert [line.split()[0] for line in chosen.lines(result)] == ["p", "q"]
+        assert set(result.runs[0].log_error_90) == {"p", "q"}
+    assert [len(result.runs) for result in results] == [2, 1]  # no chance plays a part in a baseline
+    assert [result.epochs for result in results] == [1, None]
     assert len(shown) == 3
-    results = load_results(out)
-    assert "±" in spread(next(r for r in results if r["model"] == "nnlp"), "p", "mape")
+    assert load_results(out) == [results[1], results[0]]
+    assert "±" in results[0].spread("p", "mape")
     text = page(results)
     assert "## nnmeter/in-domain, quick form" in text
     assert "| nnlp |" in text
@@ -172,15 +184,84 @@ def test_a_model_is_trained_scored_and_reported(tmp_path: Path, dataset: Dataset
 def test_a_table_of_many_targets_has_a_row_each() -> None:
     devices = [f"npu{k}:tflite:{precision}" for k in range(12) for precision in ("fp16", "int8")]
 
-    def result(model: str, error: float) -> dict[str, object]:
-        table = {d: {"all": {"mape": error + (10 if d.endswith("int8") else 0), "acc_10": 50.0}} for d in devices}
-        run = {"seed": 0, "tasks": {"left-out models": {"devices": table}}}
-        return {"protocol": "qai_hub/left-out-models", "form": "full", "model": model, "epochs": None, "runs": [run]}
+    def result(model: str, error: float) -> Result:
+        table = {d: {ALL: Scores(9, mape=error + (10 if d.endswith("int8") else 0), acc_10=50.0)} for d in devices}
+        return Result("qai_hub/left-out-models", "full", model, None, (Run(0, {"left-out": TaskResult(table)}),))
 
     text = page([result("flops", 40.0), result("line", 30.0)])
     assert "| target | flops | line |" in text
     assert "| **fp16**, 12 targets | 40.00 | **30.00** |" in text
     assert "| `npu3:tflite:int8` | 50.00 | **40.00** |" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "options", "told"),
+    [
+        ("nnmeter/in-domain", "tally2", Options(epochs=3), "no use for --epochs with tally2"),
+        ("nnmeter/in-domain", "tally2", Options(batch_size=8), "no use for --batch-size with tally2"),
+        ("nnmeter/in-domain", "line", Options(processor="cuda"), "no use for --processor with line"),
+        ("nasbench201/accuracy", "nnlp", Options(published=True, processor="cpu"), "no use for --published, --proc"),
+        ("nasbench201/accuracy", "nn_former", Options(task=("x",)), "no use for --task"),
+        ("nnmeter/in-domain", "flops", Options(seeds=3, epochs=3), "no use for --seeds, --epochs with flops"),
+        ("nnmeter/in-domain", "nnlp", Options(huber=0.1), "no use for --huber"),
+        ("nnmeter/in-domain", "nnlp", Options(nnlqp=Path("x")), "no use for --nnlqp"),
+        ("nasbench201/accuracy", "gaussian_process", Options(huber=0.0), "no use for --huber"),
+        ("nasbench201/accuracy", "nnlp", Options(quick=True, device="d"), "no use for --quick, --device with nnlp"),
+        ("help/fbnet", "adapted", Options(cache=Path("x")), "no use for --cache"),
+        ("timm/leave-one-hardware-out", "all", Options(runs=Path("x")), "no use for --runs"),
+        ("timm/leave-one-hardware-out", "tally2", Options(quick=True), "no use for --quick"),
+        ("nnmeter/in-domain", "taly2", Options(), "unknown model 'taly2' of nnmeter/in-domain; did you mean tally2"),
+        ("nnmeter/leave-one-device-out", "trees_and_ridge", Options(), "known are adapted, adapted_random, all"),
+    ],
+)
+def test_what_means_nothing_to_a_model_is_refused_before_anything_is_run(
+    name: str, model: str, options: Options, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        PROTOCOLS[name].wanted([model], options)
+
+
+def test_an_option_of_one_of_several_models_is_taken() -> None:
+    chosen = PROTOCOLS["nnmeter/in-domain"]
+    assert chosen.wanted(["tally2", "nnlp"], Options(epochs=3)) == ["tally2", "nnlp"]
+    assert set(chosen.wanted(["all"], Options(epochs=3, seeds=2))) == set(chosen.models())
+    for each in PROTOCOLS.values():
+        assert set(each.compared()) <= set(each.models())
+        for model in each.models():
+            assert each.options(model) <= {field.name for field in dataclasses.fields(Options)}
+
+
+def test_finished_predictors_are_tested_where_networks_are_theirs(here: Options) -> None:
+    with pytest.raises(ConfigError, match="nasbench201/accuracy trains models: give --model"):
+        PROTOCOLS["nasbench201/accuracy"].check_predictor("tally2", Options())
+    with pytest.raises(ConfigError, match="no use for --seeds, --runs with the predictor tally2"):
+        PROTOCOLS["nnmeter/in-domain"].check_predictor("tally2", Options(seeds=2, runs=Path("x")))
+    with pytest.raises(ConfigError, match=r"the predictor tally2 knows none of its targets \(p, q\)"):
+        PROTOCOLS["nnmeter/in-domain"].score("tally2", here, Path("x"))
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    whole = {field.name: 1.5 for field in dataclasses.fields(Scores)} | {"rows": 3}
+    scores = Scores(**whole)
+    task = TaskResult({"d": {ALL: scores}}, 10, 2.5, 1, "a GPU", {"last": Choice(9, scores)})
+    run = Run(0, {"t": task}, {"d": 0.3}, {"stated": {"d": scores}})
+    result = Result("help/fbnet", "full", "m", 9, (run,), 2, 8, 1e-4, 0.05, True, "cuda")
+    write_result(result, tmp_path)
+    assert load_results(tmp_path) == [result]
+
+
+def test_every_result_in_the_repository_is_read_and_written_as_it_was() -> None:
+    """The format is that of older versions; of one file the ids of devices are older still."""
+    paths = sorted((Path(__file__).parents[2] / "docs/results").glob("*.json"))
+    renamed = []
+    for path in paths:
+        data = json.loads(path.read_text())
+        result = Result.from_json(data)
+        if result.to_json() != {key: value for key, value in data.items() if key == "epochs" or value is not None}:
+            renamed.append(path.name)
+            assert result.runs[0].tasks.keys() == data["runs"][0]["tasks"].keys()
+    assert len(paths) > 100
+    assert len(renamed) < 3
 
 
 def test_baselines_find_what_they_are_made_for(dataset: Dataset) -> None:
@@ -205,13 +286,13 @@ def test_scores_leave_missing_labels_out() -> None:
     target = np.array([[1.0, np.nan], [2.0, np.nan], [2.0, np.nan]])
     table = score_table(prediction, target, ["p", "q"], ["a", "a", "b"])
     assert set(table) == {"p"}
-    assert table["p"]["all"]["rows"] == 3
-    assert table["p"]["a"]["mape"] == pytest.approx(5)
-    assert table["p"]["b"]["mape"] == pytest.approx(100)
+    assert table["p"][ALL].rows == 3
+    assert table["p"]["a"].mape == pytest.approx(5)
+    assert table["p"]["b"].mape == pytest.approx(100)
 
 
 def test_foreign_files_and_names_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="unknown protocol 'imagenet'"):
+    with pytest.raises(ConfigError, match="unknown protocol 'imagenet'; known are all, nnlqp/in-domain"):
         protocol("imagenet")
     (tmp_path / "x.json").write_text(json.dumps({"a": 1}))
     with pytest.raises(DataError, match=r"x.json: not a result"):
@@ -219,4 +300,8 @@ def test_foreign_files_and_names_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a result of narformer evaluate"):
         left_out_errors([str(tmp_path / "x.json")])
     with pytest.raises(DataError, match="cannot be written"):
-        save_result({"protocol": "p", "form": "f", "model": "m", "runs": []}, tmp_path / "x.json")
+        write_result(Result("p", "f", "m", None, ()), tmp_path / "x.json")
+    with pytest.raises(
+        DataError, match=r"protocol 'nnmeter/in-dmain', which is not known here; did you mean nnmeter/in"
+    ):
+        page([Result("nnmeter/in-dmain", "full", "m", None, ())])

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from narformer.evaluation.cell_tables import training_rows
 from narformer.evaluation.published import ACCURACY_HEADER, LATENCY_HEADER, accuracy_rows, latency_rows, published_page
+from narformer.evaluation.results import ALL, Choice, Result, Run, Scores, TaskResult
 
 
-def trained(form: str, epochs: int | None, taus: list[float], **settings: float) -> dict[str, Any]:
+def trained(form: str, epochs: int | None, taus: list[float], **settings: float) -> Result:
     runs = []
     for seed, tau in enumerate(taus):
-        task: dict[str, Any] = {"devices": {"accuracy": {"all": {"kendall": tau}}}, "seconds": 120.0}
+        task = TaskResult({"accuracy": {ALL: Scores(9, kendall=tau)}}, seconds=120.0)
         if settings:
             chosen = {"last": (1000, tau), "validation": (990, tau + 0.01), "test": (980, tau + 0.02)}
             chosen["released"] = (990, tau + 0.015)
-            task |= {"threads": 1, "chosen": {k: {"epochs": e, "kendall": t} for k, (e, t) in chosen.items()}}
-        runs.append({"seed": seed, "tasks": {"781 cells": task}})
-    return {
-        "protocol": "nasbench201/accuracy",
-        "form": form,
-        "model": "narformer_v2",
-        "epochs": epochs,
-        "runs": runs,
-        **settings,
-    }
+            task = replace(task, threads=1, chosen={k: Choice(e, Scores(9, kendall=t)) for k, (e, t) in chosen.items()})
+        runs.append(Run(seed, {"781 cells": task}))
+    plain = Result("nasbench201/accuracy", form, "narformer_v2", epochs, tuple(runs))
+    return replace(plain, **settings)  # type: ignore[arg-type]
 
 
 def test_the_longest_training_stands_first_beside_a_published_accuracy() -> None:
@@ -46,10 +41,12 @@ def test_a_training_of_other_settings_has_its_row() -> None:
 
 
 def test_a_published_latency_stands_beside_ours_of_that_family_on_that_device() -> None:
-    tables = {"cortex-a76:tflite-2.1:fp32": {"all": {"mape": 7.5}}, "adreno-640:tflite-2.1:fp32": {"all": {"mape": 1}}}
-    tasks = {"resnet": {"devices": tables}, "vgg": {"devices": {}}}
-    result = {"protocol": "nnmeter/leave-one-family-out", "form": "quick", "model": "narformer_v2", "epochs": 15}
-    rows = latency_rows([{**result, "runs": [{"seed": 0, "tasks": tasks}]}])
+    tables = {
+        "cortex-a76:tflite-2.1:fp32": {ALL: Scores(9, mape=7.5)},
+        "adreno-640:tflite-2.1:fp32": {ALL: Scores(9, mape=1.0)},
+    }
+    run = Run(0, {"resnet": TaskResult(tables), "vgg": TaskResult({})})
+    rows = latency_rows([Result("nnmeter/leave-one-family-out", "quick", "narformer_v2", 15, (run,))])
     assert {len(row) for row in rows} == {len(LATENCY_HEADER)}
     assert [row[4] for row in rows if row[4] != "–"] == ["7.50 %"]
 
