@@ -123,14 +123,22 @@ class Table:
 def shortened(text: str, width: int) -> str:
     """A text of at most `width` characters; what it loses is its beginning, for the end of a name tells more.
 
+    Of several words the first is lost whole, where that leaves half of the width or more.
+
     >>> shortened("/backbone/layer4/conv1/Conv", 12)
     '…/conv1/Conv'
+    >>> shortened("NVIDIA GeForce RTX 3090", 21)
+    '…GeForce RTX 3090'
     """
     if _width(text) <= width:
         return text
-    while _width(text) > width - 1:
-        text = text[1:]
-    return f"…{text}"
+    cut = text
+    while _width(cut) > width - 1:
+        cut = cut[1:]
+    begun, _, words = cut.partition(" ")
+    if words and 2 * _width(words) >= width and not text.endswith(f" {begun} {words}"):
+        cut = words
+    return f"…{cut}"
 
 
 def _told_apart(texts: Sequence[str], width: int) -> bool:

@@ -187,7 +187,7 @@ def adapt(name: str, samples: Sequence[Sample], measured_on: str, predictor: Pre
     tell kinds of kernels apart.
     """
     if len(samples) < FEWEST:
-        raise ConfigError(f"{name}: {len(samples)} measurements; at least {FEWEST} are needed, 20 are good")
+        raise ConfigError(f"{name}: only {len(samples)} measured; at least {FEWEST} networks are needed, 20 are good")
     wrong = [sample.network.name for sample in samples if not 0 < sample.latency_ms < math.inf]
     if wrong:
         raise ConfigError(f"{name}: the latency of {wrong[0]} is not a positive number of milliseconds")

@@ -34,7 +34,7 @@ from narformer.cli.store import app as store
 from narformer.cli.terminal import make_output_readable
 from narformer.cli.train import train
 from narformer.cli.usage import UsageMistake, tell_mistake
-from narformer.errors import ModelWarning, NarformerError
+from narformer.errors import ConfigError, ModelWarning, NarformerError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -87,6 +87,8 @@ def main() -> None:
     warnings.showwarning = _note
     sys.unraisablehook = _unraisable
     try:
+        if "" in sys.argv[1:]:  # as a path it would be the current directory
+            raise ConfigError("an argument is empty; is a variable of the shell not set?")
         code = app(prog_name="narformer", standalone_mode=False)
         if code == 130:  # typer's way to tell of Ctrl-C
             raise KeyboardInterrupt

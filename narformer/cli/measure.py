@@ -194,6 +194,11 @@ def _from_id(
     from narformer.prediction.target import Target, parse_former
 
     former = parse_former(text)
+    if former is None and ":" not in text:
+        raise ConfigError(
+            f"--device {text}: give a whole target, as `narformer devices --here` lists them; to name this machine: "
+            "--hardware"
+        )
     wanted = str(Target.parse(text))
     try:
         found = settings_for(wanted, settings)

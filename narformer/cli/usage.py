@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from typing import Any
 
@@ -22,6 +24,9 @@ def tell_mistake(error: Any) -> None:
     if near:
         told += f"; did you mean {' or '.join(near)}?"
     context = getattr(error, "ctx", None)
+    unknown = re.fullmatch(r"No such command '(.+\.onnx)'", told)
+    if unknown:
+        told += f"; did you mean `narformer predict {shlex.quote(unknown[1])}`?"
     command = context.command_path if context is not None else "narformer"
     told = told if told.endswith("?") else f"{told}."
     print(f"narformer: {told[:1].lower()}{told[1:]} See `{command} --help`", file=sys.stderr)

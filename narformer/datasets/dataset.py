@@ -202,9 +202,12 @@ def data_root(root: str | Path | None = None) -> Path:
 
 
 def read_lines(path: Path, keep_ends: bool = False) -> list[str]:
-    """Lines of a text file, without their ends unless told. Raises DataError where it cannot be read."""
+    """Lines of a text file, without their ends unless told. Raises DataError where it cannot be read.
+
+    A byte order mark, which spreadsheets write, is no part of the first line.
+    """
     try:
-        return path.read_text(encoding="utf-8").splitlines(keep_ends)
+        return path.read_text(encoding="utf-8-sig").splitlines(keep_ends)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -23,7 +23,9 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
     reader = csv.DictReader(read_lines(path, keep_ends=True))  # a value in quotes may go on in the next line
     missing = [c for c in columns if c not in (reader.fieldnames or ())]
     if missing:
-        raise DataError(f"{path}: no column {', '.join(missing)}; is it the right file?")
+        first = ",".join(reader.fieldnames or ())
+        hint = "its columns are separated otherwise; write commas" if _only_commas_lack(first, columns) else ""
+        raise DataError(f"{path}: no column {', '.join(missing)}; {hint or 'is it the right file?'}")
     rows = []
     try:
         for row in reader:
@@ -35,6 +37,11 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
     if not rows:
         raise DataError(f"{path}: no rows")
     return rows
+
+
+def _only_commas_lack(first: str, columns: Sequence[str]) -> bool:
+    """Whether a first line has all columns, between semicolons or tabs."""
+    return any(set(columns) <= set(first.split(separator)) for separator in (";", "\t"))
 
 
 def milliseconds(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -94,8 +96,24 @@ def why_missing(path: str) -> str:
         return "standard input is not read; give the path of a file"
     if re.match(r"[a-z][a-z0-9+.-]+:/", path, re.IGNORECASE):
         return "an address, not a file; download it first, for example with curl -LO"
+    near = _near(PurePath(path))
+    if near:
+        return f"no such file; did you mean {' or '.join(near)}?"
     if "/" not in path and "\\" not in path and not PurePath(path).suffix:
         return "no such file; a target is given with --device"
     if path.startswith("~"):
         return "no such file; ~ stands for a home directory in a shell only, without quotes"
     return "no such file"
+
+
+def _near(path: PurePath) -> list[str]:
+    """ONNX files of the same directory with nearly this name: another case, no ending, a letter more or less."""
+    try:
+        there = [name for name in os.listdir(path.parent) if name.lower().endswith(".onnx")]
+    except OSError:
+        return []
+    lower = {name.lower(): name for name in there}
+    asked = path.name.lower()
+    close = difflib.get_close_matches(asked, lower, n=2, cutoff=0.85)
+    found = [f"{asked}.onnx"] if f"{asked}.onnx" in lower else close
+    return [str(path.parent / lower[name]) for name in found]

@@ -192,7 +192,7 @@ def explanations(predictor: Predictor, graph: Graph, targets: Sequence[str], mod
         if target not in own:
             raise ConfigError(
                 f"{target} is adapted: it is known by whole networks, not by nodes; "
-                f"explain one of the predictor's own: {', '.join(own)}"
+                f"explain one of the predictor's own: {', '.join(own[:4])}, ...; `narformer devices` lists all"
             )
     form, parts = predictor.explain(graph)
     hash = network_hash(graph)

@@ -86,6 +86,7 @@ class Predictor:
         """
         onnxruntime = onnxruntime_without_telemetry()
         file = predictor_file(path)
+        card = Card.read(file.with_suffix(".json"))  # what has none is a network, and another message
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -95,7 +96,7 @@ class Predictor:
             session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises classes of its own for each way to be broken
             raise DataError(f"{file}: ONNX Runtime cannot load it ({str(error).splitlines()[0]})") from error
-        return cls(Card.read(file.with_suffix(".json")), session)
+        return cls(card, session)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.card.name!r}, {len(self.devices)} targets)"

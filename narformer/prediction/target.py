@@ -208,7 +208,10 @@ def _standing_for(text: str, known: Sequence[str]) -> list[str]:
         raise UnknownDeviceError(f"{text}: stands for several targets ({_listed(begun)}); write more of one")
     names = list(dict.fromkeys([*known, *(target.partition(":")[0] for target in known)]))
     near = difflib.get_close_matches(lower, names, n=3, cutoff=0.5)
-    told = f"did you mean {' or '.join(near)}?" if near else f"there are {_listed(known)}"
+    if "," in text:
+        told = "several are given one by one, as in --device A --device B or devices=[A, B];"
+    else:
+        told = f"did you mean {' or '.join(near)}?" if near else f"there are {_listed(known)};"
     raise UnknownDeviceError(f"unknown target {text}: {told} `narformer devices` lists all")
 
 

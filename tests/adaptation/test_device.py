@@ -141,7 +141,7 @@ def test_names_that_cannot_be_are_refused(predictor: Predictor) -> None:
 
 
 def test_too_few_or_impossible_latencies_are_refused(predictor: Predictor, graphs: list[Graph]) -> None:
-    with pytest.raises(ConfigError, match="2 measurements; at least 3"):
+    with pytest.raises(ConfigError, match="only 2 measured; at least 3"):
         adapt("x", _timed(predictor, graphs[:2]), "a test", predictor)
     with pytest.raises(ConfigError, match="not a positive number"):
         adapt("x", [sample._replace(latency_ms=0.0) for sample in _timed(predictor, graphs[:3])], "a test", predictor)
