@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from narformer.datasets.dataset import FileSource, Source
+from narformer.datasets.dataset import Source
 from narformer.errors import DataError, NarformerError
 from narformer.processes import cores, in_order
 from narformer.tokens import kernels, narformer_v2, nnlp, physical
@@ -159,19 +159,8 @@ def build_cache(
 
 
 def source_digest(sources: Sequence[Source]) -> str:
-    """Names a cache: another where any source differs, or the file behind it was written anew."""
-    return hashlib.sha256(repr((FORMAT, [(s, _file_state(s)) for s in sources])).encode()).hexdigest()[:16]
-
-
-def _file_state(source: Source) -> tuple[int, int] | None:
-    """Size and time of change; None for a source without a file, and for a file that is not there."""
-    if not isinstance(source, FileSource):
-        return None
-    try:
-        state = os.stat(source.path)
-    except OSError:
-        return None
-    return state.st_size, state.st_mtime_ns
+    """Names a cache: another where any source differs, or what stands behind it was written anew."""
+    return hashlib.sha256(repr((FORMAT, [(s, s.state()) for s in sources])).encode()).hexdigest()[:16]
 
 
 def _fill(sources: Sequence[Source], ids: Sequence[str], home: Path, workers: int) -> None:

@@ -27,6 +27,9 @@ class Source(Protocol):
     def graph(self) -> Graph:
         """Build or read the network."""
 
+    def state(self) -> object:
+        """What is another where the same source has become another network; None where code alone makes it."""
+
 
 @dataclass(frozen=True)
 class FamilySource:
@@ -41,6 +44,9 @@ class FamilySource:
         """Build or read the network."""
         return read_onnx(build(self.family, self.config, self.version, input_size=self.input_size))
 
+    def state(self) -> None:
+        """Code makes it."""
+
 
 @dataclass(frozen=True)
 class FileSource:
@@ -52,6 +58,14 @@ class FileSource:
     def graph(self) -> Graph:
         """Build or read the network."""
         return read_onnx(self.path, batch_size=self.batch_size)
+
+    def state(self) -> tuple[int, int] | None:
+        """Size and time of change of the file; None where there is none."""
+        try:
+            state = os.stat(self.path)
+        except OSError:
+            return None
+        return state.st_size, state.st_mtime_ns
 
 
 @dataclass(frozen=True)

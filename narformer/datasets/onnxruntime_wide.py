@@ -52,6 +52,9 @@ class DrawnSource:
         """Draw the network."""
         return read_onnx(drawn(self.kind, self.seed, self.batch))
 
+    def state(self) -> None:
+        """Code draws it."""
+
 
 @dataclass(frozen=True)
 class StoredSource:
@@ -63,6 +66,10 @@ class StoredSource:
     def graph(self) -> Graph:
         """Its Graph, structure only."""
         return zoo.load(self.name, source=self.origin, path=STORED)
+
+    def state(self) -> str | None:
+        """That of its part of the file."""
+        return zoo.state(zoo.Entry(self.origin, self.name, 0), STORED)
 
 
 @dataclass(frozen=True)

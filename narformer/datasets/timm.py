@@ -39,6 +39,10 @@ class ZooSource:
         """The zoo's network."""
         return zoo.load(self.name, self.size or None, source=self.origin)
 
+    def state(self) -> str | None:
+        """That of its part of the zoo's file."""
+        return zoo.state(zoo.Entry(self.origin, self.name, self.size))
+
 
 def target_id(hardware: str, precision: str, layout: str, compiled: str, pytorch: str) -> str:
     """`rtx4090:pytorch-2.9-compiled:fp16` from the table's columns."""

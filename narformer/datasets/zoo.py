@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import hashlib
 import json
 import lzma
 from collections.abc import Iterable, Mapping, Sequence
@@ -94,6 +95,26 @@ def load(name: str, size: int | None = None, *, source: str | None = None, path:
     block, place = zoo.entries[there[0]]
     rows, networks = _block(path, block)
     return _graph(name, rows, networks[place])
+
+
+def state(entry: Entry, path: Path = FILE) -> str | None:
+    """A digest of what the file says of a network and of its neighbours there; None for one that it does not have."""
+    zoo = _zoo(path)
+    if entry not in zoo.entries:
+        return None
+    block, place = zoo.entries[entry]
+    return f"{_block_digest(path, block)}:{place}"
+
+
+@functools.cache
+def _block_digest(path: Path, number: int) -> str:
+    offset, length = _zoo(path).blocks[number]
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return hashlib.sha256(file.read(length)).hexdigest()[:16]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); fetch it again") from error
 
 
 @functools.lru_cache(maxsize=4)

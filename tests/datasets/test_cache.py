@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from narformer.datasets import cache as cache_module
-from narformer.datasets.cache import build_cache
+from narformer.datasets.cache import build_cache, source_digest
 from narformer.datasets.dataset import FamilySource, FileSource
+from narformer.datasets.timm import ZooSource
 from narformer.errors import DataError
 from narformer.families.registry import build, sample
 from narformer.frontends.onnx import read_onnx
@@ -38,6 +40,9 @@ class Forbidden:
 
     def graph(self) -> Graph:
         raise AssertionError("parsed again")
+
+    def state(self) -> object:
+        return self.inner.state()
 
 
 def test_a_batch_equals_the_tokens_of_its_networks(tmp_path: Path) -> None:
@@ -71,6 +76,26 @@ def test_rows_at_several_batches_have_the_tokens_of_files_at_these_batches(tmp_p
 def test_tokens_that_cannot_say_a_batch_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="several batches, which the tokens of kernels cannot say"):
         build_cache(SOURCES[:1], IDS[:1], tmp_path, "kernels", 1, np.array([2], dtype=np.float32))
+
+
+def test_a_source_that_became_another_network_has_another_cache() -> None:
+    class Kept(NamedTuple):
+        content: str
+
+        def graph(self) -> Graph:
+            raise AssertionError
+
+        def state(self) -> str:
+            return self.content
+
+        def __repr__(self) -> str:
+            return "Kept()"
+
+    assert source_digest([Kept("a")]) == source_digest([Kept("a")])
+    assert source_digest([Kept("a")]) != source_digest([Kept("b")])
+    stored = ZooSource("resnet18", 224)
+    assert stored.state() == ZooSource("resnet18", 224).state() is not None
+    assert ZooSource("resnet18", 225).state() is None
 
 
 def test_a_complete_cache_is_not_built_again(tmp_path: Path) -> None:

@@ -54,6 +54,19 @@ def test_networks_are_read_as_they_were_written(tmp_path: Path) -> None:
         assert read.nodes[2].operands[1].value == (0.5,)
 
 
+def test_the_state_of_a_network_is_that_of_its_part_of_the_file(tmp_path: Path) -> None:
+    entries = [zoo.Entry("ours", f"n{k}", k) for k in range(20)]
+    widths = [[2 * k for k in range(20)], [2 * k for k in range(19)] + [99]]
+    paths = [tmp_path / "a.bin", tmp_path / "b.bin"]
+    for path, of_file in zip(paths, widths, strict=True):
+        zoo.write([(e, small(width + 2)) for e, width in zip(entries, of_file, strict=True)], path, {"torch": "2"})
+    first, second = ([zoo.state(entry, path) for entry in entries] for path in paths)
+    assert first[:6] == second[:6]
+    assert first[-1] != second[-1]
+    assert len(set(first)) == 20
+    assert zoo.state(zoo.Entry("ours", "n0", 1), paths[0]) is None
+
+
 def test_what_the_zoo_does_not_have_is_told() -> None:
     with pytest.raises(ConfigError, match=r"no network 'resnet1'; did you mean resnet\d+"):
         zoo.load("resnet1")
