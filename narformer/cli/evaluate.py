@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from narformer.cli.format import print_table
 from narformer.cli.progress import busy
 from narformer.cli.report import RESULTS, results_directory
 from narformer.errors import ConfigError, MissingExtraError, installing
+from narformer.tables import Column, Table
 
 if TYPE_CHECKING:
     from narformer.evaluation.protocol import Protocol
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    protocol_name: str = typer.Argument(
-        ..., help="A protocol; `all` for every one of latency on a public table.", metavar="PROTOCOL"
+    protocol_name: str | None = typer.Argument(
+        None, help="A protocol; `all` for every one of latency on a public table.", metavar="PROTOCOL"
+    ),
+    listed: bool = typer.Option(
+        False, "--list", help="Print the protocols; of one, its models and their options. Run nothing."
     ),
     model: list[str] = typer.Option(
         [], "--model", "-m", help="Model to train and test; repeat. `all`: those that the protocol compares."
@@ -76,6 +81,11 @@ def evaluate(
     from narformer.evaluation.protocol import Options
     from narformer.evaluation.protocols import LATENCY, protocol
 
+    if listed:
+        print_table(_protocols() if protocol_name is None else _models(protocol(protocol_name)))
+        return
+    if protocol_name is None:
+        raise ConfigError("give a protocol: `narformer evaluate --list` shows them")
     if (predictor is None) == (not model):
         raise ConfigError("give either --model NAME (to train and test) or --predictor NAME (to test)")
     options = Options(
@@ -113,12 +123,29 @@ def evaluate(
                 _save(each, result, out)
 
 
+def _protocols() -> Table:
+    from narformer.evaluation.protocols import PROTOCOLS
+
+    rows = [(each.name, each.about) for each in PROTOCOLS.values()]
+    return Table((Column("protocol"), Column("about")), tuple(rows))
+
+
+def _models(protocol: Protocol) -> Table:
+    rows = []
+    for model in protocol.models():
+        options = [f"--{name.replace('_', '-')}" for name in sorted(protocol.options(model))]
+        rows.append((model, "yes" if model in protocol.compared() else "no", " ".join(options)))
+    return Table((Column("model"), Column("in all"), Column("options")), tuple(rows))
+
+
 def _save(protocol: Protocol, result: Result, out: Path) -> None:
     from narformer.evaluation.results import write_result
 
     path = write_result(result, out)
-    form = f" ({result.form})" if result.form != "full" else ""
-    print("\n  ".join([f"{result.protocol}{form}, {result.model}:", *protocol.lines(result), str(path)]), flush=True)
+    print(
+        "\n  ".join([f"{result.protocol} ({result.form}), {result.model}:", *protocol.lines(result), str(path)]),
+        flush=True,
+    )
 
 
 def _line(text: str) -> None:

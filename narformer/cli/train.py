@@ -29,11 +29,14 @@ def train(
         raise MissingExtraError(f"training needs PyTorch: {installing('train')}") from error
     import dataclasses
 
+    from narformer.models.registry import learns_by_epochs
     from narformer.training.config import load_config, save_config
     from narformer.training.run import run
 
     settings = load_config(config)
     if epochs is not None:
+        if not learns_by_epochs(settings.model):
+            raise ConfigError(f"--epochs {epochs}: {settings.model} is learned at once, without epochs; leave it out")
         settings = dataclasses.replace(settings, epochs=epochs)
     directory = out or Path("runs") / config.stem
     made = [each for each in (directory, *directory.parents) if not each.exists()]

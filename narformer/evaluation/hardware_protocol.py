@@ -21,7 +21,7 @@ from narformer.evaluation.hardware_tables import hardware_lines, hardware_of, ha
 from narformer.evaluation.new_hardware import BASELINES, LEARNED, NewHardware, Predict, baseline, learned, score
 from narformer.evaluation.protocol import CACHE, RUNS, Options, Protocol, Section, Show
 from narformer.evaluation.results import ALL, Result, Run, Scores, TaskResult
-from narformer.evaluation.run import TRAINING, Learning, learning_of, learns_by_epochs, trained
+from narformer.evaluation.run import TRAINING, Learning, learning_of, trained
 from narformer.evaluation.splits import Task
 
 Array = npt.NDArray[np.float64]
@@ -51,6 +51,8 @@ class HardwareProtocol(Protocol):
         common = frozenset({"seeds", "device", "data", "cache"})
         if model in BASELINES:
             return common
+        from narformer.models.registry import learns_by_epochs
+
         return common | {"runs", "processor"} | (TRAINING if learns_by_epochs(model) else frozenset())
 
     def run(self, models: Sequence[str], options: Options, show: Show) -> Iterator[Result]:

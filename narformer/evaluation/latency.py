@@ -20,7 +20,7 @@ from narformer.evaluation.latency_tables import is_shipped, protocol_tables
 from narformer.evaluation.plots import error_by_family, learning_curves
 from narformer.evaluation.protocol import CACHE, RUNS, Options, Protocol, Section, Show
 from narformer.evaluation.results import Result, file_stem
-from narformer.evaluation.run import TRAINING, chosen_tasks, learning_of, learns_by_epochs, run_tasks, score_predictor
+from narformer.evaluation.run import TRAINING, chosen_tasks, learning_of, run_tasks, score_predictor
 from narformer.evaluation.splits import (
     Indices,
     Task,
@@ -58,6 +58,8 @@ class LatencyProtocol(Protocol):
         common = {"quick", "device", "task", "data", "cache", "runs"} | ({"nnlqp"} if self.dataset is None else set())
         if model in BASELINES:
             return frozenset(common)
+        from narformer.models.registry import learns_by_epochs
+
         return frozenset(common | {"seeds", "processor"} | (TRAINING if learns_by_epochs(model) else set()))
 
     def predictor_options(self) -> frozenset[str]:

@@ -67,6 +67,8 @@ def learning_of(model: str, options: Options, epochs: int) -> Learning:
     """
     processor = options.processor or "cpu"
     check_processor(processor)
+    from narformer.models.registry import learns_by_epochs
+
     if not learns_by_epochs(model):
         return Learning(processor=processor)
     return Learning(options.epochs or epochs, options.batch_size, options.learning_rate, processor)
@@ -134,13 +136,6 @@ def run_tasks(
             intervals = left_out_intervals(dataset.devices, [_truth(dataset, task) for task in tasks], homes)
         runs.append(Run(seed, scored, _log_error(dataset, tasks, homes), intervals))
     return tuple(runs)
-
-
-def learns_by_epochs(model: str) -> bool:
-    """Whether a model is trained in epochs; others are learned from all networks at once."""
-    from narformer.models.registry import MODELS
-
-    return MODELS[model].model.learns_by_epochs
 
 
 def _finish(

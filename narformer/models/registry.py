@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from narformer.errors import ConfigError
+from narformer.errors import ConfigError, did_you_mean
 from narformer.models.interface import MODELS, LatencyModel
 
-__all__ = ["MODELS", "create_model", "tokenizer_of"]
+__all__ = ["MODELS", "create_model", "learns_by_epochs", "tokenizer_of"]
 
 for _file in pkgutil.iter_modules([str(Path(__file__).parent)]):
     if _file.name != "registry":
@@ -22,8 +22,14 @@ for _file in pkgutil.iter_modules([str(Path(__file__).parent)]):
 def tokenizer_of(name: str) -> str:
     """Name of the tokenizer that model `name` reads. Raises ConfigError for an unknown model."""
     if name not in MODELS:
-        raise ConfigError(f"unknown model {name!r}; known are {', '.join(MODELS)}")
+        raise ConfigError(f"unknown model {name!r}; {did_you_mean(name, MODELS)}known are {', '.join(MODELS)}")
     return MODELS[name].tokenizer
+
+
+def learns_by_epochs(name: str) -> bool:
+    """Whether a model is trained in epochs; others are learned from all networks at once. Raises ConfigError."""
+    tokenizer_of(name)
+    return MODELS[name].model.learns_by_epochs
 
 
 def create_model(name: str, options: Mapping[str, Any], outputs: int) -> LatencyModel:

@@ -17,6 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from narformer.datasets.nnlqp import load_nnlqp
+from narformer.evaluation.protocols import PROTOCOLS
 from narformer.prediction.predictor import Predictor
 
 Run = Callable[..., Any]
@@ -272,6 +273,11 @@ def test_training_needs_a_configuration_it_can_read(run: Run, tmp_path: Path) ->
     result = run("train", tmp_path / "c.yaml", "--out", out)
     assert result.code == 2
     assert "holds a run with other settings" in result.err
+    (tmp_path / "c.yaml").write_text("model: tally2\n")
+    result = run("train", tmp_path / "c.yaml", "--out", tmp_path / "other", "--epochs", 3)
+    assert result.code == 2
+    assert "tally2 is learned at once" in result.err
+    assert not (tmp_path / "other").exists()
 
 
 def test_version_and_help(run: Run) -> None:
@@ -297,6 +303,12 @@ def test_evaluate_and_report_make_a_page(run: Run, tmp_path: Path, monkeypatch: 
     assert "give either --model" in run("evaluate", "nnlqp/in-domain", *common).err
     assert "no results there" in run("report", tmp_path).err
     assert "did you mean nnlqp/in-domain or " in run("evaluate", "nnlqp/in-domian", "--model", "flops").err
+    assert "no use for --epochs with flops" in run("evaluate", "nnlqp/in-domain", "-m", "flops", "--epochs", 3).err
+    assert "narformer evaluate --list" in run("evaluate", "--model", "flops").err
+    listed = run("evaluate", "--list")
+    assert listed.code == 0
+    assert all(name in listed.out for name in PROTOCOLS)
+    assert "tally2" in run("evaluate", "timm/in-domain", "--list").out
 
 
 def test_what_cannot_be_written_is_one_line(run: Run, resnet18: Path, tmp_path: Path) -> None:
