@@ -21,7 +21,6 @@ from narformer.cli.inputs import (
     tell_unusable,
 )
 from narformer.cli.notes import note
-from narformer.errors import ConfigError
 
 if TYPE_CHECKING:
     from narformer.prediction.choice import Choices
@@ -67,8 +66,6 @@ def choose(
     from narformer.prediction.headline import one_target
 
     form = chosen(form, as_json)
-    if top1 is not None and 0 < top1 <= 1:
-        raise ConfigError(f"--top1 {top1:g}: accuracy is in percent; write {100 * top1:g} for {100 * top1:g} %")
     loaded = default_predictor(predictor)
     tell_unusable(loaded)
     target, others = one_target(target, targets(loaded))

@@ -107,7 +107,12 @@ class Survey:
     left_out: int
 
     def chosen(self, max_ms: float | None = None, top1: float | None = None, every: bool = False) -> Choices:
-        """Of those that take no longer and are no less accurate the frontier, or every one; the most accurate first."""
+        """Of those that take no longer and are no less accurate the frontier, or every one; the most accurate first.
+
+        max_ms: of a batch. top1: in percent. Raises ConfigError for one that can only be meant as a share of 1.
+        """
+        if top1 is not None and 0 < top1 <= 1:
+            raise ConfigError(f"top1 {top1:g}: accuracy is in percent; write {100 * top1:g} for {100 * top1:g} %")
         asked = [
             choice
             for choice in self.networks
