@@ -92,6 +92,8 @@ def torchscript(module: nn.Module, inputs: tuple[torch.Tensor, ...], opset: int,
         for part in module.modules():
             if hasattr(part, "fused"):
                 part.fused = False  # type: ignore[assignment]
+    # Without gradients nn.MultiheadAttention runs as one operator that this exporter does not know.
+    torch.backends.mha.set_fastpath_enabled(False)
     torch.onnx.export(module, inputs, str(path), dynamo=False, opset_version=opset)
 
 

@@ -60,6 +60,19 @@ SHARED = """g (float[2,4] x) => (float[2,4] y) <float[4,4] w> {
     ones = Constant<value_floats = [1.0, 1.0, 1.0, 1.0]>() a = MatMul(x, w) s = Mul(a, ones) r = Relu(s)
     y = MatMul(r, w) }"""
 
+# Attention and a normalisation as Keras writes them and tf2onnx exports them.
+KERAS = """g (float[1,6,8] x) => (float[1,6,8] y)
+    <float[8,8] w, float[2,4] b, float[8,8] u, float[2,4] c, float[8,8] o, float[8] s, float[8] t> {
+    heads = Constant<value_ints = [1, 6, 2, 4]>() rows = Constant<value_ints = [1, 6, 8]>()
+    last = Constant<value_ints = [1, 2, 4, 6]>() eps = Constant<value_float = 1e-5>() k = MatMul(x, w)
+    kh = Reshape(k, heads) kb = Add(kh, b) kt = Transpose<perm = [0, 2, 3, 1]>(kb) v = MatMul(x, u)
+    vh = Reshape(v, heads) vb = Add(vh, c) vr = Reshape(vb, rows) vt = Transpose<perm = [0, 2, 1]>(vr)
+    vl = Reshape(vt, last) vm = Transpose<perm = [0, 1, 3, 2]>(vl) q = Transpose<perm = [0, 2, 1, 3]>(kb)
+    z = MatMul(q, kt) p = Softmax(z) a = MatMul(p, vm) at = Transpose<perm = [0, 2, 1, 3]>(a) ar = Reshape(at, rows)
+    e = MatMul(ar, o) m = ReduceMean<axes = [-1]>(e) d = Sub(e, m) dd = Mul(d, d) n = ReduceMean<axes = [-1]>(dd)
+    f = Add(n, eps) r = Sqrt(f) i = Reciprocal(r) g = Mul(i, s) eg = Mul(e, g) l = Neg(m) lg = Mul(l, g)
+    h = Add(lg, t) y = Add(eg, h) }"""
+
 
 def _hash(text: str) -> str:
     opset = 21 if "GroupNormalization" in text else 17
@@ -75,7 +88,7 @@ def _hash(text: str) -> str:
 def test_who_changes_hashes_writes_a_revision_that_brings_stores_along() -> None:
     names = [f"narformer.measurement.migrations.versions.revision_{revision}" for revision in schema.REVISIONS]
     told = [module.HASHES for module in map(import_module, names) if hasattr(module, "HASHES")]
-    found = [_hash(text) for text in (IMAGES, WORDS, STEPS, INTEGERS, OTHERS, SHARED)]
+    found = [_hash(text) for text in (IMAGES, WORDS, STEPS, INTEGERS, OTHERS, SHARED, KERAS)]
     found.append(network_hash(read_onnx(REPOSITORY / "examples" / "resnet18.onnx")))
     digest = hashlib.sha256(" ".join(found).encode()).hexdigest()[:16]
     following = f"{int(schema.REVISIONS[-1]) + 1:04d}"

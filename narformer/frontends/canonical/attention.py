@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from narformer.frontends.canonical.draft import Draft, is_number
 from narformer.frontends.canonical.expressions import pair, same, scalar
+from narformer.frontends.canonical.identities import transposes_through_view
 from narformer.frontends.canonical.linear import swapped
 from narformer.frontends.canonical.masks import as_scores, one_mask, widened
 from narformer.frontends.canonical.rule import Rules
@@ -357,4 +358,16 @@ def _known(node: Node) -> bool:
     return mask is not None and mask.source is None
 
 
-RULES: Rules = {"MatMul": (attention, turned), "Attention": (standard,)}
+def turned_once(draft: Draft, index: int, node: Node) -> bool:
+    """Values that are read transposed, of what a Transpose gives in another shape: one Transpose, as elsewhere."""
+    values = node.operands[2]
+    transpose = draft.made_by(values, "Transpose")
+    return (
+        transpose is not None
+        and values.source is not None
+        and permutation(transpose) == (0, 1, 3, 2)
+        and transposes_through_view(draft, values.source, transpose)
+    )
+
+
+RULES: Rules = {"MatMul": (attention, turned), "Attention": (standard, turned_once)}

@@ -140,17 +140,12 @@ def matmul(draft: Draft, index: int, node: Node) -> bool:
     chain = Chain(draft, index, node)
     given = node.attributes
     operands = []
-    constant = any(operand.source is None for operand in node.operands[:2])
     for operand, side in zip(node.operands[:2], "AB", strict=True):
         rank = len(operand.tensor.shape)
         if rank > 2 and given.get(f"transBatch{side}"):
             operand = chain.transpose(operand, *range(1, rank - 1), 0, rank - 1)
-        if rank > 1 and given.get(f"trans{side}") and constant and operand.source is not None:
-            operand = chain.transpose(operand, *range(rank - 2), rank - 1, rank - 2)  # as Gemm reads its data
-        elif rank > 1 and given.get(f"trans{side}"):
-            shape = operand.tensor.shape
-            swapped = operand.tensor._replace(shape=(*shape[:-2], shape[-1], shape[-2]))
-            operand = operand._replace(tensor=swapped, value=None)
+        if rank > 1 and given.get(f"trans{side}"):
+            operand = chain.transpose(operand, *range(rank - 2), rank - 1, rank - 2)
         operands.append(operand)
     out = chain.step("MatMul", tuple(operands), node.outputs[0])
     return chain.done(chain.activated(chain.scaled(out, "alpha")))

@@ -13,7 +13,7 @@ from narformer.frontends.canonical.draft import Draft, number
 from narformer.frontends.canonical.rule import Rule
 from narformer.frontends.canonical.views import permutation
 from narformer.frontends.tensors import ONNX_TYPES
-from narformer.graph import Node, Operand
+from narformer.graph import Node, Operand, Shape
 
 
 def identity(draft: Draft, index: int, node: Node) -> bool:
@@ -183,6 +183,53 @@ def transposes(draft: Draft, index: int, node: Node) -> bool:
     else:
         draft.put(index, node._replace(operands=(inner,), attributes={"perm": perm}))
     return True
+
+
+def transposes_through_view(draft: Draft, index: int, node: Node) -> bool:
+    """Of two Transposes with a view between them, which parts or joins whole axes, one remains."""
+    data = node.operands[0]
+    before = draft.made_by(data, "Transpose", shared=True)
+    parts = None if before is None else in_parts(before.outputs[0].shape, data.tensor.shape)
+    if before is None or parts is None:
+        return False
+    sizes, given, read = parts
+    first, second = permutation(before), permutation(node)
+    # The parts in the order in which the first reads them, and in which the second gives them.
+    source = [part for axis in range(len(first)) for part in given[first.index(axis)]]
+    result = [part for axis in second for part in read[axis]]
+    inner = before.operands[0]
+    inner = inner._replace(tensor=inner.tensor._replace(shape=tuple([sizes[part] for part in source])))
+    out = node.outputs[0]._replace(shape=tuple([sizes[part] for part in result]))
+    perm = tuple([source.index(part) for part in result])
+    draft.put(index, node._replace(operands=(inner,), outputs=(out,), attributes={"perm": perm}))
+    return True
+
+
+def in_parts(first: Shape, second: Shape) -> tuple[list[int], list[list[int]], list[list[int]]] | None:
+    """Axes of which two shapes of the same elements are made: their sizes, and which of them each axis of either has.
+
+    None where no such axes are common to both. Axes of one element are those of the second.
+    """
+    if not first or 0 in first:
+        return None
+    sizes: list[int] = []
+    ours: list[list[int]] = [[] for _ in first]
+    theirs: list[list[int]] = [[] for _ in second]
+    axis, left = 0, first[0]  # of the first shape, and what is left of it
+    for of, size in zip(theirs, second, strict=True):
+        while True:
+            while left == 1 < size:
+                axis, left = axis + 1, first[axis + 1]
+            part = min(left, size)
+            if max(left, size) % part:
+                return None
+            ours[axis].append(len(sizes))
+            of.append(len(sizes))
+            sizes.append(part)
+            left, size = left // part, size // part
+            if size == 1:
+                break
+    return sizes, ours, theirs
 
 
 def pooled(draft: Draft, index: int, node: Node) -> bool:

@@ -32,6 +32,16 @@ def vector(bias: Operand, outputs: int) -> Operand | None:
     return bias._replace(tensor=bias.tensor._replace(shape=(outputs,)))
 
 
+def _in_line(bias: Operand, data: Operand) -> Operand:
+    """A constant that fills the last axes of the data it is added to, such as heads and their size, as one axis."""
+    shape = bias.tensor.shape
+    while shape and shape[0] == 1:
+        shape = shape[1:]
+    if bias.source is not None or len(shape) < 2 or data.tensor.shape[-len(shape) :] != shape:
+        return bias
+    return bias._replace(tensor=bias.tensor._replace(shape=(bias.tensor.elements,)))
+
+
 def product(draft: Draft, index: int, node: Node) -> bool:
     """A MatMul by a constant matrix."""
     if len(node.operands) != 2:
@@ -120,9 +130,9 @@ def biased(draft: Draft, index: int, node: Node) -> bool:
             break
         if made is None or made.attributes or len(made.operands) < 2 or node.outputs[0].shape != data.tensor.shape:
             continue
-        outputs = made.output_shape[-1]
-        bias = vector(constant, outputs)
-        if bias is None or outputs == 1 or data.tensor.shape[-1:] != (outputs,):
+        outputs, held = made.output_shape[-1], _in_line(constant, data)
+        bias = vector(held, outputs)
+        if bias is None or outputs == 1 or (held is constant and data.tensor.shape[-1:] != (outputs,)):
             continue
         if len(made.operands) > 2 or node.op == "Sub":
             bias = bias._replace(name=f"{made.name}.bias", value=None)

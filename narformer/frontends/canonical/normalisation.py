@@ -244,20 +244,37 @@ def shifted(draft: Draft, index: int, node: Node) -> bool:
 def folded(draft: Draft, index: int, node: Node) -> bool:
     """x · k + (b - mean · k), where k is the scale over the deviation: Keras writes a normalisation so."""
     for one, other in (node.operands, reversed(node.operands)):
-        product, less = draft.made_by(one, "Mul"), draft.made_by(other, "Sub")
-        off = None if less is None else draft.made_by(less.operands[1], "Mul")
-        if product is not None and less is not None and off is not None and less.operands[0].source is None:
-            return _folded(draft, index, node, product, off, less.operands[0])
+        product, offset = draft.made_by(one, "Mul"), _offset(draft, other)
+        if product is not None and offset is not None and _folded(draft, index, node, product, *offset):
+            return True
     return False
 
 
-def _folded(draft: Draft, index: int, node: Node, product: Node, off: Node, bias: Operand) -> bool:
+def _offset(draft: Draft, operand: Operand) -> tuple[list[Operand], Operand] | None:
+    """Of b - mean · k, or -mean · k + b: the two that are multiplied, without the sign, and the constant b."""
+    less = draft.made_by(operand, "Sub", "Add")
+    if less is None:
+        return None
+    if less.op == "Sub":
+        product = draft.made_by(less.operands[1], "Mul")
+        constant = less.operands[0].source is None
+        return (list(product.operands), less.operands[0]) if product is not None and constant else None
+    parts = pair(less, lambda part: part.source is None)
+    product = None if parts is None else draft.made_by(parts[1], "Mul")
+    if parts is None or product is None:
+        return None
+    negated = [draft.made_by(part, "Neg") for part in product.operands]
+    inner = [p if n is None else n.operands[0] for n, p in zip(negated, product.operands, strict=True)]
+    return (inner, parts[0]) if sum(n is not None for n in negated) == 1 else None
+
+
+def _folded(draft: Draft, index: int, node: Node, product: Node, off: list[Operand], bias: Operand) -> bool:
     for data, factor in (product.operands, reversed(product.operands)):
-        (mean,) = [operand for operand in off.operands if not same(operand, factor)][:1] or (factor,)
+        (mean,) = [operand for operand in off if not same(operand, factor)][:1] or (factor,)
         scaling = draft.made_by(factor, "Mul", shared=True)
         parts = None if scaling is None else pair(scaling, lambda operand: operand.source is None)
         axes = _mean_of(draft, mean, data)
-        if axes is None or parts is None or not any(same(operand, factor) for operand in off.operands):
+        if axes is None or parts is None or not any(same(operand, factor) for operand in off):
             continue
         scale, root = parts
         squares = _under_root(draft, root, False)
@@ -276,7 +293,7 @@ def _folded(draft: Draft, index: int, node: Node, product: Node, off: Node, bias
 
 def _mean_of(draft: Draft, mean: Operand, data: Operand) -> tuple[int, ...] | None:
     """The axes over which an operand is the mean of another; None where it is not."""
-    node = draft.made_by(mean, "ReduceMean", shared=True)
+    node = draft.made_by(mean, "ReduceMean", "GlobalAveragePool", shared=True)
     fits = node is not None and data.source is not None and same(node.operands[0], data)
     axes = mean_axes(node) if node is not None and fits else None
     return axes if axes and (axes[0] > 0 or len(data.tensor.shape) == 1) else None
@@ -284,7 +301,7 @@ def _mean_of(draft: Draft, mean: Operand, data: Operand) -> tuple[int, ...] | No
 
 def _variance(draft: Draft, squares: Operand, data: Operand, mean: Operand, axes: tuple[int, ...]) -> bool:
     """Whether an operand is the mean of the squares of what the data differ from their mean."""
-    average = draft.made_by(squares, "ReduceMean", shared=True)
+    average = draft.made_by(squares, "ReduceMean", "GlobalAveragePool", shared=True)
     square = None if average is None else draft.made_by(average.operands[0], "Mul", "Pow", shared=True)
     if average is None or square is None or not _square(square) or mean_axes(average) != axes:
         return False

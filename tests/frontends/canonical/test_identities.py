@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from narformer.frontends.canonical.identities import in_parts
 from narformer.graph import Graph
 
 Read = Callable[[str], Graph]
@@ -107,3 +112,22 @@ def test_a_sequence_that_is_passed_on_is_passed_on_whole(canon: Read) -> None:
     found = canon(f"g (float[2,3,4,5] x) => (float[2,3,4,5] y) {{ {nodes} y = ConcatFromSequence<axis = 1>(t) }}")
     assert [node.op for node in found.nodes] == ["SplitToSequence", "ConcatFromSequence"]
     assert [(operand.source, operand.output) for operand in found.nodes[1].operands] == [(0, 0), (0, 1)]
+
+
+@given(st.data())
+def test_common_axes_have_the_sizes_of_both_shapes(data: st.DataObject) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=5))
+
+    def joined() -> tuple[int, ...]:
+        cuts = data.draw(st.sets(st.integers(1, len(sizes) - 1), max_size=4)) if len(sizes) > 1 else set()
+        edges = [0, *sorted(cuts), len(sizes)]
+        return tuple(math.prod(sizes[a:b]) for a, b in itertools.pairwise(edges))
+
+    first, second = joined(), joined()
+    found = in_parts(first, second)
+    if found is None:
+        return
+    parts, ours, theirs = found
+    assert tuple(math.prod(parts[k] for k in each) for each in ours) == first
+    assert tuple(math.prod(parts[k] for k in each) for each in theirs) == second
+    assert [k for each in ours for k in each] == [k for each in theirs for k in each] == list(range(len(parts)))

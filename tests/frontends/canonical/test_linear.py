@@ -39,6 +39,16 @@ def test_a_product_with_a_constant_matrix_is_a_gemm(canon: Read, nodes: str) -> 
         assert node.operands[2].tensor.shape == (4,)
 
 
+def test_a_bias_may_be_added_by_head(canon: Read) -> None:
+    heads = "s = Constant<value_ints = [2, 3, 2, 2]>() a = MatMul(x, w) h = Reshape(a, s)"
+    weights = "<float[8,4] w, float[2,2] b, float[2] c>"
+    found = canon(f"g (float[2,3,8] x) => (float[2,3,2,2] y) {weights} {{ {heads} y = Add(h, b) }}")
+    assert [node.op for node in found.nodes] == ["Gemm"]
+    assert found.nodes[0].operands[2].tensor.shape == (4,)
+    other = canon(f"g (float[2,3,8] x) => (float[2,3,2,2] y) {weights} {{ {heads} y = Add(h, c) }}")
+    assert [node.op for node in other.nodes] == ["Gemm", "Add"]
+
+
 def test_what_a_gemm_adds_that_is_computed_is_added_for_itself(canon: Read) -> None:
     found = canon(
         "g (float[2,8] x, float[2,4] c) => (float[2,4] y) <float[8,4] w> { r = Relu(c) y = Gemm<beta = 0.5>(x, w, r) }"

@@ -30,6 +30,8 @@ LAYER = [
     f"{MOMENTS} n = Div(d, r) k = Mul(n, s) y = Add(b, k)",
     f"{MOMENTS} i = Reciprocal(r) k = Mul(i, s) xk = Mul(x, k) mk = Mul(m, k) bk = Sub(b, mk) y = Add(xk, bk)",
     f"{MOMENTS} i = Reciprocal(r) k = Mul(s, i) xk = Mul(k, x) mk = Mul(k, m) bk = Sub(b, mk) y = Add(bk, xk)",
+    f"{MOMENTS} i = Reciprocal(r) k = Mul(i, s) xk = Mul(x, k) o = Neg(m) mk = Mul(o, k) bk = Add(mk, b)"
+    " y = Add(xk, bk)",
 ]
 ROOT = [
     f"{SQUARES} n = Div(x, r) y = Mul(n, s)",
@@ -44,6 +46,11 @@ def test_normalisations_are_one_node(canon: Read, op: str, spellings: list[str])
     forms = [canon(HEADER + ROWS.replace("NODES", nodes)) for nodes in spellings]
     assert [[node.op for node in form.nodes] for form in forms] == [[op]] * len(spellings)
     assert len({form.hash for form in forms}) == 1
+
+
+def test_what_is_added_twice_its_mean_is_no_normalisation(canon: Read) -> None:
+    nodes = f"{MOMENTS} i = Reciprocal(r) k = Mul(i, s) xk = Mul(x, k) mk = Mul(m, k) bk = Add(mk, b) y = Add(xk, bk)"
+    assert "LayerNormalization" not in [node.op for node in canon(HEADER + ROWS.replace("NODES", nodes)).nodes]
 
 
 def test_a_sum_that_is_divided_by_another_number_is_no_mean(canon: Read) -> None:
@@ -79,6 +86,24 @@ ATTENTION = {
 def test_attention_is_one_node(canon: Read, name: str) -> None:
     forms = [canon(HEADER + HEADS.replace("NODES", nodes)) for nodes in ATTENTION[name]]
     assert [[node.op for node in form.nodes] for form in forms] == [["Attention"]] * len(forms)
+    assert len({form.hash for form in forms}) == 1
+
+
+TURNED = [
+    "vt = Transpose<perm = [0, 2, 1, 3]>(v) y = MatMul(p, vt)",
+    "w = Reshape(v, rows) vt = Transpose<perm = [0, 2, 1]>(w) vh = Reshape(vt, last)"
+    " y = com.microsoft.FusedMatMul<transB = 1>(p, vh)",
+]
+
+
+def test_values_that_are_read_transposed_twice_are_turned_once(canon: Read) -> None:
+    text = (
+        "g (float[2,4,6,8] q, float[2,4,6,8] k, float[2,6,4,8] v) => (float[2,4,6,8] y)"
+        f" <int64[3] rows = {{2, 6, 32}}, int64[4] last = {{2, 4, 8, 6}}> {{ {NUMBERS}"
+        " t = Transpose<perm = [0, 1, 3, 2]>(k) z = MatMul(q, t) s = Mul(z, scale) p = Softmax<axis = -1>(s) NODES }"
+    )
+    forms = [canon(HEADER + text.replace("NODES", nodes)) for nodes in TURNED]
+    assert [[node.op for node in form.nodes] for form in forms] == [["Transpose", "Attention"]] * 2
     assert len({form.hash for form in forms}) == 1
 
 
