@@ -39,7 +39,7 @@ def neighbour_sum(x: Tensor, edges: Tensor, weights: Tensor | None = None) -> Te
     """
     messages = x.index_select(0, edges[0])
     if weights is not None:
-        messages = messages * weights.unsqueeze(1)
+        messages = messages * weights.unsqueeze(1).to(x.dtype)
     return torch.zeros_like(x).index_add(0, edges[1], messages)
 
 
