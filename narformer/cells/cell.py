@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from narformer.errors import ConfigError, DataError
+from narformer.errors import ConfigError, DataError, did_you_mean
 from narformer.families import nasbench201
 
 # Operation codes of each space, by position (NAR-Former V2, released code).
@@ -101,7 +101,9 @@ class Cell:
 def known_space(space: str) -> str:
     """The name itself. Raises ConfigError, naming those there are, for a space that is not known."""
     if space not in OPERATIONS:
-        raise ConfigError(f"unknown space {space!r}; known are {', '.join(OPERATIONS)}")
+        raise ConfigError(
+            f"unknown space {space!r}; {did_you_mean(space, OPERATIONS)}known are {', '.join(OPERATIONS)}"
+        )
     return space
 
 

@@ -13,41 +13,24 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from narformer.datasets.dataset import Source
-from narformer.errors import DataError, NarformerError
+from narformer.errors import ConfigError, DataError, NarformerError
 from narformer.processes import cores, in_order
-from narformer.tokens import kernels, narformer_v2, nnlp, physical
-from narformer.tokens.packing import FloatArray, PackedTokens, Tokens, joined_edges, ranges
+from narformer.tokens import narformer_v2, physical
+from narformer.tokens.packing import PackedTokens, Tokens, joined_edges, ranges
 from narformer.tokens.raw import RawNodes, raw_nodes
+from narformer.tokens.registry import EXPANSIONS
 from narformer.tokens.statistics import statistics, with_batch
 
 FORMAT = 4  # of what is kept; counts up when tokens change, or what the families build
 LEAST, CHUNK = 32, 256  # networks that one process reads at a time
 LISTED = 10  # networks named in the message where some cannot be read
-
-
-@dataclass(frozen=True)
-class Expansion:
-    """How a tokenizer turns kept numbers into features: of the tokens of a batch, and of its networks."""
-
-    features: Callable[[RawNodes], FloatArray]
-    static: Callable[[npt.NDArray[np.float64]], FloatArray]
-    fused: Callable[[RawNodes], RawNodes] | None = None  # for tokens that stand for several nodes
-
-
-EXPANSIONS: Mapping[str, Expansion] = {
-    "narformer_v2": Expansion(narformer_v2.features, narformer_v2.static_features),
-    "nnlp": Expansion(nnlp.features, nnlp.static_features),
-    "physical": Expansion(physical.features, physical.static_features),
-    "kernels": Expansion(kernels.features, physical.static_features, kernels.fused),
-}
 
 
 class TokenCache:
@@ -133,6 +116,11 @@ def build_cache(
     read once. Only for tokenizers whose tokens are shapes (nnlp, narformer_v2).
     Raises DataError with the ids of networks that cannot be read, where there are none, and where the disk is full.
     """
+    if tokenizer not in EXPANSIONS:
+        raise ConfigError(
+            f"tokens of {tokenizer!r} cannot be kept for a training: it needs a row in EXPANSIONS of "
+            f"narformer/tokens/registry.py, as {', '.join(EXPANSIONS)} have"
+        )
     if not sources:
         raise DataError("there are no networks to tokenise: the dataset has no rows")
     place = None

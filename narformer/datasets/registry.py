@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from narformer.datasets.dataset import Dataset, concat
@@ -11,31 +12,30 @@ from narformer.datasets.onnxruntime_cpu import load_onnxruntime_cpu
 from narformer.datasets.onnxruntime_wide import load_onnxruntime_wide
 from narformer.datasets.qai_hub import load_qai_hub
 from narformer.datasets.timm import load_timm
-from narformer.errors import DataError
+from narformer.errors import DataError, did_you_mean
+
+# Each from the root of the public datasets; what is in the package needs none.
+DATASETS: Mapping[str, Callable[[str | Path | None], Dataset]] = {
+    "nnmeter": load_nnmeter,
+    "nnlqp/nasbench201": load_nasbench201,
+    "onnxruntime-cpu": lambda _root: load_onnxruntime_cpu(),
+    "onnxruntime-wide": lambda _root: load_onnxruntime_wide(),
+    "timm": load_timm,
+    "qai_hub": load_qai_hub,
+}
 
 
 def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
-    """`nnmeter`, `nnlqp/nasbench201`, `onnxruntime-cpu`, `onnxruntime-wide`, `timm`, `qai_hub`, or a directory.
+    """One of DATASETS, or a directory in NNLQP's layout; several joined by `+` are one, with the devices of all.
 
-    A directory has NNLQP's layout.
-
-    Raises DataError for any other name. Several joined by `+` are one dataset, with the devices of all.
+    Raises DataError for any other name, telling the nearest.
     """
-    if "+" in name and not Path(name).is_dir():
-        return concat(name.replace("/", "-"), [load_dataset(part, root) for part in name.split("+")])
-    if name == "nnmeter":
-        return load_nnmeter(root)
-    if name == "nnlqp/nasbench201":
-        return load_nasbench201(root)
-    if name == "onnxruntime-cpu":
-        return load_onnxruntime_cpu()
-    if name == "onnxruntime-wide":
-        return load_onnxruntime_wide()
-    if name == "timm":
-        return load_timm(root)
-    if name == "qai_hub":
-        return load_qai_hub(root)
+    if name in DATASETS:
+        return DATASETS[name](root)
     if Path(name).is_dir():
         return load_nnlqp(name)
-    known = "nnmeter, nnlqp/nasbench201, onnxruntime-cpu, onnxruntime-wide, timm, qai_hub"
-    raise DataError(f"no dataset {name!r}: neither one of {known}, nor a directory in NNLQP's layout")
+    if "+" in name:
+        return concat(name.replace("/", "-"), [load_dataset(part, root) for part in name.split("+")])
+    known = ", ".join(DATASETS)
+    meant = did_you_mean(name, DATASETS)
+    raise DataError(f"no dataset {name!r}; {meant}it is neither one of {known}, nor a directory in NNLQP's layout")

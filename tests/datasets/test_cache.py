@@ -14,7 +14,7 @@ from narformer.datasets import cache as cache_module
 from narformer.datasets.cache import build_cache, source_digest
 from narformer.datasets.dataset import FamilySource, FileSource
 from narformer.datasets.timm import ZooSource
-from narformer.errors import DataError
+from narformer.errors import ConfigError, DataError
 from narformer.families.registry import build, sample
 from narformer.frontends.onnx import read_onnx
 from narformer.graph import Graph
@@ -96,6 +96,11 @@ def test_a_source_that_became_another_network_has_another_cache() -> None:
     stored = ZooSource("resnet18", 224)
     assert stored.state() == ZooSource("resnet18", 224).state() is not None
     assert ZooSource("resnet18", 225).state() is None
+
+
+def test_a_tokenizer_that_cannot_be_kept_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs a row in EXPANSIONS"):
+        build_cache([Forbidden(SOURCES[0])], ["a"], tmp_path, "narformer_v2_released")
 
 
 def test_a_complete_cache_is_not_built_again(tmp_path: Path) -> None:

@@ -169,6 +169,8 @@ def test_the_quick_form_is_fixed_and_bounded() -> None:
 
 
 def test_unknown_datasets_are_told() -> None:
+    with pytest.raises(DataError, match="no dataset 'nnmetr'; did you mean nnmeter"):
+        load_dataset("onnxruntime-cpu+nnmetr")
     with pytest.raises(DataError, match="no dataset 'imagenet'"):
         load_dataset("imagenet")
 
