@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,46 @@ from narformer.plotting import pyplot, readable_axis, save_plot
 from narformer.prediction.headline import one_target
 from narformer.prediction.predictor import Predictor
 from narformer.processes import in_order_with
+from narformer.records import Answers
 from narformer.tables import Column, Table
 
 Array = npt.NDArray[np.float64]
 Show = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RankedCell:
+    """A cell of a ranking: accuracy in percent and its 90 % interval, and latency_ms on a target.
+
+    latency_ms: None where it was not asked for, or not predicted for this cell.
+    """
+
+    cell: str
+    accuracy: float
+    low: float
+    high: float
+    target: str = ""
+    latency_ms: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON's types; without target and latency where it is not known."""
+        told = {"cell": self.cell, "accuracy": self.accuracy, "low": self.low, "high": self.high}
+        return told if self.latency_ms is None else {**told, "target": self.target, "latency_ms": self.latency_ms}
+
+
+class RankedCells(Answers[RankedCell]):
+    """Cells of a ranking, which turn into JSON, CSV, Markdown, pandas and a notebook's table."""
+
+    def table(self) -> Table:
+        """The cells as people read them."""
+        columns = [Column("cell"), Column("accuracy", right=True), Column("90% interval", right=True)]
+        timed = any(each.target for each in self)
+        rows = []
+        for each in self:
+            latency = "" if each.latency_ms is None else f"{milliseconds(each.latency_ms)} ms"
+            told = [each.cell, f"{each.accuracy:.2f} %", f"{each.low:.2f} – {each.high:.2f} %"]
+            rows.append((*told, latency) if timed else tuple(told))
+        return Table((*columns, *([Column("latency", right=True)] if timed else [])), tuple(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,29 +101,14 @@ class Ranking:
         before = np.concatenate([[-np.inf], np.maximum.accumulate(self.scores[rows])[:-1]])
         return [int(r) for r in rows[self.scores[rows] > before]]
 
-    def entries(self, rows: list[int]) -> list[dict[str, Any]]:
-        """Cell, accuracy, low, high and (where known) latency of rows, as JSON's types."""
-        listed = []
-        for row in rows:
-            accuracy, low, high = self.accuracy[row].round(3).tolist()
-            entry = {"cell": str(self.table.cell(row)), "accuracy": accuracy, "low": low, "high": high}
-            if np.isfinite(self.latency[row]):
-                entry |= {"target": self.target, "latency_ms": round(float(self.latency[row]), 4)}
-            listed.append(entry)
-        return listed
+    def entries(self, rows: Iterable[int]) -> RankedCells:
+        """Cell, accuracy with its interval, and latency of rows."""
+        return RankedCells(self._entry(row) for row in rows)
 
-    def listed(self, rows: list[int]) -> Table:
-        """The same rows as people read them."""
-        columns = [Column("accuracy", right=True), Column("90% interval", right=True)]
-        if self.target:
-            columns.append(Column("latency", right=True))
-        cells = []
-        for row in rows:
-            accuracy, low, high = self.accuracy[row]
-            latency = f"{milliseconds(self.latency[row])} ms" if np.isfinite(self.latency[row]) else ""
-            told = [f"{accuracy:.2f} %", f"{low:.2f} – {high:.2f} %", *([latency] if self.target else [])]
-            cells.append((str(self.table.cell(row)), *told))
-        return Table((Column("cell"), *columns), tuple(cells))
+    def _entry(self, row: int) -> RankedCell:
+        accuracy, low, high = self.accuracy[row].round(3).tolist()
+        latency = round(float(self.latency[row]), 4) if np.isfinite(self.latency[row]) else None
+        return RankedCell(str(self.table.cell(row)), accuracy, low, high, self.target, latency)
 
     def plot(self, path: Path, max_ms: float | None = None) -> None:
         """Predicted accuracy against predicted latency, the Pareto front as a line, and the limit as another."""
@@ -130,8 +151,8 @@ def rank(space: str, target: str | None = None, candidates: int = 2000) -> Ranki
     >>> ranking = narformer.rank("nasbench201")
     >>> ranking
     Ranking(nasbench201, 15,625 cells)
-    >>> best = ranking.entries(ranking.best(1))[0]
-    >>> best["low"] < best["accuracy"] < best["high"]
+    >>> best = ranking.entries(ranking.best(1))
+    >>> best[0].low < best[0].accuracy < best[0].high
     True
     """
     return rank_space(known_space(space), target, candidates)

@@ -112,13 +112,13 @@ def rank(
     limit = float("inf") if max_ms is None else max_ms
     front = [row for row in ranking.pareto() if ranking.latency[row] <= limit] if device else []
     if form is not Format.TABLE:
-        parts = {"top": ranking.entries(chosen_rows), "pareto": ranking.entries(front)}
+        parts = {"top": ranking.entries(chosen_rows).records(), "pareto": ranking.entries(front).records()}
         print_records(form, [{"list": name, **entry} for name, rows in parts.items() for entry in rows], parts)
     else:
         for title, rows in (("best cells", chosen_rows), ("Pareto front", front)):
             if rows:
                 print_text(f"{title} of {len(ranking.table):,} ({space}{', ' + device if device else ''}):")
-                print_table(ranking.listed(rows))
+                print_table(ranking.entries(rows).table())
                 print()
     if plot is not None:
         ranking.plot(plot, max_ms)

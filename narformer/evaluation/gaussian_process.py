@@ -10,7 +10,7 @@ by how well they explain the measurements, so that intervals come out narrow onl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -158,59 +158,19 @@ class Adaptation:
         variance = self._weight @ (np.array(variances) + (spread - mean) ** 2)
         return np.exp(networks.mean + mean), np.sqrt(variance)
 
-    def expected_error(self, networks: Profiles) -> float:
-        """Mean absolute percentage error to be expected on these networks, by the process's own spread."""
-        return float(100 * np.sqrt(2 / np.pi) * self.predict(networks)[1].mean())
-
 
 def half_width(deviation: Array) -> Array:
     """Half width in ln(ms) of the interval that holds 90 % of measurements."""
     return np.asarray(_NORMAL_90 * deviation)
 
 
-def next_to_measure(networks: Profiles, measured: Collection[int], excluded: Collection[int] = ()) -> int | None:
-    """The network whose measurement tells most about all of them, given what was measured; None where none is left.
-
-    Of two that tell as much, the one that is faster on the known devices.
-    """
-    within = covariance(networks, networks)
-    cost = np.exp(CHEAP * networks.mean)
-    left = [k for k in range(len(networks)) if k not in {*measured, *excluded}]
-    if not left:
-        return None
-    order = choose(within, within, NOISE, 1, given=list(measured), cost=cost, allowed=left)
-    return int(order[0])
-
-
-def choose(
-    within: Array,
-    across: Array,
-    noise: float,
-    count: int,
-    *,
-    given: Sequence[int] = (),
-    cost: Array | None = None,
-    allowed: Collection[int] | None = None,
-) -> Indices:
+def choose(within: Array, across: Array, noise: float, count: int, *, cost: Array | None = None) -> Indices:
     """Which of the candidates to measure, one after another: each takes most variance from the references.
 
-    within (n, n), across (references, n): covariances. given: candidates measured before. cost: what the gain of each
-    is divided by. allowed: choose among these alone.
+    within (n, n), across (references, n): covariances. cost: what the gain of each is divided by.
     """
     within, across = within.copy(), across.copy()
-
-    def condition(index: int) -> None:
-        variance = within[index, index] + noise**2
-        here, there = within[:, index].copy(), across[:, index].copy()
-        within[...] -= np.outer(here, here) / variance
-        across[...] -= np.outer(there, here) / variance
-
-    for index in given:
-        condition(index)
     closed = np.zeros(len(within), dtype=bool)
-    if allowed is not None:
-        closed[:] = True
-        closed[list(allowed)] = False
     chosen: list[int] = []
     while len(chosen) < count and not closed.all():
         gain = (across**2).sum(axis=0) / (np.diag(within) + noise**2) / (1.0 if cost is None else cost)
@@ -218,5 +178,8 @@ def choose(
         best = int(gain.argmax())
         chosen.append(best)
         closed[best] = True
-        condition(best)
+        variance = within[best, best] + noise**2
+        here, there = within[:, best].copy(), across[:, best].copy()
+        within -= np.outer(here, here) / variance
+        across -= np.outer(there, here) / variance
     return np.array(chosen, dtype=np.int64)

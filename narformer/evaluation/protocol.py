@@ -17,7 +17,6 @@ from narformer.evaluation.results import Result
 
 Show = Callable[[str], None]
 CACHE, RUNS = Path("cache"), Path("runs/evaluate")
-DATA = frozenset({"data"})
 
 
 @dataclass(frozen=True)

@@ -103,15 +103,6 @@ def columns(*names: str) -> Count:
     return rule
 
 
-def with_each(*weights: int) -> Count:
-    """Each element of the data meets every column of the weights (in, out)."""
-
-    def rule(node: Node) -> int:
-        return math.prod(shape_at(node, 0)) * sum(shape_at(node, weight)[-1] for weight in weights)
-
-    return rule
-
-
 def distances(node: Node) -> int:
     """Every row of A (n, d) with every row of B (m, d)."""
     a, b = shape_at(node, 0), shape_at(node, 1)

@@ -52,13 +52,6 @@ Count = Callable[[Node], int]
 Counts = Callable[[Node], Mapping[int, int]]
 # Positions from the first or the second on, however many operands there are.
 ALL, REST = range(1_000_000), range(1, 1_000_000)
-# In what processors add up products of these types; all others in their own.
-_SUMS = MappingProxyType(
-    {
-        **dict.fromkeys(("int8", "uint8", "int4", "uint4", "int2", "uint2", "int16", "uint16"), "int32"),
-        **dict.fromkeys(("float16", "bfloat16", "float8", "float6", "float4"), "float32"),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -103,8 +96,3 @@ class Operator:
     def free(self) -> bool:
         """Whether it costs nothing at run time: it only looks at the same numbers in another way."""
         return self.kind == "view"
-
-    def accumulator(self, dtype: str) -> str:
-        """The dtype in which it adds up numbers of a dtype; the same dtype where it adds up none."""
-        sums = self.kernel_class in ("matrix", "pool") or self.kind in ("softmax", "normalization")
-        return _SUMS.get(dtype, dtype) if sums else dtype

@@ -103,7 +103,10 @@ def test_the_pareto_front_is_what_no_other_beats(benchmark: CellDataset) -> None
     assert ranking.pareto() == [4, 0, 1]
     assert ranking.best(2) == [3, 1]
     assert ranking.best(2, max_ms=1.5) == [0, 4]
-    assert "latency_ms" not in ranking.entries([3])[0]
+    unknown, known = ranking.entries([3, 0])
+    assert unknown.to_dict() == {"cell": unknown.cell, "accuracy": 4.0, "low": 4.0, "high": 4.0}
+    assert (known.latency_ms, known.accuracy) == (1.0, 1.0)
+    assert ranking.entries([0, 3]).to_csv().splitlines()[0] == "cell,accuracy,low,high,target,latency_ms"
 
 
 def test_a_guided_search_needs_fewer_trainings_than_a_random_one(benchmark: CellDataset) -> None:
