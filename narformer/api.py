@@ -32,7 +32,7 @@ NETWORKS_AT_ONCE = 64
 
 def predict(
     models: Source | torch.nn.Module | Sequence[Source],
-    example_inputs: torch.Tensor | Sequence[Any] | None = None,
+    example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
     *,
     devices: str | Sequence[str] | None = None,
     batch_size: int | None = None,
@@ -128,7 +128,7 @@ def choose(
 
 def explain(
     model: Source | torch.nn.Module,
-    example_inputs: torch.Tensor | Sequence[Any] | None = None,
+    example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
     *,
     devices: str | Sequence[str] | None = None,
     batch_size: int | None = None,
@@ -157,7 +157,7 @@ def explain(
 
 def inspect(
     model: Source | torch.nn.Module,
-    example_inputs: torch.Tensor | Sequence[Any] | None = None,
+    example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
     *,
     batch_size: int | None = None,
     input_shapes: Mapping[str, Sequence[int | str]] | None = None,

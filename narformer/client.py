@@ -70,7 +70,7 @@ class Client:
     def predict(
         self,
         models: Source | torch.nn.Module | Sequence[Source],
-        example_inputs: torch.Tensor | Sequence[Any] | None = None,
+        example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
         *,
         devices: str | Sequence[str] | None = None,
         batch_size: int | None = None,
@@ -98,7 +98,7 @@ class Client:
     def explain(
         self,
         model: Source | torch.nn.Module,
-        example_inputs: torch.Tensor | Sequence[Any] | None = None,
+        example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
         *,
         devices: str | Sequence[str] | None = None,
         batch_size: int | None = None,
@@ -115,7 +115,7 @@ class Client:
     def inspect(
         self,
         model: Source | torch.nn.Module,
-        example_inputs: torch.Tensor | Sequence[Any] | None = None,
+        example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
         *,
         batch_size: int | None = None,
         input_shapes: Mapping[str, Sequence[int | str]] | None = None,

@@ -20,6 +20,8 @@ _ONE = (str, Path, bytes, bytearray, memoryview, onnx.ModelProto, Graph)
 
 def several(models: object) -> list[Source]:
     """The networks, one or several, in a list. Raises ConfigError, with what to give instead, for anything else."""
+    if isinstance(models, str) and not models:
+        raise ConfigError("'': no network; give the path of an .onnx file")
     if isinstance(models, _ONE):
         return [models]
     if hasattr(models, "state_dict") or hasattr(models, "read") or not isinstance(models, Iterable):
@@ -33,6 +35,8 @@ def several(models: object) -> list[Source]:
 
 def _refused(model: object) -> ConfigError:
     kind = type(model).__name__
+    if kind == "ExportedProgram":
+        return ConfigError(f"{kind}: give the module that it was made of, and its example inputs")
     if hasattr(model, "state_dict"):
         return ConfigError(
             f"{kind}: a PyTorch module needs example_inputs, what it would be called with: "

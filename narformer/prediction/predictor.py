@@ -125,7 +125,7 @@ class Predictor:
         models: Source | torch.nn.Module | Sequence[Source],
         devices: str | Sequence[str] | None = None,
         *,
-        example_inputs: torch.Tensor | Sequence[Any] | None = None,
+        example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
         batch_size: int | None = None,
         input_shapes: Mapping[str, Sequence[int | str]] | None = None,
         dims: Mapping[str, int] | None = None,

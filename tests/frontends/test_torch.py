@@ -72,8 +72,9 @@ class Branching(nn.Module):
         (Branching(), torch.zeros(3), r"Branching: its control flow, or a shape in it, depends on data.*torch\.cond"),
         (nn.Linear(3, 4), torch.zeros(5), "Linear: torch.export cannot trace it with these inputs"),
         (torch.relu, torch.zeros(5), "not a torch.nn.Module"),
+        (torch.export.export(nn.ReLU(), (torch.zeros(5),)), torch.zeros(5), "give the module that it was made of"),
     ],
-    ids=["control flow", "wrong inputs", "a function"],
+    ids=["control flow", "wrong inputs", "a function", "an exported program"],
 )
 def test_what_cannot_be_traced_is_told_in_one_line(
     module: nn.Module, inputs: torch.Tensor, message: str, capfd: pytest.CaptureFixture[str]
@@ -240,6 +241,7 @@ def test_arguments_by_name_and_in_dictionaries_are_inputs() -> None:
     assert [t.shape for t in graph.inputs] == [(1, 3), (1, 2, 5, 8)]
     assert graph.name == "decoder"
     assert (1, 2, 8, 8) in [node.output_shape for node in graph.nodes], "the cache grows by what is new"
+    assert read_torch(module, {"tokens": tokens, "cache": cache}) == read_torch(module, tokens, kwargs={"cache": cache})
 
 
 def test_a_module_of_fake_tensors_is_read() -> None:

@@ -154,6 +154,7 @@ class Module:
         ((None,), {}, "NoneType: a network is the path"),
         (([5],), {}, "int: a network is the path"),
         ((io.BytesIO(b""),), {}, "BytesIO: a file that is open"),
+        (("",), {}, "'': no network; give the path"),
     ],
 )
 def test_python_is_as_strict_as_the_command_line(

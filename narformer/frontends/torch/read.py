@@ -21,20 +21,22 @@ from narformer.graph import Graph
 if TYPE_CHECKING:
     import torch
 
+_WRAP = "wrap a function in one"
 _ROUNDS = 4  # operators are written by others, which may be written by others again
 
 
 def read_torch(
     module: torch.nn.Module,
-    example_inputs: torch.Tensor | Sequence[Any],
+    example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any],
     *,
     kwargs: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Graph:
     """Read a module with the shapes of its example inputs.
 
-    example_inputs: what `module(*example_inputs)` would be called with; one tensor may stand alone.
-    kwargs: further arguments by name. name: of the Graph; by default the module's class.
+    example_inputs: what `module(*example_inputs)` would be called with; one tensor may stand alone, and a mapping, such
+    as a tokenizer of transformers gives, is arguments by name. kwargs: further arguments by name.
+    name: of the Graph; by default the module's class.
     A Node is named after the module that calls it, `layers.0.attn/linear`; a weight has its name in the state_dict.
 
     Raises ModelError for what is no module, cannot be traced (control flow that depends on data), or calls an operator
@@ -51,11 +53,17 @@ def read_torch(
     if torch is None:
         raise ModelError(f"{label}: not a torch.nn.Module, for PyTorch was never imported")
     if not isinstance(module, torch.nn.Module):
-        raise ModelError(f"{label}: not a torch.nn.Module; wrap a function in one")
-    inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
+        hint = "give the module that it was made of" if type(module).__name__ == "ExportedProgram" else _WRAP
+        raise ModelError(f"{label}: not a torch.nn.Module; {hint}")
+    named = {**(example_inputs if isinstance(example_inputs, Mapping) else {}), **(kwargs or {})}
+    inputs: tuple[Any, ...] = ()
+    if isinstance(example_inputs, torch.Tensor):
+        inputs = (example_inputs,)
+    elif not isinstance(example_inputs, Mapping):
+        inputs = tuple(example_inputs)
     with _evaluating(module), quiet(), torch.no_grad():
         try:
-            exported = torch.export.export(module, inputs, dict(kwargs or {}), strict=False)
+            exported = torch.export.export(module, inputs, named, strict=False)
         except Exception as error:  # every part of torch raises classes of its own
             raise ModelError(f"{label}: {_reason(error)}") from error
         program = program_of(exported, label)
