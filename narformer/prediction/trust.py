@@ -153,12 +153,8 @@ def _foreign(found: Unfamiliar, row: int, place: int) -> tuple[str, ...]:
 
 def _never_measured(network: Reading, output: Output) -> list[str]:
     """Its precision and its batch, and whether it fits at all."""
-    warnings, batch = [], network.batch_size
-    if network.precision not in output.precisions:
-        warnings.append(
-            f"computes in {network.precision}, which was never measured there (only {', '.join(output.precisions)}): "
-            f"the figure is that of {output.precisions[0]}"
-        )
+    batch = network.batch_size
+    warnings = [] if network.precision in output.precisions else _other_precision(network.precision, output)
     if not output.has_seen(batch):
         warnings.append(f"batch size {batch} was never measured there (only {output.seen_batches}): an extrapolation")
     needed, there = least_memory(network, output.device), _memory(output.device)
@@ -168,6 +164,19 @@ def _never_measured(network: Reading, output: Output) -> list[str]:
             f"{there / 2**30:.0f}"
         )
     return warnings
+
+
+def _other_precision(precision: str, output: Output) -> list[str]:
+    """Of a file in a precision in which none was measured there."""
+    own, measured = _precision(output.device), ", ".join(output.precisions)
+    if (own, precision) in (("fp16", "float16"), ("bf16", "bfloat16")):  # what other files are converted to there
+        return []
+    if own in ("int8", "w8a16") and precision in ("int8", "uint8"):
+        return [f"is in {precision} already: measured there were {measured} files, converted"]
+    return [
+        f"computes in {precision}, which was never measured there (only {measured}): the figure is that of "
+        f"{output.precisions[0]}"
+    ]
 
 
 def least_memory(network: Reading, device: str) -> float:
@@ -186,10 +195,15 @@ def _memory(device: str) -> int | None:
 
 
 @functools.cache
+def _precision(device: str) -> str:
+    """In which a target computes, without how it came to it: "fp16", "int8", "" where the id does not say."""
+    target = _target(device)
+    return "" if target is None else target.precision.partition("-")[0]
+
+
 def _width(device: str) -> float:
     """Of a number on this target, relative to float32."""
-    target = _target(device)
-    return 1.0 if target is None else _WIDTHS.get(target.precision.partition("-")[0], 1.0)
+    return _WIDTHS.get(_precision(device), 1.0)
 
 
 def _target(device: str) -> Target | None:

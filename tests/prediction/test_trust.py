@@ -89,6 +89,22 @@ def test_a_warning_says_which_kernels_or_that_no_network_is_alike() -> None:
     assert warned(output, 0.9, 0.99) == ("90 % of the time is in kernels unlike any measured there: pool",)
 
 
+def of_precision(device: str, precision: str) -> tuple[str, ...]:
+    """Warnings of a network in a precision on a target where float32 files alone were measured."""
+    found = Unfamiliar(*np.zeros((3, 1, 1)))
+    return doubts([replace(network(), precision=precision)], [replace(OUTPUT, device=device)], found)[0][0]
+
+
+def test_a_file_in_the_precision_of_the_target_is_what_the_target_runs() -> None:
+    core = "epyc-turin:onnxruntime-1.32:{}:1t"
+    assert of_precision(core.format("fp16"), "float16") == ()
+    assert of_precision(core.format("fp16"), "float32") == ()
+    assert "computes in float16, which was never measured there" in of_precision(core.format("fp32"), "float16")[0]
+    assert of_precision(core.format("int8"), "int8") == (
+        "is in int8 already: measured there were float32 files, converted",
+    )
+
+
 def test_where_novelty_tells_nothing_kernels_decide_alone() -> None:
     assert warned(OUTPUT, STRANGE + 0.01, 0.0) == ("26 % of the time is in kernels unlike any measured there: pool",)
     assert warned(OUTPUT, STRANGE, FOREIGN + 0.01) == ()
