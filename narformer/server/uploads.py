@@ -17,6 +17,7 @@ from starlette.requests import Request
 from narformer.frontends.onnx.unbound import printable
 from narformer.server.failures import Refused
 from narformer.server.question import Network
+from narformer.server.schema import Known
 from narformer.server.settings import Limits
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -81,6 +82,9 @@ def options_of(kind: type[Asked], data: bytes) -> Asked:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         message = f"{place}: {first['msg']}" if place else str(first["msg"])
+        if first["type"] == "extra_forbidden":
+            fields = Known.model_fields if len(first["loc"]) > 1 else kind.model_fields
+            message = f"{place[:LONGEST_NAME]}: no such field; known are {', '.join(fields)}"
         raise Refused(422, printable(message[:1000]), "ConfigError") from None
 
 

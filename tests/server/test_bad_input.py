@@ -207,7 +207,8 @@ def test_fields_that_a_form_has_not(client: TestClient, resnet18: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"colour": 1}, "colour"),
+        ({"colour": 1}, "colour: no such field; known are batch_size, input_shapes, dims, model, targets, measured"),
+        ({"model": {"upload": "ab12"}}, "model.upload: no such field; known are hash, zoo, size, source"),
         ({"batch_size": 0}, "batch_size"),
         ({"batch_size": "4"}, "batch_size"),
         ({"batch_size": 10**30}, "batch_size"),
