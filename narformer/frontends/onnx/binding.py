@@ -9,6 +9,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import onnx
@@ -194,12 +195,20 @@ def _open_batch(d: Declared, axis: int | None, shapes: Mapping[str, tuple[Size, 
     return str(d.sizes[axis]) if isinstance(d.sizes[axis], str) else ""
 
 
-_OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
+_OPERATORS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction | int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.floordiv,
+    ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
+    ast.Pow: lambda size, power: Fraction(size ** min(int(power), 8)),
+}
+_FUNCTIONS: Mapping[str, Callable[..., Fraction | int]] = {
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "ceiling": math.ceil,
+    "max": max,
+    "min": min,
 }
 
 
@@ -211,17 +220,22 @@ def _valued(size: str, known: Mapping[str, int]) -> Size:
     if not words or len(size) > 200 or not SUM.fullmatch(size) or not all(word in known for word in words):
         return size
     try:
-        value = _calculated(ast.parse(WORD.sub(lambda word: f" {known[word[0]]} ", size).strip(), mode="eval").body)
-    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
+        text = WORD.sub(lambda word: f" {known[word[0]]} ", size).strip()
+        value = math.floor(_calculated(ast.parse(text, mode="eval").body))
+    except (SyntaxError, TypeError, ValueError, KeyError, ZeroDivisionError, RecursionError, MemoryError):
         return size
     return value if 0 <= value < MOST_ELEMENTS else size
 
 
-def _calculated(tree: ast.expr) -> int:
+def _calculated(tree: ast.expr) -> Fraction:
     if isinstance(tree, ast.Constant) and type(tree.value) is int:
-        return tree.value
+        return Fraction(tree.value)
     if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATORS:
-        return _OPERATORS[type(tree.op)](_calculated(tree.left), _calculated(tree.right))
+        return Fraction(_OPERATORS[type(tree.op)](_calculated(tree.left), _calculated(tree.right)))
+    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
+        return -_calculated(tree.operand)
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and not tree.keywords:
+        return Fraction(_FUNCTIONS[tree.func.id.lower()](*map(_calculated, tree.args)))
     raise ValueError("no sum of sizes")
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from narformer.errors import ShapeError
 from narformer.frontends.sizes import Size, Sizes
 
-WORD = re.compile(r"[^\W\d][\w.:]*")  # a name within a sum or product of sizes
-SUM = re.compile(r"[\w.:\s+*/()-]+")
+WORD = re.compile(r"[^\W\d][\w.:]*(?![\w.:]*\()")  # a name within a sum or product of sizes; no function
+SUM = re.compile(r"[\w.:\s+*/(),-]+")
 IMAGE, LENGTH, SAMPLES = 224, 128, 16_000
 # Sizes to try, of images and of lengths: the first with which the network can be read makes the example.
 TRIED = ((IMAGE, LENGTH), (IMAGE, 1), (256, 64), (640, 16), (32, 32), (1, 1))

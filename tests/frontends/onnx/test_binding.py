@@ -80,6 +80,31 @@ def test_sums_of_names_are_computed() -> None:
         read_onnx(_model([helper.make_node("Concat", ["a", "b"], ["y"], axis=0)], {"a": [1, "n"], "b": [1, "n + 0"]}))
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        *(
+            ("floor(n/2)", 16),
+            ("floor(n/2 - 1/2) + 1", 17),
+            ("ceiling(n/4)", 9),
+            ("Max(1, n - 40)", 1),
+            ("Min(n, 8)", 8),
+        ),
+        *(("-1 + n", 32), ("(n/2)*2", 33), ("n**2", 1089)),
+    ],
+)
+def test_sizes_as_exporters_of_symbols_write_them_are_computed(text: str, size: int) -> None:
+    assert shape(relu("batch", text), dims={"n": 33}) == (1, size)
+
+
+def test_what_is_called_like_a_function_is_asked_for_whole() -> None:
+    with pytest.raises(UnboundError, match=r"dims={'floor\(n/2\)': 128}"):
+        read_onnx(relu("batch", "floor(n/2)"))
+    assert shape(relu("batch", "floor(n/2)"), dims={"floor(n/2)": 5}) == (1, 5)
+    with pytest.raises(UnboundError, match=r"dims={'gcd\(n, 2\)': 128}"):
+        read_onnx(relu("batch", "gcd(n, 2)"))
+
+
 def test_a_past_may_be_empty() -> None:
     assert shape(decoder("past + sequence"), dims={"past": 0, "sequence": 3}) == (1, 2, 3, 3)
     shapes = {"past": (1, 2, 0, 4), "k": (1, 2, 3, 4), "q": (1, 2, 3, 4), "mask": (1, 1, 1, 3)}
