@@ -25,6 +25,7 @@ from narformer.datasets.table import positive, read_table
 from narformer.errors import ConfigError, DataError, NarformerError, StoreError
 from narformer.frontends.canonical import network_hash
 from narformer.frontends.onnx import read_onnx
+from narformer.frontends.onnx.unbound import UnboundError
 from narformer.frontends.onnx.weightless import weightless_onnx
 from narformer.graph import Graph
 from narformer.measurement.device import precision
@@ -153,6 +154,8 @@ def _of_csv(path: Path, store: Store) -> tuple[int, Iterator[list[Entry]]]:
         try:
             graph = files.network(row)
         except NarformerError as error:
+            if isinstance(error, UnboundError):
+                return f"{where}: {error.told}; a CSV does not say them: export the store as a .db, or measure again"
             if row.graph or not row.failure:  # else this may be the very failure that the row tells of
                 return str(error)
             return told(row, None), None

@@ -9,7 +9,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy: pip install 'narformer[measure]'")
 
@@ -193,6 +195,16 @@ def test_a_file_that_is_another_network_by_now_is_left_out(dataset: Path, tmp_pa
     table.write_text(f"graph,model,device,latency_ms\n{'0' * 64},onnx/squeezenet/0.onnx,phone,4.5\n")
     with Store.open(tmp_path / "s.db") as store:
         assert "its hash differs" in bring(store, table).skipped[0]
+
+
+def test_a_file_whose_sizes_a_csv_does_not_say_is_left_out_with_what_would_say_them(tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, "n"]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "d.onnx")
+    (tmp_path / "t.csv").write_text(f"graph,model,device,latency_ms\n{'0' * 64},d.onnx,phone,4.5\n")
+    with Store.open(tmp_path / "s.db") as store:
+        (told,) = bring(store, tmp_path / "t.csv").skipped
+    assert "row 2: d.onnx: input 'x' has dynamic sizes [1, n]; a CSV does not say them: export the store as a" in told
 
 
 def test_stores_are_merged(tmp_path: Path) -> None:
