@@ -204,7 +204,8 @@ def test_a_file_whose_sizes_a_csv_does_not_say_is_left_out_with_what_would_say_t
     (tmp_path / "t.csv").write_text(f"graph,model,device,latency_ms\n{'0' * 64},d.onnx,phone,4.5\n")
     with Store.open(tmp_path / "s.db") as store:
         (told,) = bring(store, tmp_path / "t.csv").skipped
-    assert "row 2: d.onnx: input 'x' has dynamic sizes [1, n]; a CSV does not say them: export the store as a" in told
+    assert "t.csv, row 2: " in told
+    assert "d.onnx: input 'x' has dynamic sizes [1, n]; a CSV does not say them: export the store as a .db" in told
 
 
 def test_stores_are_merged(tmp_path: Path) -> None:
