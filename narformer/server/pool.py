@@ -39,6 +39,7 @@ class Process:
     def __init__(self, setup: Setup, target: Callable[[Connection, Setup], None], context: BaseContext) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         self.served = 0
+        self._ending = threading.Lock()
         self.process: Any = context.Process(target=target, args=(theirs, setup), daemon=True)  # type: ignore[attr-defined]
         self.process.start()
         theirs.close()
@@ -73,10 +74,11 @@ class Process:
         raise TimeoutError
 
     def kill(self) -> None:
-        """End it, whatever it does."""
-        self.process.kill()
-        self.process.join(END_SECONDS)
-        self.connection.close()
+        """End it, whatever it does. Its own thread and the one that ends the service may both do so."""
+        with self._ending:  # closed twice at once, a connection would close another's descriptor
+            self.process.kill()
+            self.process.join(END_SECONDS)
+            self.connection.close()
 
 
 class Pool:

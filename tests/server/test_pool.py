@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ import pytest
 
 from narformer.errors import ConfigError
 from narformer.graph import Graph, Node, Operand, Tensor
-from narformer.server.pool import Pool
+from narformer.server.pool import Pool, Process
 from narformer.server.question import Network, Question, Setup
 from narformer.server.run import serve
 from narformer.server.settings import Settings
@@ -76,6 +77,33 @@ def test_a_worker_that_still_starts_ends_with_the_service() -> None:
     assert waiting.result().status == 503
     with pytest.raises(ProcessLookupError):
         os.kill(started, 0)
+
+
+class Closing:
+    """A connection that minds being closed by two at once, as one of a descriptor does."""
+
+    def __init__(self) -> None:
+        self.within, self.closed, self.together = 0, 0, False
+
+    def close(self) -> None:
+        """Takes a moment."""
+        self.within += 1
+        self.together |= self.within > 1
+        time.sleep(0.05)
+        self.within -= 1
+        self.closed += 1
+
+
+def test_two_who_end_a_worker_at_once_do_so_one_after_the_other() -> None:
+    process = Process(Setup(measured=False), never_ready, multiprocessing.get_context("forkserver"))
+    process.connection.close()
+    process.connection = connection = Closing()  # type: ignore[assignment]
+    threads = [threading.Thread(target=process.kill) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (connection.closed, connection.together, process.process.is_alive()) == (2, False, False)
 
 
 def test_no_worker_starts_after_the_service_has_ended() -> None:
