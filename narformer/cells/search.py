@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +58,22 @@ class Searches:
     searches: Mapping[str, Search]
 
     def to_json(self) -> str:
-        """As the command prints and keeps it."""
+        """As the command keeps it."""
         return json.dumps(asdict(self), indent=1)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A record a search, without its curve and the trainings of each seed."""
+        whole = {"space": self.space, "seeds": self.seeds, "limit": self.limit}
+        return [
+            {
+                **whole,
+                "search": name,
+                "found": each.found,
+                "mean_queries": each.mean_queries,
+                "median_queries": each.median_queries,
+            }
+            for name, each in self.searches.items()
+        ]
 
 
 def compare_searches(

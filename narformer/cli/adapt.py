@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from narformer.cli.completion import runtime_names
-from narformer.cli.format import print_table, print_text
+from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_table, print_text
 from narformer.cli.inputs import PREDICTOR, as_words, parse_batch_sizes, parse_sizes, plot_option
 from narformer.cli.measure import acknowledge, check_threads
 from narformer.cli.notes import tell
@@ -71,7 +70,8 @@ def adapt(
     budget: float = BUDGET,
     timeout: float = TIMEOUT,
     predictor: str | None = PREDICTOR,
-    as_json: bool = typer.Option(False, "--json", help="Print a JSON object."),
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
 ) -> None:
     """Learn a device: choose networks, measure them here, and keep a small file that `predict` finds.
 
@@ -82,6 +82,7 @@ def adapt(
     from narformer.own_hardware import MOST, from_measurements
     from narformer.prediction.predictor import Predictor
 
+    form = chosen(form, as_json)
     loaded = Predictor.load(predictor)
     check_name(device, loaded)
     sources = [s for s in (from_store, directory, table) if s is not None]
@@ -99,7 +100,7 @@ def adapt(
         settings = _settings(runtime, processor, threads, budget, timeout)
         adapted = _by_measuring(device, samples or 20, target_error, settings, store, loaded, batch_sizes)
     path = adapted.save()
-    if as_json:
+    if form is not Format.TABLE:
         networks = [
             {"hash": hash, "model": network, "target": adapted.measured_on, "batch_size": batch, "latency_ms": ms}
             for hash, network, batch, ms in zip(
@@ -107,7 +108,7 @@ def adapt(
             )
         ]
         told = {"target": device, "measured_on": adapted.measured_on, "networks": networks, "file": str(path)}
-        print(json.dumps({**told, "device": device}, indent=2))
+        print_records(form, networks, {**told, "device": device})
         return
     print_text(f"{device}: {adapted.description}; {path}")
     if not sources:
@@ -125,7 +126,8 @@ def validate(
     budget: float = BUDGET,
     timeout: float = TIMEOUT,
     predictor: str | None = PREDICTOR,
-    as_json: bool = typer.Option(False, "--json", help="Print a JSON object."),
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
 ) -> None:
     """Predict networks that the device was not adapted from, measure them, and compare.
 
@@ -138,6 +140,7 @@ def validate(
     from narformer.measurement.store import Store
     from narformer.prediction.predictor import Predictor
 
+    form = chosen(form, as_json)
     adapted = adapted_device(device)
     settings = _settings(runtime, processor, threads, budget, timeout)
     here = str(settings.target())
@@ -149,11 +152,11 @@ def validate(
     if loaded.card.name != adapted.predictor:
         raise ConfigError(f"{device} was adapted with predictor {adapted.predictor}, not {loaded.card.name}")
     with Store.open(store) as opened:
-        chosen = adapting.unmeasured(networks, adapted.hashes, _track("building"))
-        with _measuring(len(chosen)) as report:
+        unseen = adapting.unmeasured(networks, adapted.hashes, _track("building"))
+        with _measuring(len(unseen)) as report:
             comparisons = adapting.validate(
                 adapted,
-                chosen,
+                unseen,
                 settings=settings,
                 store=opened,
                 predictor=loaded,
@@ -161,17 +164,17 @@ def validate(
                 acknowledge=acknowledge,
             )
     if not comparisons:
-        raise ConfigError(f"{device}: none of {len(chosen)} networks could be measured; see `narformer store list`")
+        raise ConfigError(f"{device}: none of {len(unseen)} networks could be measured; see `narformer store list`")
     told = adapting.summary(comparisons)
     replace(adapted, validation=told).save()
-    if as_json:
+    if form is not Format.TABLE:
         rows = [comparison.to_dict() for comparison in comparisons]
-        print(json.dumps({"target": device, **told, "comparisons": rows, "device": device}, indent=2))
+        print_records(form, rows, {"target": device, **told, "comparisons": rows, "device": device})
     else:
         _print(device, comparisons, told)
     if plot is not None:
         _plot(device, comparisons, told, plot)
-        if not as_json:
+        if form is Format.TABLE:
             print(f"plot: {plot}")
 
 

@@ -161,7 +161,8 @@ def search(
     queries: int = typer.Option(400, "--queries", min=20, help="Trainings that a search may ask for."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
     out: Path | None = RESULTS,
-    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
 ) -> None:
     """Search a space with the tabular benchmark as oracle: how many trainings until a cell of its top 0.1 % is found.
 
@@ -171,6 +172,7 @@ def search(
     from narformer.cells.search import compare_searches, plot_searches
     from narformer.plotting import check_plot
 
+    form = chosen(form, as_json)
     dataset = load_cells(_space(space), data)
     directory = results_directory(out) / "search"
     directory.mkdir(parents=True, exist_ok=True)  # told now where it cannot be made, not after minutes
@@ -181,8 +183,8 @@ def search(
     path = directory / f"{space}.json"
     path.write_text(result.to_json() + "\n")
     plot_searches(result, plot)
-    if as_json:
-        print(result.to_json())
+    if form is not Format.TABLE:
+        print_records(form, result.records(), json.loads(result.to_json()))
         return
     print(f"trainings until a cell of the top 0.1 % of {space} ({seeds} searches each, at most {queries}):")
     for name, s in result.searches.items():

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from narformer.cli.format import print_table
+from narformer.cli.format import FORMAT, JSON, Format, print_records, print_table, table_of
+from narformer.cli.format import chosen as chosen_form
 from narformer.cli.progress import busy
 from narformer.cli.report import RESULTS, results_directory
 from narformer.errors import ConfigError, MissingExtraError, installing
-from narformer.tables import Column, Table
 
 if TYPE_CHECKING:
     from narformer.evaluation.protocol import Protocol
@@ -68,6 +68,8 @@ def evaluate(
         None, "--runs", help="Where unfinished and finished tasks are kept. Default: runs/evaluate."
     ),
     asked_out: Path | None = RESULTS,
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
 ) -> None:
     """Run a protocol. Killed at any moment, the same command goes on where it stopped.
 
@@ -82,8 +84,14 @@ def evaluate(
     from narformer.evaluation.protocols import LATENCY, protocol
 
     if listed:
-        print_table(_protocols() if protocol_name is None else _models(protocol(protocol_name)))
+        records = _protocols() if protocol_name is None else _models(protocol(protocol_name))
+        if (form := chosen_form(form, as_json)) is not Format.TABLE:
+            print_records(form, records)
+        else:
+            print_table(table_of(records))
         return
+    if form is not None or as_json:
+        raise ConfigError("--format and --json are for --list: results are JSON files, told where they are written")
     if protocol_name is None:
         raise ConfigError("give a protocol: `narformer evaluate --list` shows them")
     if (predictor is None) == (not model):
@@ -123,19 +131,21 @@ def evaluate(
                 _save(each, result, out)
 
 
-def _protocols() -> Table:
+def _protocols() -> list[dict[str, Any]]:
     from narformer.evaluation.protocols import PROTOCOLS
 
-    rows = [(each.name, each.about) for each in PROTOCOLS.values()]
-    return Table((Column("protocol"), Column("about")), tuple(rows))
+    return [{"protocol": each.name, "about": each.about} for each in PROTOCOLS.values()]
 
 
-def _models(protocol: Protocol) -> Table:
-    rows = []
-    for model in protocol.models():
-        options = [f"--{name.replace('_', '-')}" for name in sorted(protocol.options(model))]
-        rows.append((model, "yes" if model in protocol.compared() else "no", " ".join(options)))
-    return Table((Column("model"), Column("in all"), Column("options")), tuple(rows))
+def _models(protocol: Protocol) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": model,
+            "in_all": model in protocol.compared(),
+            "options": [f"--{name.replace('_', '-')}" for name in sorted(protocol.options(model))],
+        }
+        for model in protocol.models()
+    ]
 
 
 def _save(protocol: Protocol, result: Result, out: Path) -> None:

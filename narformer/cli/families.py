@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from narformer.cli.format import print_text
+from narformer.cli.format import FORMAT, JSON, Format, chosen, print_records, print_text
 from narformer.cli.progress import track
 from narformer.processes import in_order
 
@@ -18,10 +18,15 @@ app = typer.Typer(no_args_is_help=True, help="Network families: list, sample new
 
 
 @app.command("list")
-def list_families() -> None:
+def list_families(form: Format | None = FORMAT, as_json: bool = JSON) -> None:
     """List the families and their versions, and the architectures known by name."""
     from narformer.families.registry import BUILDABLE
 
+    form = chosen(form, as_json)
+    if form is not Format.TABLE:
+        rows = [{"family": name, "versions": [v for v in module.VERSIONS if v]} for name, module in BUILDABLE.items()]
+        print_records(form, rows)
+        return
     for name, module in BUILDABLE.items():
         versions = f"  ({', '.join(module.VERSIONS)})" if any(module.VERSIONS) else ""
         print_text(f"{name}{versions}")

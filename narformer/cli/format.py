@@ -91,6 +91,21 @@ def print_records(form: Format, records: Sequence[Mapping[str, Any]], data: obje
         print((csv_of if form is Format.CSV else markdown_of)(records).rstrip("\n"))
 
 
+def table_of(records: Sequence[Mapping[str, Any]]) -> Table:
+    """Records that need no other form to be read, as a table: a column a name, lists with blanks between."""
+    from narformer.records import flat
+    from narformer.tables import Column, Table
+
+    def text(value: object) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return " ".join(map(str, value)) if isinstance(value, list) else str(flat(value))
+
+    names = list(records[0]) if records else []
+    rows = tuple(tuple(text(record[name]) for name in names) for record in records)
+    return Table(tuple(Column(name.replace("_", " ")) for name in names), rows)
+
+
 def print_text(text: str, style: str = "", indent: int = 0) -> None:
     """Print a line, broken between words where the terminal is narrower."""
     from rich.console import Console

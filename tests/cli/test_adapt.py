@@ -108,7 +108,11 @@ def test_a_directory_of_several_devices_needs_one_of_them(run: Run, models: Path
     assert code == 2
     assert "--measured-on" in err
     assert "board, other-board" in err
-    code, out, _ = run("adapt", "--device", "mine", "--from", models, "--measured-on", "other-board", "-k", 3, "--json")
+    mine = ("adapt", "--device", "mine", "--from", models, "--measured-on", "other-board", "-k", 3)
+    lines = run(*mine, "--format", "csv").out.splitlines()
+    assert lines[0] == "hash,model,target,batch_size,latency_ms"
+    assert len(lines) == 4
+    code, out, _ = run(*mine, "--json")
     told = json.loads(out)
     assert code == 0
     assert (told["target"], told["measured_on"], len(told["networks"])) == ("mine", "other-board", 3)

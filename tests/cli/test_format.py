@@ -24,6 +24,8 @@ ONE = ("-d", "adreno640")
         ("inspect", "examples"),
         ("devices",),
         ("predict-cell", "nasbench101", "101,input;conv3x3-bn-relu;output"),
+        ("families", "list"),
+        ("evaluate", "--list"),
     ],
     ids=lambda a: a[0],
 )
