@@ -12,14 +12,22 @@ needs `.[train]` and the public tables (docs/reference/datasets.md); two minutes
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+from narformer.cli.progress import track
 from narformer.prediction.card import Card
 from narformer.prediction.held_out import held_out_scores, write_held_out
 from narformer.training.config import load_config
 from narformer.training.run import prepare
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def shown(parts: Iterable[Any], count: int) -> Iterator[Any]:
+    """How far it is, on standard error."""
+    return track(parts, "predicting", count)
 
 
 def main() -> int:
@@ -35,9 +43,9 @@ def main() -> int:
     card = Card.read(options.predictor.with_suffix(".json"))
     before = {output.device: dict(output.held_out) for output in card.outputs}
     if options.check:
-        after = {**before, **held_out_scores(options.predictor, dataset)}
+        after = {**before, **held_out_scores(options.predictor, dataset, watch=shown)}
     else:
-        card = write_held_out(options.predictor, dataset)
+        card = write_held_out(options.predictor, dataset, watch=shown)
         after = {output.device: dict(output.held_out) for output in card.outputs}
     changed = [target for target in before if before[target] != after[target]]
     for target in changed:

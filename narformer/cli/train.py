@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from narformer.cli.progress import track
 from narformer.errors import ConfigError, MissingExtraError, UserError, installing
 
 
@@ -47,7 +49,7 @@ def train(
         raise ConfigError(f"{directory} holds a run with other settings; choose another --out, or remove it")
     save_config(settings, saved)
     try:
-        card = run(settings, name or config.stem, directory, cache, data, _show(settings.epochs))
+        card = run(settings, name or config.stem, directory, cache, data, _show(settings.epochs), _watch)
     except UserError:
         if made and [path.name for path in directory.iterdir()] == [saved.name]:  # nothing was trained: leave nothing
             saved.unlink()
@@ -59,6 +61,11 @@ def train(
         figures = f"MAPE {held.get('mape', float('nan')):6.2f} %   within 10 %: {held.get('acc_10', 0):6.2f} %"
         print(f"{output.device:20s} {figures}")
     print(f"predictor: {directory / card.name}.onnx")
+
+
+def _watch(parts: Iterable[Any], count: int) -> Iterator[Any]:
+    """The errors on held-out networks, as they come."""
+    return track(parts, "errors on held-out networks", count)
 
 
 def _show(epochs: int) -> Any:

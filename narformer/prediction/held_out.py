@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +18,30 @@ from narformer.prediction.predictor import CANONICAL, Predictor
 from narformer.prediction.target import canonical_id
 from narformer.processes import in_order_with
 
+Part: TypeAlias = npt.NDArray[np.float64]
+# Hands on so many parts, and may show how many have come.
+Watch: TypeAlias = Callable[[Iterable[Part], int], Iterable[Part]]
+
 
 def predict_sources(
-    name: str | None, sources: Sequence[Source], factors: Sequence[int] = (), jobs: int | None = None
+    name: str | None,
+    sources: Sequence[Source],
+    factors: Sequence[int] = (),
+    jobs: int | None = None,
+    watch: Watch = lambda parts, _: parts,
 ) -> npt.NDArray[np.float64]:
     """What is said of each source on each of a predictor's devices, (rows, devices, 4), by `jobs` processes.
 
     That is: value, low and high, in ms, and 1 where there is a warning.
 
-    factors: at how many times its batch each is asked; () for once. jobs: all cores where it is not told.
+    factors: at how many times its batch each is asked; () for once. jobs: all cores where it is not told. watch: is
+        handed the answers in parts of 64 sources.
     """
     parts = np.array_split(np.arange(len(sources)), max(1, len(sources) // 64))
     asked = [([sources[k] for k in part], [factors[k] for k in part] if factors else []) for part in parts]
-    return np.concatenate(list(in_order_with(partial(Predictor.load, name), _estimates, asked, jobs)))
+    return np.concatenate(
+        list(watch(in_order_with(partial(Predictor.load, name), _estimates, asked, jobs), len(asked)))
+    )
 
 
 def _estimates(predictor: Predictor, asked: tuple[list[Source], list[int]]) -> npt.NDArray[np.float64]:
@@ -46,7 +58,9 @@ def _estimates(predictor: Predictor, asked: tuple[list[Source], list[int]]) -> n
     return np.array(numbers).reshape(len(sources), len(predictor.devices), 4)
 
 
-def held_out_scores(file: Path, dataset: Dataset, jobs: int | None = None) -> dict[str, dict[str, float]]:
+def held_out_scores(
+    file: Path, dataset: Dataset, jobs: int | None = None, watch: Watch = lambda parts, _: parts
+) -> dict[str, dict[str, float]]:
     """By target, the errors of the predictor at `file` (.onnx) on the dataset's test networks that it has never seen.
 
     `rows`: how many were measured there; where any were, in percent: `mape`, the mean error; `acc_10`, the share within
@@ -54,7 +68,7 @@ def held_out_scores(file: Path, dataset: Dataset, jobs: int | None = None) -> di
     """
     rows = dataset.unseen()
     sources, factors = [dataset.sources[row] for row in rows], [dataset.batch[row] for row in rows if dataset.batch]
-    told = predict_sources(str(file), sources, factors, jobs) if len(rows) else np.zeros((0, 0, 4))
+    told = predict_sources(str(file), sources, factors, jobs, watch) if len(rows) else np.zeros((0, 0, 4))
     columns = {target: column for column, target in enumerate(Predictor.load(file).devices)}
     scores: dict[str, dict[str, float]] = {}
     for device, truth in zip(dataset.devices, dataset.targets[rows].T, strict=True):
@@ -81,12 +95,14 @@ def _percent(
     }
 
 
-def write_held_out(file: Path, dataset: Dataset, jobs: int | None = None) -> Card:
+def write_held_out(
+    file: Path, dataset: Dataset, jobs: int | None = None, watch: Watch = lambda parts, _: parts
+) -> Card:
     """Put `held_out_scores` into the card of the predictor at `file` (.onnx). Its weights stay as they are.
 
     A target that nothing was measured on keeps what its card says.
     """
-    scores = held_out_scores(file, dataset, jobs)
+    scores = held_out_scores(file, dataset, jobs, watch)
     card = Card.read(file.with_suffix(".json"))
     outputs = tuple(replace(o, held_out=scores.get(o.device, o.held_out)) for o in card.outputs)
     card = replace(card, outputs=outputs)

@@ -96,7 +96,7 @@ def _same(node: Node, size: int, taps: int, out: int, stride: int, dilation: int
 
 def _transposed(node: Node, data: Shape) -> int:
     order = _numbers(node, "perm") or tuple(range(len(data)))[::-1]
-    if node.op != "Transpose" or len(order) != len(data):
+    if node.op != "Transpose" or sorted(order) != list(range(len(data))):  # a file may state a shape and no permutation
         return math.prod(data)
     kept = [axis for axis in order if data[axis] != 1]
     for axis in kept:  # runtimes move one axis in tiles, and several number by number

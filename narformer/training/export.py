@@ -25,7 +25,7 @@ from narformer.frontends.folding import foldable
 from narformer.graph import Graph
 from narformer.models.interface import LatencyModel
 from narformer.prediction.card import Card, Output
-from narformer.prediction.held_out import write_held_out
+from narformer.prediction.held_out import Watch, write_held_out
 from narformer.prediction.novelty import Novelty
 from narformer.prediction.predictor import CANONICAL
 from narformer.prediction.target_groups import groups, least_ms
@@ -285,6 +285,7 @@ def export_predictor(
     novel_quantiles: Mapping[str, float],
     training: Mapping[str, Any],
     relatives: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    watch: Watch = lambda parts, _: parts,
 ) -> Card:
     """Write `path` (.onnx) and its card beside it: intervals from the `calibration` rows, errors from the test rows.
 
@@ -294,7 +295,7 @@ def export_predictor(
         families left out of training (see `narformer evaluate`); a device without one gets WIDER more than its own, or,
         with a model on tokens of the file's own nodes, four times its own. Where fewer than SMALL networks were
         learned from, it is that of all networks.
-    relatives: targets to add that nothing was measured on (TrainConfig.relatives).
+    relatives: targets to add that nothing was measured on (TrainConfig.relatives). watch: how far the errors are.
     """
     families = np.asarray(dataset.family)
     measured = np.isfinite(dataset.targets)
@@ -365,4 +366,4 @@ def export_predictor(
     example = source.batch(fit[:1])
     export_onnx(model, example.features.shape[1], example.static.shape[1], path)
     card.save(path.with_suffix(".json"))
-    return write_held_out(path, dataset)
+    return write_held_out(path, dataset, watch=watch)

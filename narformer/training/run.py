@@ -22,6 +22,7 @@ from narformer.models.price_fit import Shares
 from narformer.models.registry import MODELS, create_model, tokenizer_of
 from narformer.models.tally import TILE_NETWORKS
 from narformer.prediction.card import Card
+from narformer.prediction.held_out import Watch
 from narformer.prediction.target import canonical_id, select
 from narformer.prediction.target_groups import description, groups, hardware_kind, least_ms, view
 from narformer.training.batching import Indices, split_rows
@@ -37,8 +38,12 @@ def run(
     cache: Path,
     data: Path | None = None,
     show: Callable[[Progress], None] = lambda _: None,
+    watch: Watch = lambda parts, _: parts,
 ) -> Card:
-    """Train what `config` says and write `directory/name.onnx` with its card; resumes where a killed run stopped."""
+    """Train what `config` says and write `directory/name.onnx` with its card; resumes where a killed run stopped.
+
+    show, watch: how far the training is, and then the errors on held-out networks.
+    """
     dataset = prepare(config, data)
     tokens = cache_for(dataset, tokenizer_of(config.model), cache)
     fit, validation, calibration = train_parts(config, dataset)
@@ -69,6 +74,7 @@ def run(
             "command": f"narformer train configs/{name}.yaml",
             "narformer": __version__,
         },
+        watch=watch,
     )
 
 

@@ -26,6 +26,8 @@ def _pieces(kind: str, op: str, operands: list[tuple[int, ...]], out: tuple[int,
 def test_a_transposition_that_moves_one_axis_goes_by_tiles_and_any_other_number_by_number() -> None:
     assert _pieces("transpose", "Transpose", [(1, 64, 32)], (1, 32, 64), perm=(0, 2, 1)) == 64 * 32 // 16
     assert _pieces("transpose", "Transpose", [(8, 3, 5)], (5, 3, 8), perm=(2, 1, 0)) == 120
+    # Nothing is known of an order that is none.
+    assert _pieces("transpose", "Transpose", [(8, 3, 5)], (5, 3, 8), perm=(2, 1, 1 << 20)) == 120
     # Rows of seven numbers stay together.
     shape = (2, 3, 4, 7)
     assert _pieces("transpose", "Transpose", [shape], (4, 3, 2, 7), perm=(2, 1, 0, 3)) == math.prod(shape) // 7
