@@ -153,7 +153,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'narformer' has no attribute {name!r}")
+        meant = "" if name.startswith("_") else import_module("narformer.errors").did_you_mean(name, __all__)
+        raise AttributeError(f"module 'narformer' has no attribute {name!r}{meant and '; ' + meant.strip()}")
     return getattr(import_module(_HOMES[name]), name)
 
 

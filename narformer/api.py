@@ -204,11 +204,14 @@ def compare(
     """
     if not others:
         raise ConfigError("compare(model): compared with what? Give two networks or more")
+    loaded = default_predictor(predictor)
+    for one in others:
+        if isinstance(one, str) and not Path(one).exists() and one in loaded.targets:
+            raise ConfigError(f"{one!r}: targets are given by name, as in compare(first, second, devices={one!r})")
     sizes = sizes_of(batch_size, input_shapes, dims)
     graphs = [graph_of(one, sizes) for source in (first, *others) for one in several(source)]
-    wanted = names_of(devices)
     names = [graph.name for graph in graphs]
-    return compared(graphs, names, default_predictor(predictor), wanted, store=store, measured=measured)
+    return compared(graphs, names, loaded, names_of(devices), store=store, measured=measured)
 
 
 def compared(

@@ -46,6 +46,12 @@ def test_dir_shows_what_a_user_calls_and_nothing_else() -> None:
         _ = narformer.prediktor  # type: ignore[attr-defined]
 
 
+def test_a_misspelt_name_is_told_the_nearest() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'predct'; did you mean predict"):
+        _ = narformer.predct
+    assert not hasattr(narformer, "__wrapped__")
+
+
 def test_every_name_is_what_the_type_checker_takes_it_for() -> None:
     """The imports for type checkers and the table of homes name the same objects."""
     source = (REPOSITORY / "narformer" / "__init__.py").read_text()

@@ -49,17 +49,21 @@ def devices(
         return
     from narformer.adaptation.predictor import adapted_devices, default_predictor
     from narformer.cli.inputs import tell_unusable
-    from narformer.errors import UnknownDeviceError
+    from narformer.errors import UnknownDeviceError, did_you_mean
 
     loaded = default_predictor(predictor)
     card = loaded.card
     rows: list[dict[str, Any]] = [_row(o.device, o.description, "predicted", o.held_out) for o in card.outputs]
     rows += [_row(d.name, d.description, "adapted", d.validation) for d in adapted_devices(loaded).values()]
     tell_unusable(loaded)
+    known = sorted({part for row in rows for part in (row["target"].partition(":")[0], row["kind"])})
     rows = [row for row in rows if _meant(row, words, kind)]
     if not rows:
+        meant = "".join(did_you_mean(word, known) for word in words[:1])
         asked = " ".join([*(repr(word) for word in words), *([f"--kind {kind.value}"] if kind else [])])
-        raise UnknownDeviceError(f"no target of predictor {card.name} has {asked}; `narformer devices` lists all")
+        raise UnknownDeviceError(
+            f"no target of predictor {card.name} has {asked}; {meant}`narformer devices` lists all"
+        )
     hardware = list(dict.fromkeys(row["hardware"] for row in rows))
     rows.sort(key=lambda row: (list(KINDS).index(row["kind"]), hardware.index(row["hardware"])))
     if form is not Format.TABLE:

@@ -123,6 +123,9 @@ class Store:
         """The path or URL, without a password."""
         return self._database.name
 
+    def __repr__(self) -> str:
+        return f"Store({self.name!r})"
+
     # --- writing
 
     def add(self, measurement: Measurement, graph: Graph | None) -> None:

@@ -55,6 +55,7 @@ def test_what_is_not_found_is_told(run: Run) -> None:
     code, _, err = run("devices", "abacus", "--kind", "cpu")
     assert code == 2
     assert "has 'abacus' --kind cpu; `narformer devices` lists all" in err
+    assert "has 'rtx5099'; did you mean rtx5090" in run("devices", "rtx5099")[2]
 
 
 def test_an_adapted_device_is_listed_apart_and_can_be_removed(run: Run, tmp_path: Path) -> None:

@@ -264,6 +264,7 @@ def test_without_sqlalchemy_the_command_that_installs_it_is_told(monkeypatch: py
 
 def test_two_sessions_do_not_measure_the_same_network(location: str) -> None:
     with Store.open(location) as one, Store.open(location) as other:
+        assert repr(one) == repr(other) == f"Store({one.name!r})"
         assert one.claim("a" * 64, "cpu", "one", 60)
         assert not other.claim("a" * 64, "cpu", "other", 60)
         assert other.claim("a" * 64, "gpu", "other", 60)

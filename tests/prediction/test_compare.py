@@ -68,6 +68,8 @@ def test_several_are_compared_with_the_first(resnet18: Path) -> None:
     other = resnet18.with_name("mobilenet_v2.onnx")
     found = narformer.compare(resnet18, other, resnet18, devices="adreno640")
     assert [(Path(c.second.model).stem, c.same) for c in found] == [("mobilenet_v2", False), ("resnet18", True)]
+    with pytest.raises(ConfigError, match="targets are given by name, as in compare"):
+        narformer.compare("examples/resnet18.onnx", "rtx4090:pytorch-2.9:fp16")
     with pytest.raises(ConfigError, match="compared with what"):
         narformer.compare(resnet18)
 
