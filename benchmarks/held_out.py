@@ -4,7 +4,7 @@ python benchmarks/held_out.py [configs/tally2.yaml] [narformer/pretrained/tally2
 
 A training ends with the same. CONFIG is what it was trained with: its datasets' test rows, less those whose network is
 that of a train row under another name, are read, predicted and given intervals as `narformer predict` prints them. It
-needs `.[train]` and the public tables (docs/reference/datasets.md); two minutes on two cores.
+needs `.[train]` and the public tables (docs/reference/datasets.md); a minute and a half on two cores.
 
 --check: write nothing; exit with 1 where the card says otherwise.
 """
