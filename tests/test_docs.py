@@ -204,3 +204,26 @@ def test_code_fits_in_a_hundred_columns(page: Path) -> None:
     blocks = re.findall(r"^ *```.*?\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
     blocks += re.findall(r"^(    (?:narformer|python|pip|make) .*)$", text, re.MULTILINE)
     assert [line for block in blocks for line in block.splitlines() if len(line) > 100] == []
+
+
+ARCHITECTURE = (REPOSITORY / "docs" / "explanation" / "architecture.md").read_text()
+
+
+def test_what_is_new_touches_two_files_at_most_and_those_exist() -> None:
+    table = ARCHITECTURE.partition("## Files to touch")[2]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| ") and "| files |" not in line]
+    assert len(rows) > 12
+    for new, files in rows:
+        paths = [path for path in re.findall(r"`([^`]+)`", files) if "/" in path]
+        assert len(paths) <= 2, new
+        for path in paths:
+            known = path.rpartition("NAME")[0] or path
+            assert list((REPOSITORY / "narformer").glob(known.rstrip("/"))), path
+
+
+def test_the_tree_of_the_package_names_files_that_exist() -> None:
+    tree = ARCHITECTURE.partition("## The package")[2].split("```")[1]
+    there = {path.name for path in (REPOSITORY / "narformer").rglob("*.py")}
+    named = set(re.findall(r"(?<![*\w])[a-z_0-9]+\.py\b", tree))
+    assert len(named) > 80
+    assert sorted(named - there) == []

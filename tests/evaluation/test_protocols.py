@@ -278,7 +278,7 @@ def test_baselines_find_what_they_are_made_for(dataset: Dataset) -> None:
     np.testing.assert_allclose(fit_predict("flops_memory", numbers, targets, fit, test), targets[test], rtol=1e-6)
     predicted = fit_predict("line", numbers, weighty[:, None], fit, test)[:, 0]
     np.testing.assert_allclose(predicted, weighty[test], rtol=1e-6)
-    assert set(BASELINES) == {"flops", "flops_memory", "line", "boosted_trees"}
+    assert {"flops", "flops_memory", "line"} <= set(BASELINES)
 
 
 def test_scores_leave_missing_labels_out() -> None:

@@ -1,4 +1,4 @@
-"""The cluster that the tests of this room share."""
+"""The cluster that these tests share."""
 
 from __future__ import annotations
 
