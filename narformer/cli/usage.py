@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 import sys
@@ -11,6 +12,7 @@ import typer
 
 # Not `click.ClickException`: typer has had a copy of click of its own since 0.26.
 UsageMistake: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+NEAR = 0.75  # of two options: how alike they have to be for one to be meant by the other
 
 
 def tell_mistake(error: Any) -> None:
@@ -20,7 +22,8 @@ def tell_mistake(error: Any) -> None:
         return
     told = str(error.message if hasattr(error, "possibilities") else error.format_message())
     told = told.replace("Value error, ", "").strip().rstrip(".")
-    near = sorted(getattr(error, "possibilities", None) or ())
+    asked = str(getattr(error, "option_name", ""))
+    near = sorted(difflib.get_close_matches(asked, getattr(error, "possibilities", None) or (), cutoff=NEAR))
     if near:
         told += f"; did you mean {' or '.join(near)}?"
     context = getattr(error, "ctx", None)

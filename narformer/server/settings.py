@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 
 from narformer.errors import ConfigError
@@ -78,7 +79,18 @@ class Settings:
         return ("localhost", "127.0.0.1", "::1", self.host, *self.hosts)
 
     def checked(self) -> Settings:
-        """The same settings. Raises ConfigError where they would open the service to others without meaning to."""
+        """The same settings. Raises ConfigError where they would open the service to others without meaning to.
+
+        And where an origin or a name is written so that no request has it.
+        """
+        for origin in self.origins:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
+                raise ConfigError(
+                    f"--allow-origin {origin}: write it as browsers do: https://HOST, or http://HOST:PORT"
+                )
+        for host in self.hosts:
+            if not re.fullmatch(r"[^/\s:]+|\[[0-9a-fA-F:.]+\]|[0-9a-fA-F:.]+", host):
+                raise ConfigError(f"--allow-host {host}: write the name alone, without http:// and without a port")
         if self.token is not None and (
             len(self.token) < 16 or not self.token.isascii() or not self.token.isprintable()
         ):

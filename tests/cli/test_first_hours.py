@@ -53,6 +53,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "explain resnet18.onnx -d adreno-640 --depth 2",
             "--depth 2 says how many levels of modules to show",
         ),
+        (
+            "explain resnet18.onnx --server http://127.0.0.1:9",
+            "no such option: --server. See `narformer explain --help`",
+        ),
+        ("predict resnet18.onnx --output x", "no such option: --output. See `narformer predict --help`"),
+        ("embed resnet18.onnx --output x", "no such option: --output; did you mean --out? See"),
+        ("serve --allow-origin page.example", "--allow-origin page.example: write it as browsers do: https://HOST"),
+        ("serve --allow-host https://page.example", "--allow-host https://page.example: write the name alone, without"),
+        ("serve resnet18.onnx", "got unexpected extra argument(s) (resnet18.onnx). See `narformer serve --help`"),
         ("compare resnet18.onnx", "resnet18.onnx: compared with what? Give two networks or more"),
         ("choose --target rtx4090 --top1 0.8", "top1 0.8: accuracy is in percent; write 80 for 80 %"),
         (
