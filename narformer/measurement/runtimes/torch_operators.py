@@ -168,6 +168,8 @@ OPERATORS: Mapping[str, Maker] = {
     "Expand": shapes.expand,
     "Tile": shapes.tile,
     "Gather": shapes.gather,
+    "GatherElements": shapes.gather_elements,
+    "GatherND": shapes.gather_nd,
     "Pad": shapes.pad,
     "Resize": shapes.resize,
     "Upsample": shapes.resize,

@@ -112,6 +112,26 @@ def _take(x: Tensor, indices: Tensor, axis: int) -> Tensor:
     return taken.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
 
 
+def gather_elements(call: Call) -> Function:
+    axis = call.get("axis", 0) % call.x.dim()
+    size = call.x.shape[axis]
+    return lambda x, i: torch.gather(x, axis, torch.where(i < 0, i + size, i).long())
+
+
+def gather_nd(call: Call) -> Function:
+    batch = call.get("batch_dims", 0)
+
+    def run(x: Tensor, indices: Tensor) -> Tensor:
+        places = list(indices.long().unbind(-1))
+        rank = indices.dim() - 1
+        for axis in reversed(range(batch)):
+            own = torch.arange(x.shape[axis], device=x.device)
+            places.insert(0, own.reshape(-1, *(1,) * (rank - axis - 1)))
+        return x[tuple(places)]
+
+    return run
+
+
 def pad(call: Call) -> Function:
     pads, value = call.setting(1, "pads"), call.setting(2, "value", 0.0)
     axes = call.setting(3) or list(range(call.x.dim()))
