@@ -85,7 +85,10 @@ class LatencyProtocol(Protocol):
         return quick(dataset) if form == "quick" else dataset
 
     def run(self, models: Sequence[str], options: Options, show: Show) -> Iterator[Result]:
-        """A training a task, seed and model; below `runs` each keeps its checkpoints, then its scores."""
+        """A training a task, seed and model; below `runs` each keeps its checkpoints, then its scores.
+
+        Where only some tasks were asked for they are part of the form's name: their mean is not that of all.
+        """
         form = options.form
         dataset = self.load(form, options.data, options.nnlqp, options.device)
         tasks = chosen_tasks(self.name, self.tasks(dataset), options.task)
@@ -102,7 +105,7 @@ class LatencyProtocol(Protocol):
                 home=(options.runs or RUNS) / self.name / form,
                 show=show,
             )
-            result = Result(self.name, form, model, None, runs)
+            result = Result(self.name, "-".join([form, *options.task]), model, None, runs)
             yield result if learning is None else replace(result, **learning.told())
 
     def score(self, predictor: str, options: Options, out: Path) -> Result:

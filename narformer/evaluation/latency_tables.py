@@ -78,7 +78,8 @@ def overview_tables(results: Sequence[Result]) -> Iterable[str]:
 
 def protocol_tables(protocol: str, form: str, results: Sequence[Result]) -> Iterable[str]:
     """All models under a protocol in a form: by target, by task where there are several."""
-    option = " --quick" if form == "quick" else ""
+    quick, *only = form.split("-")
+    option = " --quick" * (quick == "quick") + "".join(f" --task {task}" for task in only)
     shipped = ", shipped ones with `--predictor NAME`" if any(r.model.endswith("(shipped)") for r in results) else ""
     yield f"Made by `narformer evaluate {protocol}{option} --model NAME`{shipped}" + training_settings(results)
     devices = list(dict.fromkeys(d for r in results for d in r.devices))

@@ -45,9 +45,14 @@ def best_table(
 
 
 def training_settings(results: Sequence[Result]) -> str:
-    """Epochs and seeds of results that were trained, as the end of a sentence."""
+    """Epochs, seeds and what is not usual of results that were trained, as the end of a sentence."""
     epochs = sorted({r.epochs for r in results if r.epochs})
     seeds = sorted({len(r.runs) for r in results if r.epochs})
     if not epochs:
         return "."
-    return f" (epochs {', '.join(map(str, epochs))}; seeds {', '.join(map(str, seeds))})."
+    told = [f"epochs {', '.join(map(str, epochs))}"]
+    told += [f"batches of {size}" for size in sorted({r.batch_size for r in results if r.batch_size})]
+    told += [f"rate {rate:g}" for rate in sorted({r.learning_rate for r in results if r.learning_rate})]
+    told += [f"on {name}" for name in sorted({r.processor for r in results if r.processor not in (None, "cpu")})]
+    told.append(f"seeds {', '.join(map(str, seeds))}")
+    return f" ({'; '.join(told)})."
