@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from narformer.errors import ConfigError, DataError, MissingExtraError, installing
+from narformer.loggers import heard
 
 
 def readable_axis(axis: Any) -> None:
@@ -27,7 +28,7 @@ def check_plot(path: Path) -> None:
     Raises MissingExtraError without matplotlib, ConfigError for another ending than .svg or .png, DataError where
     nothing can be written.
     """
-    pyplot()
+    _matplotlib()
     if path.suffix.lower() not in (".svg", ".png"):
         raise ConfigError(f"{path}: plots are written as .svg or .png")
     if not path.parent.is_dir():
@@ -37,27 +38,34 @@ def check_plot(path: Path) -> None:
 
 
 def save_plot(figure: Any, path: Path) -> None:
-    """Write a figure and close it; no date in it, so that a picture drawn again is the same file.
+    """Write a figure without its date, so that a picture drawn again is the same file.
 
     Raises DataError where it cannot be written.
     """
     try:
-        figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+        with _matplotlib().rc_context({"svg.hashsalt": "narformer"}):
+            figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
     except OSError as error:
         raise DataError(f"{path}: the plot cannot be written ({error.strerror or error})") from error
-    pyplot().close(figure)
 
 
-def pyplot() -> Any:
-    """matplotlib.pyplot without a screen; the same picture is the same file. Raises MissingExtraError."""
-    # It warns where it cannot keep a cache in the home directory, and does without.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingExtraError(f"plots need matplotlib: {installing('plot')}") from error
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "narformer"
-    import matplotlib.pyplot as plt
+def new_figure(width: float, height: float, *, columns: int = 1, dpi: float | None = None) -> tuple[Any, Sequence[Any]]:
+    """A figure of so many inches, and its axes side by side; nothing else of matplotlib is changed by it.
 
-    return plt
+    Raises MissingExtraError without matplotlib.
+    """
+    _matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    return figure, figure.subplots(1, columns, squeeze=False)[0]
+
+
+def _matplotlib() -> Any:
+    with heard("matplotlib"):  # it warns where it cannot keep a cache in the home directory, and does without
+        try:
+            import matplotlib
+            import matplotlib.font_manager
+        except ImportError as error:
+            raise MissingExtraError(f"plots need matplotlib: {installing('plot')}") from error
+    return matplotlib

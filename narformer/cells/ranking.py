@@ -17,7 +17,7 @@ from narformer.cells.skeleton import to_onnx
 from narformer.cells.table import CellTable, enumerate_space
 from narformer.figures import milliseconds
 from narformer.frontends.onnx import read_onnx
-from narformer.plotting import pyplot, readable_axis, save_plot
+from narformer.plotting import new_figure, readable_axis, save_plot
 from narformer.prediction.headline import one_target
 from narformer.prediction.predictor import Predictor
 from narformer.processes import in_order_with
@@ -112,8 +112,7 @@ class Ranking:
 
     def plot(self, path: Path, max_ms: float | None = None) -> None:
         """Predicted accuracy against predicted latency, the Pareto front as a line, and the limit as another."""
-        plt = pyplot()
-        figure, axis = plt.subplots(figsize=(7.5, 5), dpi=110, layout="constrained")
+        figure, (axis,) = new_figure(7.5, 5, dpi=110)
         known = np.isfinite(self.latency)
         axis.plot(self.latency[known], self.accuracy[known, 0], ".", ms=3, color="0.65", label="cells")
         front = self.pareto()

@@ -23,7 +23,7 @@ from narformer.cells.dataset import CellDataset
 from narformer.cells.networks import distinct_networks, reaches_output
 from narformer.cells.predictor import UNREACHED, statistics_as_written
 from narformer.cells.process import GaussianProcess
-from narformer.plotting import pyplot, readable_axis, save_plot
+from narformer.plotting import new_figure, readable_axis, save_plot
 
 Array = npt.NDArray[np.float64]
 TOP = 0.001
@@ -157,8 +157,7 @@ def _guided(
 
 def plot_searches(result: Searches, path: Path) -> None:
     """Best accuracy so far against trainings, the mean over seeds, a line a search."""
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+    figure, (axis,) = new_figure(6, 4)
     for name, search in result.searches.items():
         axis.plot(np.arange(1, len(search.curve) + 1), search.curve, label=name)
     axis.axhline(result.goal, color="black", lw=0.8, ls=":", label="top 0.1 %")

@@ -9,7 +9,7 @@ import numpy as np
 
 from narformer.figures import milliseconds
 from narformer.operators import KINDS, kernel_kind
-from narformer.plotting import pyplot, save_plot
+from narformer.plotting import new_figure, save_plot
 from narformer.prediction.explanation import Explanation
 
 # Of kinds of kernels, the same in every picture: blues and greens multiply, reds and oranges go over each element once,
@@ -54,8 +54,7 @@ APART = 1 / 60  # of all nodes between two that are named
 
 def plot_explanation(explanation: Explanation, path: Path) -> None:
     """Draw the nodes in their order; the number of a node is that in the table of slowest nodes."""
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(11, 4.4), dpi=110, layout="constrained")
+    figure, (axis,) = new_figure(11, 4.4, dpi=110)
     times = np.array(explanation.milliseconds)
     kinds = [kernel_kind(node) for node in explanation.graph.nodes]
     for kind in sorted(set(kinds), key=lambda kind: -sum(t for t, k in zip(times, kinds, strict=True) if k == kind)):

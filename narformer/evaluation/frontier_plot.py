@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from narformer.plotting import pyplot, save_plot
+from narformer.plotting import new_figure, save_plot
 
 if TYPE_CHECKING:
     from narformer.prediction.choice import Choice, Survey
@@ -34,10 +34,9 @@ def plot_frontier(
 
     Latencies are on a logarithmic axis; the names of the chosen stand where there is room for them.
     """
-    plt = pyplot()
+    figure, (axis,) = new_figure(9, 6, dpi=130)
     from matplotlib import ticker
 
-    figure, axis = plt.subplots(figsize=(9, 6), dpi=130, layout="constrained")
     _points(axis, survey.networks)
     if chosen:
         order = sorted(chosen, key=lambda choice: choice.latency_ms)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from narformer.evaluation.results import Result
-from narformer.plotting import pyplot, readable_axis, save_plot
+from narformer.plotting import new_figure, readable_axis, save_plot
 
 Array = npt.NDArray[np.float64]
 _NAMED = 6  # of the points that are furthest off
@@ -32,12 +32,13 @@ def predicted_against_measured(
     interval: low and high ends, as prediction, drawn as thin lines. names: of the rows, told beside the few that are
     furthest off. title: above all panels.
     """
-    plt = pyplot()
     size = (max(5.4, 4.2 * len(devices)), 5.2 if len(devices) == 1 else 4.6)
-    figure, axes = plt.subplots(1, len(devices), figsize=size, squeeze=False, layout="constrained")
+    figure, axes = new_figure(*size, columns=len(devices))
+    from matplotlib import colormaps
+
     of_family = np.asarray(families)
-    colours = plt.get_cmap("tab20")
-    for column, (axis, device) in enumerate(zip(axes[0], devices, strict=True)):
+    colours = colormaps["tab20"]
+    for column, (axis, device) in enumerate(zip(axes, devices, strict=True)):
         for number, family in enumerate(sorted(set(families))):
             rows = (of_family == family) & np.isfinite(target[:, column])
             x, y = target[rows, column], prediction[rows, column]
@@ -55,8 +56,8 @@ def predicted_against_measured(
         axis.set_axisbelow(True)
         _name_furthest(axis, prediction[:, column], target[:, column], names)
         axis.set_title(device, fontsize=9 if len(device) > 30 else 11)
-    axes[0][0].set_ylabel("predicted, ms (grey: ±10 %)")
-    handles, labels = axes[0][0].get_legend_handles_labels()
+    axes[0].set_ylabel("predicted, ms (grey: ±10 %)")
+    handles, labels = axes[0].get_legend_handles_labels()
     columns = min(7, 4 * len(devices))
     scale = 4.0 if interval is None else 1.5
     if len(labels) > 1:
@@ -93,10 +94,9 @@ def _name_furthest(axis: Any, prediction: Array, target: Array, names: Sequence[
 
 def error_by_family(results: Sequence[Result], device: str, path: Path) -> None:
     """MAPE of each left-out family on one device, a bar a model."""
-    plt = pyplot()
     tasks = list(dict.fromkeys(t for r in results for t in r.tasks))
     tasks = [t for t in tasks if any(r.values(device, "mape", t) for r in results)]
-    figure, axis = plt.subplots(figsize=(11, 4), layout="constrained")
+    figure, (axis,) = new_figure(11, 4)
     width = 0.8 / len(results)
     for number, result in enumerate(results):
         heights = [float(np.mean(result.values(device, "mape", t) or [np.nan])) for t in tasks]
@@ -114,8 +114,7 @@ def error_by_family(results: Sequence[Result], device: str, path: Path) -> None:
 
 def learning_curves(results: Sequence[Result], path: Path) -> None:
     """MAPE, mean over the devices, against the number of training networks, a line a model."""
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(7.5, 4), layout="constrained")
+    figure, (axis,) = new_figure(7.5, 4)
     for result in results:
         tasks = list(result.runs[0].tasks)
         sizes = [int(t.split()[0]) for t in tasks]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from narformer.errors import NarformerError, UserError, installing
 from narformer.fleet import cluster
+from narformer.loggers import heard
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -38,9 +39,18 @@ def in_order_with(
     except ImportError as error:
         raise UserError(f"predicting on a fleet needs Ray Data: {installing('fleet')} ({error})") from error
 
-    for name in ("ray.data", "ray.data.util"):  # its own progress and advice
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("ray.data._internal").setLevel(logging.CRITICAL)
+    with heard("ray.data", "ray.data.util", "ray.data._internal", level=logging.CRITICAL):  # its progress and advice
+        yield from _worked(ray, data, prepare, fetch, work, items)
+
+
+def _worked(
+    ray: Any,
+    data: Any,
+    prepare: Callable[[], S],
+    fetch: Callable[[T], U],
+    work: Callable[[S, U], R],
+    items: Sequence[T],
+) -> Generator[R, None, None]:
     context = data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False

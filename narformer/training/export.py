@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +21,7 @@ from narformer.datasets.kernel_cache import KernelCache
 from narformer.errors import DataError
 from narformer.frontends.folding import foldable
 from narformer.graph import Graph
+from narformer.loggers import heard
 from narformer.models.interface import LatencyModel
 from narformer.prediction.card import Card, Output
 from narformer.prediction.held_out import Watch, write_held_out
@@ -57,7 +56,7 @@ def export_onnx(model: LatencyModel, token_width: int, static_width: int, path: 
         torch.tensor([0, 0, 0, 1, 1]),
         torch.zeros(2, static_width),
     )
-    with _only_errors("torch.onnx", "onnxscript"), warnings.catch_warnings():
+    with heard("torch.onnx", "onnxscript"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             _Exported(model).eval(),
@@ -85,19 +84,6 @@ class _Exported(nn.Module):
 
     def forward(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, ...]:
         return self.model.answers(features, edges, graph, static)
-
-
-@contextlib.contextmanager
-def _only_errors(*names: str) -> Iterator[None]:
-    """Of these loggers only errors are heard within the block."""
-    before = [(logger, logger.level) for logger in map(logging.getLogger, names)]
-    for logger, _ in before:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in before:
-            logger.setLevel(level)
 
 
 def conformal_quantile(
