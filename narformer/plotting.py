@@ -55,9 +55,11 @@ def new_figure(width: float, height: float, *, columns: int = 1, dpi: float | No
     Raises MissingExtraError without matplotlib.
     """
     _matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)  # without a screen, and such that the sizes of texts can be asked for
     return figure, figure.subplots(1, columns, squeeze=False)[0]
 
 
