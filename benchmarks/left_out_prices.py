@@ -28,7 +28,7 @@ from narformer.training.losses import balanced
 from narformer.training.run import kernel_shares, model_for
 
 FOLDS = 5
-DATASET = "nnmeter+onnxruntime-cpu+timm+onnxruntime-wide+qai_hub"
+DATASET = "nnmeter+onnxruntime-cpu+timm+onnxruntime-wide+qai_hub+pytorch-gpu"
 
 
 def fold_of(family: str) -> int:

@@ -10,6 +10,7 @@ from narformer.datasets.nnlqp import load_nasbench201, load_nnlqp
 from narformer.datasets.nnmeter import load_nnmeter
 from narformer.datasets.onnxruntime_cpu import load_onnxruntime_cpu
 from narformer.datasets.onnxruntime_wide import load_onnxruntime_wide
+from narformer.datasets.pytorch_gpu import load_pytorch_gpu
 from narformer.datasets.qai_hub import load_qai_hub
 from narformer.datasets.timm import load_timm
 from narformer.errors import DataError, did_you_mean
@@ -20,6 +21,7 @@ DATASETS: Mapping[str, Callable[[str | Path | None], Dataset]] = {
     "nnlqp/nasbench201": load_nasbench201,
     "onnxruntime-cpu": lambda _root: load_onnxruntime_cpu(),
     "onnxruntime-wide": lambda _root: load_onnxruntime_wide(),
+    "pytorch-gpu": lambda _root: load_pytorch_gpu(),
     "timm": load_timm,
     "qai_hub": load_qai_hub,
 }
