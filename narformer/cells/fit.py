@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from narformer.cells.card import CellCard, HeldOut, Learned
 from narformer.cells.dataset import CellDataset
 from narformer.cells.networks import distinct_networks
 from narformer.cells.predictor import CellPredictor
@@ -27,32 +28,32 @@ def fit_cell_predictor(dataset: CellDataset, train: int) -> CellPredictor:
     test, calibration = round(TEST * len(order)), round(CALIBRATION * len(order))
     held_out, calibrating = order[:test], order[test : test + calibration]
     fit = order[test + calibration :][:train]
-    card = {
-        "about": dataset.about,
-        "unit": "percent",
-        "model": "Gaussian process on cell statistics (narformer/cells/predictor.py)",
-        "training": {"dataset": dataset.name, "cells": len(fit), "calibration": len(calibrating)},
-        "split": "SHA-1 order of the ids: first fifth test, next tenth calibration, then training",
-    }
+    card = CellCard(
+        dataset.table.space,
+        dataset.about,
+        Learned(dataset.name, len(fit), len(calibrating)),
+        "SHA-1 order of the ids: first fifth test, next tenth calibration, then training",
+    )
     table, accuracy = dataset.table, dataset.accuracy
     predictor = CellPredictor.fit(table.rows(fit), accuracy[fit], table.rows(calibrating), accuracy[calibrating], card)
-    predictor.card["test"] = test_errors(predictor, table.rows(held_out), accuracy[held_out])
+    tested = held_out_errors(predictor, table.rows(held_out), accuracy[held_out])
     _, network = distinct_networks(table)
     new = held_out[~np.isin(network[held_out], network[np.concatenate([fit, calibrating])])]
-    if 1 < len(new) < len(held_out):
-        predictor.card["test_of_new_networks"] = test_errors(predictor, table.rows(new), accuracy[new])
+    apart = 1 < len(new) < len(held_out)
+    of_new = held_out_errors(predictor, table.rows(new), accuracy[new]) if apart else None
+    predictor.card = replace(card, test=tested, test_of_new_networks=of_new)
     return predictor
 
 
-def test_errors(predictor: CellPredictor, table: CellTable, truth: npt.NDArray[np.float64]) -> dict[str, Any]:
+def held_out_errors(predictor: CellPredictor, table: CellTable, truth: npt.NDArray[np.float64]) -> HeldOut:
     """Rank correlations, median error in points, and how often and how widely the intervals hold (percent, points)."""
     scores = predictor.score(table)
     value, low, high = predictor.accuracies(scores).T
-    return {
-        "cells": len(truth),
-        "kendall": round(kendall_tau(scores, truth), 4),
-        "spearman": round(spearman(scores, truth), 4),
-        "median_absolute_error": round(float(np.median(np.abs(value - truth))), 3),
-        "coverage": round(100 * float(((low <= truth) & (truth <= high)).mean()), 2),
-        "median_width": round(float(np.median(high - low)), 3),
-    }
+    return HeldOut(
+        cells=len(truth),
+        kendall=round(kendall_tau(scores, truth), 4),
+        spearman=round(spearman(scores, truth), 4),
+        median_absolute_error=round(float(np.median(np.abs(value - truth))), 3),
+        coverage=round(100 * float(((low <= truth) & (truth <= high)).mean()), 2),
+        median_width=round(float(np.median(high - low)), 3),
+    )

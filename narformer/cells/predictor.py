@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from narformer.cells.card import CellCard
 from narformer.cells.cell import EDGES_201, Cell, known_space, parse_cell, pruned
 from narformer.cells.networks import distinct_networks, reaches_output
 from narformer.cells.process import GaussianProcess
@@ -84,15 +84,13 @@ class CellPredictor:
     'nasbench201'
     """
 
-    def __init__(
-        self, space: str, process: GaussianProcess, scores: Array, quantiles: Array, card: dict[str, Any]
-    ) -> None:
+    def __init__(self, space: str, process: GaussianProcess, scores: Array, quantiles: Array, card: CellCard) -> None:
         self.space, self.process, self.card = space, process, card
         self._scores, self._quantiles = scores, quantiles
 
     @classmethod
     def fit(
-        cls, table: CellTable, accuracy: Array, held_out: CellTable, held_out_accuracy: Array, card: dict[str, Any]
+        cls, table: CellTable, accuracy: Array, held_out: CellTable, held_out_accuracy: Array, card: CellCard
     ) -> CellPredictor:
         """Learn from cells and their accuracy in percent; held-out cells set the map to accuracies, and intervals."""
         statistics, groups = predictor_statistics(table)
@@ -140,7 +138,7 @@ class CellPredictor:
             if cell.space == "nasbench101":
                 pruned(cell)  # raises where the input does not reach the output
         numbers = self.accuracies(self.score(table)).round(3).tolist()
-        error = self.card.get("test", {}).get("median_absolute_error")
+        error = None if self.card.test is None else self.card.test.median_absolute_error
         return Estimates(
             Estimate(str(cell), self.space, value, low, high, quantity="accuracy", unit="%", held_out_error=error)
             for cell, (value, low, high) in zip(cells, numbers, strict=True)
@@ -159,7 +157,7 @@ class CellPredictor:
             scores=self._scores,
             quantiles=self._quantiles,
         )
-        path.with_suffix(".json").write_text(json.dumps({"space": self.space, **self.card}, indent=1) + "\n")
+        path.with_suffix(".json").write_text(json.dumps(self.card.to_json(), indent=1) + "\n")
 
     @classmethod
     def load(cls, space_or_path: str | Path) -> CellPredictor:
@@ -168,16 +166,16 @@ class CellPredictor:
         if path.suffix != ".npz":
             path = PRETRAINED / f"cells-{space_or_path}.npz"
         try:
-            card = json.loads(path.with_suffix(".json").read_text())
+            card = CellCard.from_json(json.loads(path.with_suffix(".json").read_text()))
             with np.load(path) as numbers:
                 process = GaussianProcess(numbers["groups"])
                 process.mean, process.scale = numbers["mean"], numbers["scale"]
                 process.train, process.dual = numbers["train"], numbers["dual"]
-                return cls(card["space"], process, numbers["scores"], numbers["quantiles"], card)
+                return cls(card.space, process, numbers["scores"], numbers["quantiles"], card)
         except FileNotFoundError as error:
             shipped = ", ".join(sorted(p.stem.removeprefix("cells-") for p in PRETRAINED.glob("cells-*.npz")))
             raise ConfigError(f"no cell predictor {str(space_or_path)!r}; shipped are {shipped or 'none'}") from error
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path}: not a cell predictor that can be read ({error})") from error
 
 

@@ -56,7 +56,9 @@ def predict_cell(
         print_records(form, estimates.records())
     elif estimates:
         print_table(estimates.table())
-        print_text(f"{loaded.card['about']}; Kendall's tau on test cells {loaded.card['test']['kendall']:.3f}", "dim")
+        tested = loaded.card.test
+        tau = "" if tested is None else f"; Kendall's tau on test cells {tested.kendall:.3f}"
+        print_text(f"{loaded.card.about}{tau}", "dim")
     if failed:
         raise typer.Exit(2)
 
@@ -152,7 +154,7 @@ def fit_cells(
         predictor.save(out)
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror})") from error
-    print(json.dumps(predictor.card, indent=1))
+    print(json.dumps(predictor.card.to_json(), indent=1))
 
 
 def search(

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from narformer.cells.card import CellCard, Learned
 from narformer.cells.cell import Cell, nasbench101_cell, parse_cell
 from narformer.cells.dataset import CellDataset
 from narformer.cells.fit import TEST, fit_cell_predictor
 from narformer.cells.networks import distinct_networks, live_nodes, reaches_output
-from narformer.cells.predictor import CellPredictor, predictor_statistics
+from narformer.cells.predictor import PRETRAINED, CellPredictor, predictor_statistics
 from narformer.cells.process import GaussianProcess, normal_scores
 from narformer.cells.ranking import rank_space
 from narformer.cells.table import CellTable, cell_table, enumerate_space
@@ -25,6 +26,7 @@ from narformer.metrics import kendall_tau
 
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
 runner = CliRunner()
+CARD = CellCard("nasbench201", "made up", Learned("made", 200, 113), "by hand")
 
 
 def test_normal_scores() -> None:
@@ -69,7 +71,7 @@ def test_a_network_that_passes_nothing_on_is_last_though_none_was_trained_on() -
     assert (~reached).sum() == 341
     table = space.rows(np.flatnonzero(reached)[::60])
     truth = 90 + (table.codes == 2).sum(axis=1).astype(float)
-    predictor = CellPredictor.fit(table, truth, table, truth, {})
+    predictor = CellPredictor.fit(table, truth, table, truth, CARD)
     scores = predictor.score(space)
     assert scores[~reached].max() < scores[reached].min()
 
@@ -77,9 +79,12 @@ def test_a_network_that_passes_nothing_on_is_last_though_none_was_trained_on() -
 def test_a_saved_predictor_is_the_same_predictor(tmp_path: Path) -> None:
     table = enumerate_space("nasbench201").rows(slice(0, 15625, 50))
     truth = 90 + (table.codes == 2).sum(axis=1).astype(float)
-    predictor = CellPredictor.fit(table.rows(slice(0, 200)), truth[:200], table.rows(slice(200, None)), truth[200:], {})
+    predictor = CellPredictor.fit(
+        table.rows(slice(0, 200)), truth[:200], table.rows(slice(200, None)), truth[200:], CARD
+    )
     predictor.save(tmp_path / "mine.npz")
     again = CellPredictor.load(tmp_path / "mine.npz")
+    assert again.card == CARD
     np.testing.assert_array_equal(again.score(table), predictor.score(table))
     with pytest.raises(ConfigError, match="is for nasbench201"):
         again.score(cell_table([nasbench101_cell("1", ["input", "output"])]))
@@ -95,8 +100,10 @@ def test_shipped_predictors_hold_what_their_cards_say(space: str, data_root: Pat
     dataset = (load_nasbench101 if space == "nasbench101" else load_nasbench201)(data_root)
     test = sha1_order(dataset.ids)[: round(TEST * len(dataset))]
     tau = kendall_tau(predictor.score(dataset.table.rows(test)), dataset.accuracy[test])
-    assert tau == pytest.approx(predictor.card["test"]["kendall"], abs=2e-3)
-    assert 86 < predictor.card["test"]["coverage"] < 94
+    assert predictor.card.test is not None
+    assert predictor.card.to_json() == json.loads((PRETRAINED / f"cells-{space}.json").read_text())
+    assert tau == pytest.approx(predictor.card.test.kendall, abs=2e-3)
+    assert 86 < predictor.card.test.coverage < 94
 
 
 def test_a_card_tells_the_errors_on_networks_of_which_no_other_cell_was_seen() -> None:
@@ -108,8 +115,9 @@ def test_a_card_tells_the_errors_on_networks_of_which_no_other_cell_was_seen() -
     _, network = distinct_networks(table)
     seen = set(network[order[100:250]].tolist())  # 50 cells for calibration, 100 for training
     new = [row for row in order[:100] if network[row] not in seen]
-    assert card["test"]["cells"] == 100
-    assert card["test_of_new_networks"]["cells"] == len(new)
+    assert card.test is not None
+    assert card.test_of_new_networks is not None
+    assert (card.test.cells, card.test_of_new_networks.cells) == (100, len(new))
     assert 0 < len(new) < 100
 
 
