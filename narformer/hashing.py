@@ -57,7 +57,7 @@ ALIKE = 16
 def _stated(node: Node) -> list[tuple[str, Attribute]]:
     """Attributes by name, without those that say what ONNX assumes anyway; exporters differ in writing them."""
     stated = sorted(node.attributes.items())
-    if node.domain:
+    if node.domain or not stated:
         return stated
     absent = dict(_DEFAULTS)
     for name, value in stated:
