@@ -22,7 +22,7 @@ from torch.nn import functional as F
 import narformer
 from narformer.cost import graph_cost
 from narformer.errors import ModelError
-from narformer.frontends.canonical import canonical
+from narformer.frontends.canonical import canonical, network_hash
 from narformer.frontends.onnx import read_onnx
 from narformer.frontends.torch import read_torch
 
@@ -333,3 +333,19 @@ def test_a_module_is_taken_by_whatever_takes_a_network() -> None:
     (explained,) = narformer.explain(net, example, devices="adreno-640:tflite-2.1:fp32")
     assert explained.latency_ms == pytest.approx(whole.latency_ms, rel=1e-4)
     assert narformer.inspect(net, example).cost.macs == 2 * 14 * 14 * 8 * 27
+
+
+def test_operators_that_pytorch_writes_by_others_are_read_as_these() -> None:
+    class Differences(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.diff(x, dim=-1)
+
+    class Spelt(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, 1:] - x[:, :-1]
+
+    x = torch.zeros(2, 9)
+    assert network_hash(read_torch(Differences(), x)) == network_hash(read_torch(Spelt(), x))
+    normed = nn.utils.parametrizations.weight_norm(nn.Conv1d(3, 4, 5))
+    maps = torch.zeros(1, 3, 16)
+    assert network_hash(read_torch(normed, maps)) == network_hash(read_torch(nn.Conv1d(3, 4, 5), maps))

@@ -224,7 +224,22 @@ def one_slope(draft: Draft, index: int, node: Node) -> bool:
     return put(draft, index, node, "LeakyRelu", found[1], {"alpha": slope_held})
 
 
+def guarded(draft: Draft, index: int, node: Node) -> bool:
+    """Softplus, or x itself where x is so large that they are the same: PyTorch's decomposition writes that."""
+    if len(node.operands) != 3:
+        return False
+    condition, large, otherwise = node.operands
+    found, above = draft.made_by(otherwise, "Softplus"), draft.made_by(condition, "Greater")
+    if found is None or above is None or len(above.operands) != 2 or not scalar(above.operands[1]):
+        return False
+    limit = number(above.operands[1])
+    if not (same(found.operands[0], large) and same(above.operands[0], large)) or (limit is not None and limit < 10):
+        return False
+    return put(draft, index, node, "Softplus", large)
+
+
 RULES: Rules = {
+    "Where": (guarded,),
     "Mul": (product,),
     "Div": (product, sigmoid),
     "Clip": (clip,),

@@ -315,6 +315,7 @@ def standard(draft: Draft, index: int, node: Node) -> bool:
         result = result._replace(shape=(*inputs[0].tensor.shape[:3], inputs[2].tensor.shape[3]))
     else:
         inputs[:2] = [_read_turned(draft, data) for data in inputs[:2]]
+        inputs[1:] = [_ungrouped(draft, data) for data in inputs[1:]]
         as_given = inputs == list(node.operands[:3])
         if as_given and not any(name in node.attributes for name in _NUMBERS) and not _known(node):
             return False

@@ -82,10 +82,14 @@ def read_torch(
 def _decomposed(exported: torch.export.ExportedProgram, operators: set[str]) -> torch.export.ExportedProgram:
     """The program with operators written by others, where torch knows how; as it is where torch does not."""
     known = sys.modules["torch._decomp"].decomposition_table  # loaded with torch.export
+    # Those that PyTorch itself writes by others have their rule there alone.
+    composite = sys.modules["torch"].export.default_decompositions()
     table: dict[Any, Any] = {}
     for node in exported.graph.nodes:
         if str(node.target) in operators:
-            rule = known.get(node.target) or getattr(node.target, "decompose", None)
+            rule = known.get(node.target)
+            if rule is None and node.target in composite:
+                rule = composite[node.target]  # `get` does not find what the table has not looked up yet
             table |= {node.target: rule} if rule else {}
     try:
         program: torch.export.ExportedProgram = exported.run_decompositions(table)

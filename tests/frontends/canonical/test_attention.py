@@ -200,3 +200,17 @@ def test_rotary_positions_are_one_node(canon: Read) -> None:
     (node,) = canon(f"g ({inputs}) => (float[2,4,5,8] y) {{ {numbers} {text} }}").nodes
     assert node.op == "RotaryEmbedding"
     assert [operand.source for operand in node.operands] == [-1, -2, -3]
+
+
+def test_heads_that_are_repeated_for_the_operator_itself_are_read_once(canon: Read) -> None:
+    text = (
+        '<ir_version: 11, opset_import: ["" : 23]> g (float[1,4,6,8] q, float[1,2,6,8] k, float[1,2,6,8] v)'
+        " => (float[1,4,6,8] y) <int64[1] two = {2}, int64[5] wide = {1, 2, 2, 6, 8}, int64[4] heads = {1, 4, 6, 8}>"
+        " { ku = Unsqueeze(k, two) ke = Expand(ku, wide) kr = Reshape(ke, heads) vu = Unsqueeze(v, two)"
+        " ve = Expand(vu, wide) vr = Reshape(ve, heads) y = Attention(q, kr, vr) }"
+    )
+    (node,) = canon(text).nodes
+    assert (node.op, [o.tensor.shape for o in node.operands]) == (
+        "Attention",
+        [(1, 4, 6, 8), (1, 2, 6, 8), (1, 2, 6, 8)],
+    )

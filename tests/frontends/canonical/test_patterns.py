@@ -245,3 +245,14 @@ def test_a_normalisation_over_an_axis_that_there_is_not_stays_what_it_is() -> No
     x = Tensor((2, 6))
     node = Node("n", "LayerNormalization", (Operand(x, ~0), Operand(Tensor((6,)), name="s")), (x,), {"axis": 1008})
     assert canonical(Graph((node,), (x,))).nodes[0].attributes == {"axis": 1008}
+
+
+def test_a_softplus_with_a_guard_against_large_values_is_one_node(canon: Read) -> None:
+    text = (
+        "g (float[2,8] x) => (float[2,8] y) { r = Tanh(x) k = Constant<value_float = LIMIT>() c = Greater(r, k)"
+        " s = Softplus(r) y = Where(c, r, s) }"
+    )
+    assert [node.op for node in canon(text.replace("LIMIT", "20.0")).nodes] == ["Tanh", "Softplus"]
+    assert len(canon(text.replace("LIMIT", "0.0")).nodes) == 4
+    other = text.replace("Where(c, r, s)", "Where(c, s, r)").replace("LIMIT", "20.0")
+    assert len(canon(other).nodes) == 4
