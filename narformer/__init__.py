@@ -38,6 +38,8 @@ __all__ = [
     "Node",
     "Operand",
     "Predictor",
+    "RankedCell",
+    "RankedCells",
     "Ranking",
     "ShapeError",
     "Store",
@@ -67,7 +69,7 @@ if TYPE_CHECKING:
     from narformer.api import choose, compare, explain, inspect, predict
     from narformer.catalogue import list_predictors, list_targets, load
     from narformer.cells.predictor import CellPredictor, predict_cell
-    from narformer.cells.ranking import Ranking, rank
+    from narformer.cells.ranking import RankedCell, RankedCells, Ranking, rank
     from narformer.client import Client
     from narformer.cost import Cost
     from narformer.errors import (
@@ -111,6 +113,8 @@ _HOMES = {
     "load": "narformer.catalogue",
     "CellPredictor": "narformer.cells.predictor",
     "predict_cell": "narformer.cells.predictor",
+    "RankedCell": "narformer.cells.ranking",
+    "RankedCells": "narformer.cells.ranking",
     "Ranking": "narformer.cells.ranking",
     "rank": "narformer.cells.ranking",
     "Client": "narformer.client",

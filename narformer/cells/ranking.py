@@ -33,6 +33,10 @@ class RankedCell:
     """A cell of a ranking: accuracy in percent and its 90 % interval, and latency_ms on a target.
 
     latency_ms: None where it was not asked for, or not predicted for this cell.
+
+    >>> import narformer
+    >>> narformer.RankedCell("101,input;conv3x3-bn-relu;output", 94.1, 93.5, 94.6).to_dict()
+    {'cell': '101,input;conv3x3-bn-relu;output', 'accuracy': 94.1, 'low': 93.5, 'high': 94.6}
     """
 
     cell: str
@@ -49,7 +53,13 @@ class RankedCell:
 
 
 class RankedCells(Answers[RankedCell]):
-    """Cells of a ranking, which turn into JSON, CSV, Markdown, pandas and a notebook's table."""
+    """Cells of a ranking, which turn into JSON, CSV, Markdown, pandas and a notebook's table.
+
+    >>> import narformer
+    >>> print(narformer.RankedCells([narformer.RankedCell("a cell", 94.1, 93.5, 94.6)]).to_csv(), end="")
+    cell,accuracy,low,high
+    a cell,94.1,93.5,94.6
+    """
 
     def table(self) -> Table:
         """The cells as people read them."""

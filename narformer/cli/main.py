@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import warnings
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -80,6 +81,9 @@ def version(
     be_quiet(quiet)
 
 
+_PACKAGE = str(Path(__file__).parents[1])
+
+
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 the user can mend it, 3 a limit was exceeded, 130 interrupted."""
     make_output_readable()
@@ -127,8 +131,9 @@ def _unraisable(told: sys.UnraisableHookArgs) -> None:
 
 
 def _note(message: Any, category: Any, filename: str, lineno: int, *more: Any, **how: Any) -> None:
-    """What is worth knowing of a file, as a line; other warnings as Python has them."""
-    if issubclass(category, ModelWarning):
+    """What is worth knowing of a file or a table, as a line; warnings of others as Python has them."""
+    ours = issubclass(category, UserWarning) and filename.startswith(_PACKAGE)
+    if ours or issubclass(category, ModelWarning):
         note(str(message))
     else:
         print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)

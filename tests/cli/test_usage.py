@@ -13,7 +13,9 @@ import pytest
 import typer
 
 from narformer.cli import completion
+from narformer.cli import main as command_line
 from narformer.cli.main import app
+from narformer.cli.notes import be_quiet
 
 Run = Callable[..., Any]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -94,3 +96,13 @@ def test_completion_knows_what_can_be_chosen() -> None:
 
     assert completion.runtime_names("") == list(RUNTIMES)
     assert "tally2" in completion.predictor_names("ta")
+
+
+def test_a_table_of_which_rows_are_left_out_is_a_note_and_no_line_of_code(capsys: pytest.CaptureFixture[str]) -> None:
+    be_quiet(False)
+    package = Path(command_line.__file__).parents[1]
+    command_line._note("t.csv: left out", UserWarning, str(package / "datasets" / "timm.py"), 3)
+    command_line._note("of somebody", UserWarning, "/else/where.py", 3)
+    err = capsys.readouterr().err
+    assert "narformer: note: t.csv: left out\n" in err
+    assert "/else/where.py:3: UserWarning: of somebody" in err
