@@ -26,6 +26,7 @@ from narformer.tables import Column, Table
 
 Array = npt.NDArray[np.float64]
 Show = Callable[[int, int], None]
+CANDIDATES = 2000  # cells whose latency is predicted
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Ranking:
         save_plot(figure, path)
 
 
-def rank(space: str, target: str | None = None, candidates: int = 2000) -> Ranking:
+def rank(space: str, target: str | None = None, candidates: int = CANDIDATES) -> Ranking:
     """Every cell of a space, scored without training: `best(top)`, `pareto()` and `entries(rows)` tell of them.
 
     space: nasbench101 or nasbench201. target: where the latency of each cell's network is predicted as well; for spaces

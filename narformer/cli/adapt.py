@@ -88,8 +88,20 @@ def adapt(
     sources = [s for s in (from_store, directory, table) if s is not None]
     if len(sources) > 1:
         raise ConfigError("--from-store, --from and --csv exclude each other")
-    if sources and target_error is not None:
-        raise ConfigError("--target-error is for measuring; leave it out to learn from what was measured")
+    measuring = {
+        "--target-error": target_error is not None,
+        "--runtime": runtime != RUNTIME.default,
+        "--processor": processor != PROCESSOR.default,
+        "--threads": threads != THREADS.default,
+        "--store": store is not None,
+        "--budget": budget != BUDGET.default,
+        "--timeout": timeout != TIMEOUT.default,
+    }
+    if sources and any(measuring.values()):
+        named = ", ".join(name for name, given in measuring.items() if given)
+        raise ConfigError(f"{named}: for measuring; leave it out to learn from what was measured")
+    if not sources and measured_on is not None:
+        raise ConfigError("--measured-on chooses among the devices of --from-store, --from or --csv; give one of these")
     if sources and batch_size is not None:
         raise ConfigError("--batch-size is for measuring; a CSV says it in a column batch_size")
     batch_sizes = [batch or 1 for batch in parse_batch_sizes(batch_size)]

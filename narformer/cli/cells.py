@@ -90,8 +90,11 @@ def rank(
         autocompletion=hardware_names,
     ),
     top: int = typer.Option(20, "--top", min=1, help="How many cells to print."),
-    candidates: int = typer.Option(
-        2000, "--candidates", min=1, help="Latency is predicted for this many cells: half the best, half at random."
+    candidates: int | None = typer.Option(
+        None,
+        "--candidates",
+        min=1,
+        help="Latency is predicted for this many cells: half the best, half at random. Default: 2000.",
     ),
     plot: Path | None = plot_option("accuracy against latency, with the Pareto front"),
     form: Format | None = FORMAT,
@@ -103,13 +106,13 @@ def rank(
     accuracy microseconds: a space larger than --candidates has its latency predicted for the cells of the highest
     accuracy and for a random sample. Exit code 3 where no cell is fast enough.
     """
-    from narformer.cells.ranking import rank_space
+    from narformer.cells.ranking import CANDIDATES, rank_space
 
-    if device is None and (max_ms is not None or plot is not None):
-        raise ConfigError("--max-ms and --plot are about latency: give --device too")
+    if device is None and (max_ms is not None or plot is not None or candidates is not None):
+        raise ConfigError("--max-ms, --plot and --candidates are about latency: give --device too")
     form = chosen(form, as_json)
     with bar(f"scoring {space}") as show:
-        ranking = rank_space(_space(space), device, candidates, show)
+        ranking = rank_space(_space(space), device, candidates or CANDIDATES, show)
     chosen_rows = ranking.best(top, max_ms)
     limit = float("inf") if max_ms is None else max_ms
     front = [row for row in ranking.pareto() if ranking.latency[row] <= limit] if device else []

@@ -74,7 +74,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (f"{BOARD} europe.csv", "no column model, latency_ms; its columns are separated otherwise; write commas"),
         (f"{BOARD} other.csv", "no column model, latency_ms; is it the right file?"),
         ("validate --device adreno-640", "adreno-640: not an adapted device"),
-        ("rank nasbench201 --max-ms 5", "--max-ms and --plot are about latency: give --device too"),
+        ("rank nasbench201 --max-ms 5", "--max-ms, --plot and --candidates are about latency: give --device too"),
+        ("rank nasbench201 --candidates 5", "--max-ms, --plot and --candidates are about latency"),
     ],
 )
 @pytest.mark.usefixtures("here")
