@@ -252,9 +252,41 @@ def _with(shape: Shape, axis: int, size: int) -> Shape:
     return (*shape[:axis], size, *shape[axis + 1 :])
 
 
+def by_number(draft: Draft, index: int, node: Node) -> bool:
+    """Numbers picked from constant places by all axes at once: a Gather by their place in a row of all."""
+    data, places = node.operands
+    rank, written = len(data.tensor.shape), places.tensor.shape
+    if places.source is not None or data.source is None or node.attributes.get("batch_dims", 0):
+        return False
+    if written[-1:] != (rank,) or node.output_shape != written[:-1]:
+        return False
+    numbers = places._replace(tensor=places.tensor._replace(shape=written[:-1]), value=None)
+    row = data._replace(tensor=data.tensor._replace(shape=(data.tensor.elements,)))
+    draft.put(index, Node(node.name, "Gather", (row, numbers), node.outputs))
+    return True
+
+
+def of_numbers(draft: Draft, index: int, node: Node) -> bool:
+    """A Gather by constant places from rows of one number each: from a vector."""
+    data, places = node.operands
+    shape, out = data.tensor.shape, node.outputs[0]
+    if places.source is not None or data.source is None or node.attributes.get("axis", 0) != 0:
+        return False
+    if (
+        len(shape) < 2
+        or data.tensor.elements != shape[0]
+        or out.shape[: len(places.tensor.shape)] != places.tensor.shape
+    ):
+        return False
+    vector = data._replace(tensor=data.tensor._replace(shape=shape[:1]))
+    draft.put(index, Node(node.name, "Gather", (vector, places), (out._replace(shape=places.tensor.shape),)))
+    return True
+
+
 RULES: Rules = {
     EVERY: (again,),
+    "GatherND": (by_number,),
     "Slice": (sliced, twice, joined),
-    "Gather": (picked,),
+    "Gather": (picked, of_numbers),
     "Split": (halved,),
 }

@@ -135,3 +135,16 @@ def test_a_matrix_that_a_fused_product_turns_is_turned_for_all_who_read_it(canon
     plain = "t = Transpose<perm = [0, 2, 1]>(x) a = MatMul(t, w) y = Concat<axis = 2>(a, t)"
     found = [canon(f"g (float[1,8,5] x) => (float[1,5,14] y) <float[8,6] w> {{ {text} }}") for text in (fused, plain)]
     assert found[0].hash == found[1].hash
+
+
+def test_constant_places_are_gathered_alike_however_they_are_numbered(canon: Read) -> None:
+    """Rows and columns of a mask, as PyTorch's newer exporter and the older one pick them."""
+    text = "g (bool[1,12] x) => (bool[1,1,1,9] y) <int64[1,1,1,9,2] p, int64[1,1,1,9] n> { r = Not(x) NODES }"
+    flat = "s = Constant<value_ints = [12, 1]>() f = Reshape(r, s) o = Constant<value_ints = [1, 1, 1, 9]>()"
+    forms = [
+        canon(text.replace("NODES", nodes))
+        for nodes in ("y = GatherND(r, p)", f"{flat} g = Gather(f, n) y = Reshape(g, o)")
+    ]
+    assert [[node.op for node in form.nodes] for form in forms] == [["Not", "Gather"]] * 2
+    assert len({form.hash for form in forms}) == 1
+    assert forms[0].nodes[1].operands[0].tensor.shape == (12,)
