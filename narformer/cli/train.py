@@ -12,6 +12,8 @@ import typer
 from narformer.cli.progress import track
 from narformer.errors import ConfigError, MissingExtraError, UserError, installing
 
+OF_EPOCHS = ("epochs", "batch_size", "learning_rate", "warmup", "loss")  # settings of a training in epochs
+
 
 def train(
     config: Path = typer.Argument(..., help="YAML file with the settings of the run; configs/ has examples."),
@@ -32,13 +34,16 @@ def train(
     import dataclasses
 
     from narformer.models.registry import learns_by_epochs
-    from narformer.training.config import load_config, save_config
+    from narformer.training.config import TrainConfig, load_config, save_config
     from narformer.training.run import run
 
     settings = load_config(config)
+    if not learns_by_epochs(settings.model):
+        named = [name for name in OF_EPOCHS if getattr(settings, name) != getattr(TrainConfig(), name)]
+        if named or epochs is not None:
+            where = f"--epochs {epochs}" if epochs is not None else f"{config}: {', '.join(named)}"
+            raise ConfigError(f"{where}: means nothing to {settings.model}, which is learned at once; leave it out")
     if epochs is not None:
-        if not learns_by_epochs(settings.model):
-            raise ConfigError(f"--epochs {epochs}: {settings.model} is learned at once, without epochs; leave it out")
         settings = dataclasses.replace(settings, epochs=epochs)
     directory = out or Path("runs") / config.stem
     made = [each for each in (directory, *directory.parents) if not each.exists()]

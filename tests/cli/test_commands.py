@@ -276,7 +276,9 @@ def test_training_needs_a_configuration_it_can_read(run: Run, tmp_path: Path) ->
     (tmp_path / "c.yaml").write_text("model: tally2\n")
     result = run("train", tmp_path / "c.yaml", "--out", tmp_path / "other", "--epochs", 3)
     assert result.code == 2
-    assert "tally2 is learned at once" in result.err
+    assert "--epochs 3: means nothing to tally2, which is learned at once" in result.err
+    (tmp_path / "c.yaml").write_text("model: tally2\nbatch_size: 8\nloss: log_l1\n")
+    assert "c.yaml: batch_size, loss: means nothing to tally2" in run("train", tmp_path / "c.yaml").err
     assert not (tmp_path / "other").exists()
 
 
