@@ -20,6 +20,7 @@ from narformer.evaluation.splits import (
     left_out_files,
     left_out_folds,
     left_out_models,
+    left_out_networks,
     transfer,
 )
 
@@ -68,6 +69,12 @@ _LATENCY = (
         "our wider measurements: operators, drawn networks and the zoo's to real ONNX files of public packages",
         "onnxruntime-wide",
         left_out_files,
+    ),
+    LatencyProtocol(
+        "pytorch-gpu/left-out-networks",
+        "an H100, with timm's table: five folds of its networks, left out on all hardware",
+        "timm+pytorch-gpu",
+        left_out_networks,
     ),
     LatencyProtocol(
         "qai_hub/leave-families-out", "Qualcomm's NPUs: ten folds of left-out families", "qai_hub", left_out_folds

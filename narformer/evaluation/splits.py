@@ -12,6 +12,7 @@ from narformer.errors import DataError
 
 Indices = npt.NDArray[np.int64]
 FEW_SAMPLES = (50, 100, 200, 500, 1000)
+NETWORK_FOLDS = 5
 TRANSFER_SAMPLES = (32, 100, 200, 300)  # NNLQP, section 8.4
 
 
@@ -58,6 +59,22 @@ def left_out_folds(dataset: Dataset) -> list[Task]:
         Task(f"fold {k}", np.flatnonzero(train & (fold != k)), np.flatnonzero(train & (fold == k)))
         for k in sorted(set(dataset.fold))
     ]
+
+
+def left_out_networks(dataset: Dataset) -> list[Task]:
+    """A fifth after another of the networks of `pytorch-gpu` is known from no row of any hardware, and tests.
+
+    Learned from are all other train rows, those of other datasets too.
+    """
+    ours = np.array([id.startswith("pytorch-gpu:") for id in dataset.ids])
+    train = np.asarray(dataset.split) == "train"
+    names = np.array(dataset.network or dataset.ids)
+    order = list(dict.fromkeys(names[ours & train].tolist()))
+    tasks = []
+    for k in range(NETWORK_FOLDS):
+        out = np.isin(names, order[k::NETWORK_FOLDS])
+        tasks.append(Task(f"fold {k}", np.flatnonzero(train & ~out), np.flatnonzero(ours & train & out)))
+    return [task for task in tasks if len(task.test)]
 
 
 def left_out_files(dataset: Dataset) -> list[Task]:
