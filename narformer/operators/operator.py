@@ -83,7 +83,7 @@ class Operator:
     reads: Counts | None = None
     writes: Counts | None = None
     fuses: bool = False
-    one_by_one: int = 0
+    one_by_one: float = 0.0
     known: bool = True
     shapes: Callable[[Any], Sequence[Tensor]] | None = None
 

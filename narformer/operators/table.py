@@ -218,16 +218,17 @@ _add("attention", "LinearAttention", MICROSOFT, macs=macs.linear_attention, oper
 # Element by element.
 _ONE: dict[str, Any] = {"operations": scalar.each(1)}
 _add("rectifier", "Relu LeakyRelu", **_ONE, fuses=True)
-_add("rectifier", "PRelu", **_ONE, weights=(1,), one_by_one=4)
+_add("rectifier", "PRelu", **_ONE, weights=(1,), one_by_one=0.3)
 _add("rectifier", "ThresholdedRelu Shrink", **_ONE, one_by_one=1)
 _add("clip", "Clip", **_ONE, settings=(1, 2), fuses=True)
 _add("add", "Add Sub", **_ONE)
 _add("add", "Sum Max Min Mean", operations=scalar.several)
 _add("multiply", "Mul Div", **_ONE)
+_add("multiply", "Abs Neg Ceil Floor Round", **_ONE)  # as quick as a product with a constant
 _add("smooth activation", "Sigmoid Tanh", operations=scalar.each(3), fuses=True)
 _add("smooth activation", "HardSigmoid", operations=scalar.each(3), fuses=True)
 _add("smooth activation", "HardSwish Swish", operations=scalar.each(4))
-_add("smooth activation", "Elu Celu Selu", operations=scalar.each(4), one_by_one=3)
+_add("smooth activation", "Elu Celu Selu", operations=scalar.each(4), one_by_one=1.5)
 _add("smooth activation", "Softplus", operations=scalar.each(4), one_by_one=10)
 _add("smooth activation", "Softsign", operations=scalar.each(4), one_by_one=1)
 _add("smooth activation", "Gelu SwiGLU", operations=scalar.each(5))
@@ -236,7 +237,7 @@ _add("smooth activation", "Erf Exp Sqrt Reciprocal", **_ONE)
 _add("smooth activation", "Log", **_ONE, one_by_one=2)
 _add("smooth activation", "Sin Cos", **_ONE, one_by_one=1)
 _add("smooth activation", "Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh", **_ONE, one_by_one=5)
-_add("smooth activation", "Pow", **_ONE, settings=(1,), one_by_one=7)
+_add("smooth activation", "Pow", **_ONE, settings=(1,), one_by_one=3.5)
 _add(
     "smooth activation",
     "Gelu FastGelu QuickGelu BiasGelu BiasSplitGelu SwiGLU ScaledSiLU QOrderedGelu",
@@ -284,13 +285,13 @@ _add("quantize", "QuantizeLinear DequantizeLinear", MICROSOFT, operations=scalar
 _add("quantize", "DynamicQuantizeLinear", operations=scalar.each_read(5))
 _add(
     "other",
-    "Abs Neg Sign Ceil Floor Round Not IsInf IsNaN BitwiseNot And Or Xor BitwiseAnd BitwiseOr",
+    "Sign Not IsInf IsNaN BitwiseNot And Or Xor BitwiseAnd BitwiseOr",
     **_ONE,
 )
 _add("other", "Mod BitShift", **_ONE, one_by_one=3)
 _add("other", "BitwiseXor Equal Greater GreaterOrEqual Less LessOrEqual", **_ONE, settings=ALL)
 _add("other", "Where", **_ONE, settings=(0,))
-_add("other", "CumSum CumProd", **_ONE, settings=(1,), one_by_one=3)
+_add("other", "CumSum CumProd", **_ONE, settings=(1,))
 _add("other", "RotaryEmbedding", operations=scalar.each(4), settings=(3,), buffers=(1, 2), reads=memory.rotary(1, 2, 3))
 _add(
     "other",
@@ -354,7 +355,7 @@ _add("gather", "Compress", settings=(1,), reads=memory.written())
 _add("gather", "Scatter ScatterElements ScatterND", settings=(1,))
 _add("gather", "TensorScatter", settings=(2,), buffers=(0,))
 _add("resize", "Resize Upsample", operations=scalar.interpolated, settings=REST, reads=memory.neighbours)
-_add("resize", "GridSample", operations=scalar.interpolated, settings=(1,), reads=memory.neighbours, one_by_one=7)
+_add("resize", "GridSample", operations=scalar.interpolated, settings=(1,), reads=memory.neighbours)
 _add(
     "resize",
     "GridSample",
@@ -362,7 +363,6 @@ _add(
     operations=scalar.interpolated,
     settings=(1,),
     reads=memory.neighbours,
-    one_by_one=7,
 )
 _add("resize", "AffineGrid", operations=scalar.each(3), settings=(1,))
 _add("resize", "CropAndResize", MICROSOFT, operations=scalar.interpolated, settings=REST)

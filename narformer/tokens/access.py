@@ -43,14 +43,6 @@ def pieces(node: Node, kind: str, computed: list[Operand]) -> int:
     return 0
 
 
-def apart(node: Node) -> int:
-    """1 for a softmax over numbers that do not lie together: runtimes transpose before it and after it."""
-    if node.op not in ("Softmax", "LogSoftmax", "Hardmax") or not node.operands:
-        return 0
-    data = node.operands[0].tensor.shape
-    return int(math.prod(data[_axis(node, len(data), -1) + 1 :]) > 1)
-
-
 def copies(node: Node) -> float:
     """Rows of numbers that a convolution copies where it is made a product of matrices, or adds up where transposed.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,9 @@ from narformer.cost import Cost, node_cost
 from narformer.frontends.canonical import canonical
 from narformer.graph import DTYPE_BYTES, Graph, Node, Operand, Tensor
 from narformer.operators import KINDS as CLASS_OF
-from narformer.operators import kernel_kind, operator_of
-from narformer.tokens.access import apart, copies, padding_share, pieces
+from narformer.operators import kernel_kind
+from narformer.tokens.access import copies, padding_share, pieces
+from narformer.tokens.one_by_one import one_by_one
 from narformer.tokens.packing import FloatArray, Tokens
 
 # Numbers that a batch multiplies come first, the last of them for products of matrices in which positions are rows.
@@ -73,6 +74,7 @@ FLAGS = (
     "clipped",
 )
 FLAG: Mapping[str, int] = {name: len(COLUMNS) + k for k, name in enumerate(FLAGS)}
+ROWS = 8  # of a fully connected layer, from which on it takes what a product of matrices does
 LANES = 16  # channels that wide vector units work on at once
 WINDOWS = (1, 3, 5, 7)  # sizes that tokens tell apart; every other is one more
 RUN, LINEAR = "run", "linear"
@@ -154,6 +156,7 @@ def with_batch(features: FloatArray, factor: npt.ArrayLike) -> FloatArray:
     by_products = (batched & several)[:, None]
     out[:, COLUMN["rows"] : COLUMN["products"]] *= np.where(by_products, 1, times)
     out[:, COLUMN["products"] : COLUMN["weights"]] *= np.where(by_products, times, 1)
+    _spread(out, ROWS)
     return out
 
 
@@ -254,10 +257,14 @@ def _skip(
             features[token[place[index]], COLUMN["scalar"]] += _SKIP_NS * math.prod(node.output_shape)
 
 
-def _spread(features: npt.NDArray[np.float64], batch: int) -> None:
-    """Fully connected layers over many positions are of another kind: their weights are read again and again."""
+def _spread(features: npt.NDArray[Any], batch: int) -> None:
+    """Fully connected layers over many rows are of another kind: their weights are read again and again.
+
+    Rows are positions and the batch: several positions, or ROWS of whatever, are many.
+    """
     connected, linear = FIRST_KIND + _KIND["fully connected"], FIRST_KIND + _KIND[LINEAR]
-    spread = np.flatnonzero((features[:, connected] > 0) & (features[:, COLUMN["rows"]] > max(batch, 1)))
+    rows = features[:, COLUMN["rows"]]
+    spread = np.flatnonzero((features[:, connected] > 0) & ((rows > max(batch, 1)) | (rows >= ROWS)))
     features[spread, connected], features[spread, linear] = 0, 1
     features[spread, COLUMN["weights"]] += features[spread, COLUMN["streamed"]]
     features[spread, COLUMN["streamed"]] = 0
@@ -295,7 +302,7 @@ def _described(node: Node, cost: Cost) -> _Described:
     numbers: dict[str, float] = {
         "macs": cost.macs,
         "operations": cost.operations,
-        "scalar": math.prod(shape) * (_one_by_one(node) + apart(node)),
+        "scalar": one_by_one(node),
         "read": _moved(cost.read_bytes, computed),
         "written": sum(_bytes(t) for t in node.outputs),
         "within": 0,
@@ -354,15 +361,6 @@ def _in_blocks(node: Node, kind: str, read: int, written: int, groups: int) -> b
 def _idle(channels: float) -> float:
     """How many lanes of a wide vector unit idle, for each that works, on so many channels."""
     return math.ceil(channels / LANES) * LANES / channels - 1 if channels else 0.0
-
-
-def _one_by_one(node: Node) -> int:
-    """What a number takes where runtimes compute them one by one, else 0; powers of two and three are products."""
-    if node.op == "Pow" and len(node.operands) > 1 and node.operands[1].value in ((2,), (3,), (0.5,)):
-        return 0
-    # A cubic sample has sixteen neighbours where a linear one has four.
-    times = 4 if node.op == "GridSample" and str(node.attributes.get("mode", "linear")).endswith("cubic") else 1
-    return times * operator_of(node).one_by_one
 
 
 def _product(node: Node, kind: str, computed: list[Operand]) -> tuple[float, float, float, float]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from narformer.graph import Attribute, Node, Operand, Tensor
-from narformer.tokens.access import apart, copies, padding_share, pieces
+from narformer.tokens.access import copies, padding_share, pieces
 
 
 def _node(op: str, operands: list[tuple[int, ...]], out: tuple[int, ...], **attributes: Attribute) -> Node:
@@ -62,13 +62,6 @@ def test_pieces_of_cases_counted_by_hand(
     expected: int,
 ) -> None:
     assert _pieces(kind, op, operands, out, **attributes) == expected
-
-
-def test_a_softmax_over_numbers_that_lie_apart_is_transposed() -> None:
-    for axis, expected in ((0, 1), (1, 1), (2, 0), (-1, 0)):
-        assert apart(_node("Softmax", [(4, 10, 6)], (4, 10, 6), axis=axis)) == expected
-    assert apart(_node("Softmax", [(4, 10, 1)], (4, 10, 1), axis=1)) == 0
-    assert apart(_node("Relu", [(4, 10, 6)], (4, 10, 6))) == 0
 
 
 def test_a_window_is_copied_row_by_row_for_each_tap_and_channel() -> None:

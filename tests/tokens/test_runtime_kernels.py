@@ -105,7 +105,7 @@ def test_lanes_idle_where_channels_do_not_fill_them_and_odd_channels_take_no_blo
 
 
 def test_what_no_vector_unit_computes_is_counted_apart() -> None:
-    for op, cost in (("Mish", 10), ("Relu", 0), ("Log", 2)):
+    for op, cost in (("Mish", 10), ("Relu", 0), ("Abs", 0), ("Log", 2)):
         read = tokens.tokenize(_graph([helper.make_node(op, ["x"], ["y"])], [1, 8], {}))
         assert _numbers(read.features, 1)["scalar"] == 8 * cost
 
@@ -165,3 +165,27 @@ def test_a_recurrent_kernel_reads_its_weights_at_every_step() -> None:
     held = 4 * 2 * 24 * (4 + 8)
     assert (row["weights"], row["streamed"], row["steps"]) == (held, 5 * held, 10)
     assert row["held"] == held
+
+
+@pytest.mark.parametrize("positions", [[197], [1, 197]])
+def test_a_fully_connected_layer_of_many_rows_is_a_product_of_matrices_whatever_the_rows_are(
+    positions: list[int],
+) -> None:
+    """Rows that are a batch, and rows that are positions of one network, take the same."""
+    graph = _graph([helper.make_node("MatMul", ["x", "w"], ["y"])], [*positions, 64], {"w": (64, 32)})
+    read = tokens.tokenize(graph)
+    assert tokens.kind_names(read.features)[1] == tokens.LINEAR
+    row = _numbers(read.features, 1)
+    assert (row["rows"], row["weights"], row["streamed"]) == (197, (64 * 32 + 32) * 4, 0)  # with a bias of zeros
+
+
+def test_a_batch_makes_a_fully_connected_layer_a_product_of_matrices() -> None:
+    once = tokens.tokenize(_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], [1, 64], {"w": (64, 32)}))
+    assert tokens.kind_names(once.features)[1] == "fully connected"
+    assert tokens.kind_names(tokens.with_batch(once.features, 4))[1] == "fully connected"
+    many = tokens.with_batch(once.features, 16)
+    assert tokens.kind_names(many)[1] == tokens.LINEAR
+    np.testing.assert_array_equal(
+        many,
+        tokens.tokenize(_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], [16, 64], {"w": (64, 32)})).features,
+    )
