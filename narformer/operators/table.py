@@ -218,7 +218,7 @@ _add("attention", "LinearAttention", MICROSOFT, macs=macs.linear_attention, oper
 # Element by element.
 _ONE: dict[str, Any] = {"operations": scalar.each(1)}
 _add("rectifier", "Relu LeakyRelu", **_ONE, fuses=True)
-_add("rectifier", "PRelu", **_ONE, weights=(1,), one_by_one=0.3)
+_add("rectifier", "PRelu", **_ONE, weights=(1,), one_by_one=1)
 _add("rectifier", "ThresholdedRelu Shrink", **_ONE, one_by_one=1)
 _add("clip", "Clip", **_ONE, settings=(1, 2), fuses=True)
 _add("add", "Add Sub", **_ONE)

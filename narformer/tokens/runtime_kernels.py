@@ -22,7 +22,7 @@ from narformer.cost import Cost, node_cost
 from narformer.frontends.canonical import canonical
 from narformer.graph import DTYPE_BYTES, Graph, Node, Operand, Tensor
 from narformer.operators import KINDS as CLASS_OF
-from narformer.operators import kernel_kind
+from narformer.operators import kernel_kind, operator_of
 from narformer.tokens.access import copies, padding_share, pieces
 from narformer.tokens.one_by_one import one_by_one
 from narformer.tokens.packing import FloatArray, Tokens
@@ -192,7 +192,8 @@ def _hosts(graph: Graph, nodes: list[_Described]) -> list[int]:
         if source is None or source < 0 or readers[source] != 1:
             continue
         host = nodes[place[source]].kind
-        if host in _CHAINED or (host in _MATRIX and node.kind in _RECTIFIERS and place[source] == source):
+        fused = node.kind in _RECTIFIERS and operator_of(graph.nodes[index]).fuses
+        if host in _CHAINED or (host in _MATRIX and fused and place[source] == source):
             place[index] = place[source]
     return place
 
@@ -296,9 +297,12 @@ def _described(node: Node, cost: Cost) -> _Described:
     groups = _groups(node)
     depthwise = groups > 1 and groups >= channels
     unblocked = kind in _BLOCKED and not _in_blocks(node, kind, widest, channels, groups)
+    integers = kind in _CONVOLUTIONS and _integers(computed[:1])
     vector = kind == "matrix product" and min(rows, columns) == 1  # runtimes have kernels for products with a vector
     # Made a product of matrices by copying windows, or, transposed, by adding windows up.
-    taken_apart = node.op == "ConvTranspose" or (unblocked and bool(cost.macs) and (window > 1 or stride > 1))
+    taken_apart = node.op == "ConvTranspose" or (
+        (unblocked or integers) and bool(cost.macs) and (window > 1 or stride > 1)
+    )
     numbers: dict[str, float] = {
         "macs": cost.macs,
         "operations": cost.operations,
@@ -308,7 +312,7 @@ def _described(node: Node, cost: Cost) -> _Described:
         "within": 0,
         "idle": cost.macs * _idle(channels if depthwise else columns) if kind in _MATRIX and not vector else 0,
         "padding": cost.macs * padding_share(node),
-        "unblocked": (cost.macs or cost.operations) if unblocked else 0,
+        "unblocked": _slow(node, weights) * cost.macs if integers else unblocked * (cost.macs or cost.operations),
         "unfolded": rows * products * (columns if node.op == "ConvTranspose" else depth) if taken_apart else 0,
         "reordered": 0,
         "pieces": copies(node) if taken_apart else pieces(node, kind, computed),
@@ -336,7 +340,7 @@ def _described(node: Node, cost: Cost) -> _Described:
         "reads by 8": widest % 8 == 0,
         "integer data": _integers(computed[:1]) and kind not in ("gather", "move", "view"),
         "integer weights": _integers(weights[:1]) and kind in _MATRIX,
-        "integer result": bool(node.outputs) and node.outputs[0].dtype.lstrip("u") in ("int8", "int16"),
+        "integer result": _short(node),
         "half data": any(o.tensor.dtype in ("float16", "bfloat16") for o in computed[:1]),
     }
     if elements == 0:
@@ -356,6 +360,20 @@ def _in_blocks(node: Node, kind: str, read: int, written: int, groups: int) -> b
     if kind == "depthwise":
         return read % 4 == 0 and read == written
     return read % 4 == 0 or read < LANES
+
+
+def _slow(node: Node, weights: list[Operand]) -> bool:
+    """Whether a convolution of integers has no quick kernel: its sums are kept, and its weights have a sign.
+
+    ONNX Runtime's ConvInteger then takes twenty times as long as QLinearConv, and eight times as long as with unsigned
+    weights (`benchmarks/operators.py`).
+    """
+    return not _short(node) and any(o.tensor.dtype == "int8" for o in weights[:1])
+
+
+def _short(node: Node) -> bool:
+    """Whether the result is integers of 16 bits at most."""
+    return bool(node.outputs) and node.outputs[0].dtype.lstrip("u") in ("int8", "int16")
 
 
 def _idle(channels: float) -> float:
