@@ -26,11 +26,13 @@ from narformer.evaluation.splits import Indices, Task
 from narformer.prediction.held_out import predict_sources
 from narformer.prediction.predictor import Predictor
 from narformer.prediction.target import canonical_id
+from narformer.prediction.trust import LONG_MS
 
 if TYPE_CHECKING:
     from narformer.models.interface import LatencyModel
 
 VALIDATION = 0.05
+FEWEST = 50  # networks of which a quantile is told
 FINISHED = "scores.json"
 TRAINING = frozenset({"epochs", "batch_size", "learning_rate"})  # what a training by epochs is made of
 
@@ -134,7 +136,8 @@ def run_tasks(
             from narformer.evaluation.left_out_intervals import left_out_intervals
 
             intervals = left_out_intervals(dataset.devices, [_truth(dataset, task) for task in tasks], homes)
-        runs.append(Run(seed, scored, _log_error(dataset, tasks, homes), intervals))
+        every, long = _log_errors(dataset, tasks, homes)
+        runs.append(Run(seed, scored, every, intervals, long))
     return tuple(runs)
 
 
@@ -175,16 +178,25 @@ def _masked(targets: npt.NDArray[np.float64], columns: slice) -> npt.NDArray[np.
     return masked
 
 
-def _log_error(dataset: Dataset, tasks: Sequence[Task], homes: Sequence[Path]) -> dict[str, float]:
-    """The 90 % quantile of |ln(prediction / truth)| over the test rows of all tasks together, by device."""
+def _log_errors(
+    dataset: Dataset, tasks: Sequence[Task], homes: Sequence[Path]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The 90 % quantile of |ln(prediction / truth)| over the test rows of all tasks together, by device.
+
+    Then of those of LONG_MS and more, as predicted, of devices that have FEWEST of these and of others.
+    """
     prediction = np.concatenate([np.load(home / "prediction.npy") for home in homes])
     errors = np.abs(np.log(prediction / np.concatenate([_truth(dataset, task) for task in tasks])))
-    quantiles = {}
+    every: dict[str, float] = {}
+    long: dict[str, float] = {}
     for column, device in enumerate(dataset.devices):
-        measured = errors[np.isfinite(errors[:, column]), column]
+        there = np.isfinite(errors[:, column])
+        measured, longer = errors[there, column], prediction[there, column] >= LONG_MS
         if len(measured):
-            quantiles[device] = round(float(np.quantile(measured, 0.9)), 4)
-    return quantiles
+            every[device] = round(float(np.quantile(measured, 0.9)), 4)
+        if min(longer.sum(), len(longer) - longer.sum()) >= FEWEST:
+            long[device] = round(float(np.quantile(measured[longer], 0.9)), 4)
+    return every, long
 
 
 def _predict(

@@ -38,7 +38,8 @@ class Output:
         is that of `quantiles` times `spread(kernels, averaged)`.
     away: what may be wrong, in ln(ms), with a network composed as none that was measured; it adds to the half width as
         independent errors do, in the share in which the novelty of a network's composition is between what is `usual`
-        (0) and all there is (1).
+        (0) and all there is (1). away_long: the same of networks that take `trust.LONG_MS` and more, whose time is less
+        in what runs cost beside their work; as `away` where that is not told.
     common: what may be wrong with all kernels alike, in ln(ms), where the target's prices are a relative's; it adds to
         the half width as independent errors do.
     precisions: in which the training networks' files were. floor_ms: what a run, and a kernel, take at least.
@@ -58,6 +59,7 @@ class Output:
     away: float = 0.0
     usual: float = 0.0
     common: float = 0.0
+    away_long: float | None = None
 
     def has_seen(self, batch_size: int) -> bool:
         """Whether a batch size is between those that training networks were measured at on this device."""
@@ -86,6 +88,7 @@ class Limits(NamedTuple):
     doubted: npt.NDArray[np.float64]
     averaged: npt.NDArray[np.float64]
     away: npt.NDArray[np.float64]
+    away_long: npt.NDArray[np.float64]
     usual: npt.NDArray[np.float64]
     common: npt.NDArray[np.float64]
     run: npt.NDArray[np.float64]
@@ -97,7 +100,8 @@ class Limits(NamedTuple):
         rows = [
             (
                 *(o.quantiles["known"], o.quantiles["novel"], o.quantiles.get("doubted", np.nan)),
-                *(o.averaged, o.away, o.usual, o.common, *o.floor_ms),
+                *(o.averaged, o.away, o.away if o.away_long is None else o.away_long),
+                *(o.usual, o.common, *o.floor_ms),
             )
             for o in outputs
         ]

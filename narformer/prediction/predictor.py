@@ -187,7 +187,7 @@ class Predictor:
         trust = self._trust(networks, found, outputs)
         limits = self.card.limits.at(columns)
         far = np.array([[level for level, _ in row] for row in trust])
-        factor = np.exp(half_widths(limits, far, found.kernels, found.novelty))
+        factor = np.exp(half_widths(limits, far, found.kernels, found.novelty, values))
         values = np.maximum(values, limits.run)
         least = limits.run + np.where(limits.run > 0, limits.call, 0) * np.array([[n.nodes] for n in networks])
         low, high = np.minimum(np.maximum(values / factor, least), values), values * factor

@@ -20,6 +20,7 @@ STRANGE = 0.25  # of a network's time in kernels unlike any measured, from which
 # How much more novel than usual (`beyond`) a network is from which on errors are several times those of others: by
 # itself, as one in ten real files is that no training saw, or where much of the time is in strange kernels too.
 FOREIGN, FOREIGN_TOO = 0.93, 0.8
+LONG_MS = 1.0  # networks that take longer are less in what runs cost beside their work, and are told better
 DOUBTED = 0.7  # in ln(ms), by which intervals are wider at least where a warning says what was never measured
 
 
@@ -84,12 +85,20 @@ def known_widths(
     return np.hypot(known * spread(kernels, averaged), away * np.sqrt(beyond(novelty, usual)))
 
 
-def half_widths(limits: Limits, far: npt.NDArray[np.integer], kernels: Array, novelty: Array) -> Array:
+def at_length(short: Array | float, long: Array | float, latency: Array) -> Array:
+    """What holds of networks of so many ms: `short` up to half of LONG_MS, `long` from twice of it on, between else."""
+    share = np.clip(np.log(np.maximum(latency, 1e-9) / LONG_MS) / np.log(4) + 0.5, 0, 1)
+    return np.asarray((1 - share) * short + share * long)
+
+
+def half_widths(limits: Limits, far: npt.NDArray[np.integer], kernels: Array, novelty: Array, latency: Array) -> Array:
     """Half widths of intervals in ln(ms), of networks that are known, novel or doubted (0, 1, 2), (networks, outputs).
 
     novelty: of a network's composition, 0 to 1; beyond what is usual there, the interval of a known one widens.
+    latency: estimates in ms.
     """
-    known = known_widths(limits.known, limits.averaged, limits.away, limits.usual, kernels, novelty)
+    away = at_length(limits.away, limits.away_long, latency)
+    known = known_widths(limits.known, limits.averaged, away, limits.usual, kernels, novelty)
     novel = np.maximum(known, limits.novel)
     doubted = np.where(np.isnan(limits.doubted), doubted_widths(novel), limits.doubted)
     return np.hypot(np.where(far == 0, known, np.where(far == 1, novel, doubted)), limits.common)

@@ -28,7 +28,7 @@ from narformer.prediction.held_out import Watch, write_held_out
 from narformer.prediction.novelty import Novelty
 from narformer.prediction.predictor import CANONICAL
 from narformer.prediction.target_groups import groups, least_ms
-from narformer.prediction.trust import beyond, effective_kernels, network_sums, spread
+from narformer.prediction.trust import at_length, beyond, effective_kernels, network_sums, spread
 from narformer.tokens import runtime_kernels
 from narformer.training.batching import Indices, to_tensors
 
@@ -158,7 +158,7 @@ def usual_novelty(novelty: npt.NDArray[np.float64], truth: npt.NDArray[np.float6
 
 
 def beside_novelty(
-    residuals: npt.NDArray[np.float64], novelty: npt.NDArray[np.float64], away: float
+    residuals: npt.NDArray[np.float64], novelty: npt.NDArray[np.float64], away: npt.NDArray[np.float64] | float
 ) -> npt.NDArray[np.float64]:
     """What is left of |ln(prediction / truth)| that novelty does not explain, as `trust.half_width` adds it."""
     return np.asarray(np.sqrt(np.maximum(residuals**2 - novelty * away**2, 0)))
@@ -270,6 +270,7 @@ def export_predictor(
     descriptions: Mapping[str, str],
     novel_quantiles: Mapping[str, float],
     training: Mapping[str, Any],
+    long_quantiles: Mapping[str, float] = MappingProxyType({}),
     relatives: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     watch: Watch = lambda parts, _: parts,
 ) -> Card:
@@ -280,7 +281,7 @@ def export_predictor(
     novel_quantiles: half width of the interval, in ln(ms), for networks far from those trained on; by device, from
         families left out of training (see `narformer evaluate`); a device without one gets WIDER more than its own, or,
         with a model on tokens of the file's own nodes, four times its own. Where fewer than SMALL networks were
-        learned from, it is that of all networks.
+        learned from, it is that of all networks. long_quantiles: the same of networks of LONG_MS and more.
     relatives: targets to add that nothing was measured on (TrainConfig.relatives). watch: how far the errors are.
     """
     families = np.asarray(dataset.family)
@@ -305,13 +306,15 @@ def export_predictor(
         rows = rows if rows.any() else np.ones(len(rows), dtype=bool)
         away = novel_quantiles.get(device, WIDER) if "network_novelty" in model.extra_outputs else 0.0
         usual = usual_novelty(novelty[:, column], target[:, column])
-        residual, kernels = _enough(beside_novelty(residuals, beyond(novelty, usual), away), many, near[column])
+        away_long = min(long_quantiles.get(device, away), away)
+        explained = at_length(away, away_long, prediction)
+        residual, kernels = _enough(beside_novelty(residuals, beyond(novelty, usual), explained), many, near[column])
         averaged, known = narrowest(residual, kernels)
         typical = float(np.median(spread(kernels, averaged)))
         novel = known * typical + WIDER if sums_kernels else 4 * known
         novel = max(novel_quantiles.get(device, novel), known * typical)
         if device in novel_quantiles and len(set(networks[fit[measured[fit, column]]])) < SMALL:
-            known, averaged, away = novel, 0.0, 0.0
+            known, averaged, away, away_long = novel, 0.0, 0.0, 0.0
         here = measured[chosen, column]
         graphs = [graph for graph, there in zip(seen, here, strict=True) if there]
         outputs.append(
@@ -329,6 +332,7 @@ def export_predictor(
                 away=away,
                 usual=usual,
                 floor_ms=least_ms(device) if sums_kernels else (0.0, 0.0),
+                away_long=away_long if away_long != away else None,
             )
         )
 

@@ -65,6 +65,7 @@ def run(
         descriptions={device: description(device) for device in (*dataset.devices, *config.relatives)},
         relatives=config.relatives,
         novel_quantiles=left_out_errors(config.left_out),
+        long_quantiles=left_out_errors(config.left_out, "log_error_90_long"),
         training={
             "dataset": dataset.name,
             "rows": {"train": len(fit), "validation": len(validation), "calibration": len(calibration)},
@@ -106,21 +107,20 @@ def kernel_shares(dataset: Dataset, sizes: npt.NDArray[np.int64], fit: Indices) 
     return Shares(output, np.array(rows), [p.shares for p in profiles], [p.groups for p in profiles])
 
 
-def left_out_errors(paths: Sequence[str]) -> dict[str, float]:
+def left_out_errors(paths: Sequence[str], name: str = "log_error_90") -> dict[str, float]:
     """90 % of |ln(prediction / truth)| on families left out of training, by device; empty without a result to read.
 
-    paths: results of `narformer evaluate`, of one device or several each; seeds are averaged.
-    Raises DataError where one is not.
+    paths: results of `narformer evaluate`, of one device or several each; seeds are averaged. name: of the figure in a
+    result's runs, `log_error_90`, or `log_error_90_long` of networks of a millisecond and more, which not all have.
+    Raises DataError where a file is no such result.
     """
     errors: dict[str, float] = {}
     for path in paths:
         try:
             runs = json.loads(Path(path).read_text())["runs"]
-            errors |= {
-                canonical_id(device): float(np.mean([run["log_error_90"][device] for run in runs]))
-                for device in runs[0]["log_error_90"]
-            }
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            told = [run["log_error_90"] if name == "log_error_90" else run.get(name, {}) for run in runs]
+            errors |= {canonical_id(device): float(np.mean([each[device] for each in told])) for device in told[0]}
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise DataError(f"{path}: not a result of narformer evaluate; left_out names one") from error
     return errors
 

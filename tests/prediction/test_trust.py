@@ -29,10 +29,10 @@ OUTPUT = Output(
 )
 
 
-def half_width(output: Output, far: int, kernels: float, novelty: float = 0.0) -> float:
+def half_width(output: Output, far: int, kernels: float, novelty: float = 0.0, latency: float = 1.0) -> float:
     """Of one network on one output."""
-    found = half_widths(Limits.of([output]), np.array([[far]]), np.array([[kernels]]), np.array([[novelty]]))
-    return float(found[0, 0])
+    one = (np.array([[value]]) for value in (far, kernels, novelty, latency))
+    return float(half_widths(Limits.of([output]), *one)[0, 0])
 
 
 def warned(output: Output, share: float, novelty: float) -> tuple[str, ...]:
@@ -51,6 +51,15 @@ def test_intervals_widen_with_novelty_beyond_what_is_usual() -> None:
     assert half_width(output, 0, 1.0, 0.1) == pytest.approx(0.4)
     assert half_width(output, 0, 1.0, 0.6) == pytest.approx(math.hypot(0.4, 0.5 * math.sqrt(0.5)))
     assert half_width(output, 0, 1.0, 1.0) == pytest.approx(math.hypot(0.4, 0.5))
+
+
+def test_novelty_widens_intervals_of_long_networks_less_where_that_is_told() -> None:
+    output = replace(OUTPUT, away=0.8, away_long=0.3)
+    widths = [half_width(output, 0, 1.0, 1.0, latency) for latency in (0.01, 0.5, 1.0, 2.0, 100.0)]
+    away = [0.8, 0.8, 0.55, 0.3, 0.3]
+    assert widths == pytest.approx([math.hypot(0.4, each) for each in away])
+    untold = replace(OUTPUT, away=0.8)
+    assert half_width(untold, 0, 1.0, 1.0, 100.0) == pytest.approx(math.hypot(0.4, 0.8))
 
 
 def test_errors_of_many_kernels_average_out_only_where_the_network_is_known() -> None:
