@@ -81,4 +81,7 @@ def training_options(result: Result) -> str:
         "--learning-rate": (result.learning_rate, 1e-4),
         "--huber": (result.huber, 0.0),
     }
-    return " ".join(f"{name} {value:g}" for name, (value, plain) in told.items() if value and value != plain)
+    parts = [f"{name} {value:g}" for name, (value, plain) in told.items() if value and value != plain]
+    if result.published_settings:
+        parts = ["--published"]
+    return " ".join([*parts, *(["--processor cuda"] if result.processor == "cuda" else [])])

@@ -190,7 +190,7 @@ def _of(results: Sequence[Result], protocol: str, name: str) -> list[Result]:
 def _accuracy_command(figure: Accuracy, result: Result | None) -> str:
     draws = 1 if result is None else max(run.seed or 0 for run in result.runs) + 1
     seeds = f"--seeds {draws}" if draws > 1 else ""
-    options = "--epochs 1000" if result is None else training_options(result)
+    options = "--published" if result is None else training_options(result)
     parts = [f"narformer evaluate {figure.space}/accuracy -m {figure.name} --cells {figure.cells}", options, seeds]
     return " ".join(filter(None, parts))
 
