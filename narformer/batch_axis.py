@@ -197,6 +197,8 @@ def _axes(node: Node, rank: int) -> tuple[int, ...]:
     if told is None:
         return tuple(range(rank)) if not node.op.startswith("Arg") else (0,)
     listed = told if isinstance(told, tuple) else (told,)
+    if not all(isinstance(k, int) for k in listed):  # a file may state words
+        return tuple(range(rank))
     return tuple(int(k) % rank for k in listed)
 
 

@@ -186,3 +186,10 @@ def test_an_attribute_that_makes_no_sense_loses_the_batch_and_is_no_failure_of_o
     x, places = Tensor((1, 4, 8)), Operand(Tensor((3, 1), "int64"), name="places")
     gather = Node("g", "GatherND", (Operand(x, ~0), places), (Tensor((3, 4, 8)),), {"axis": "text"})
     assert Graph((gather,), (x,)).with_batch(2).nodes[0].output_shape == (3, 4, 8)
+
+
+def test_axes_that_are_words_are_all_axes() -> None:
+    data = Tensor((2, 3), "float32")
+    node = Node("n", "ReduceMean", (Operand(data, source=-1),), (Tensor((3,), "float32"),), {"axes": ("x",)})
+    graph = Graph((node,), (data,), ("x",), "g")
+    assert graph.with_batch(4).nodes[0].output_shape == (3,)  # no axis is left that could hold the batch
