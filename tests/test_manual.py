@@ -54,7 +54,8 @@ def test_the_card_and_the_page_of_results_tell_the_same_errors() -> None:
             told = {name: card[target][name] for name in ("rows", "mape", "acc_10", "coverage")}
             assert told == pytest.approx({name: table["all"][name] for name in told}, abs=0.01), (path.name, target)
             compared += 1
-    assert compared == len([held_out for held_out in card.values() if held_out["rows"]])
+    # The H100's few test rows have no protocol of their own; its page tells networks left out (pytorch-gpu).
+    assert compared == len([d for d, held_out in card.items() if held_out["rows"] and not d.startswith("h100:")])
 
 
 def test_other_words_and_numbers_are_told() -> None:

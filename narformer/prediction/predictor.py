@@ -65,7 +65,7 @@ class Predictor:
     >>> import narformer
     >>> predictor = narformer.load()
     >>> predictor
-    Predictor('tally2', 116 targets)
+    Predictor('tally2', 121 targets)
     >>> predictor.predict("examples/resnet18.onnx", "adreno-640")[0].unit
     'ms'
     """
