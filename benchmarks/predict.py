@@ -25,7 +25,7 @@ from narformer.processes import cores
 
 FILE = Path(__file__).resolve().parents[1] / "examples" / "resnet18.onnx"
 FILES = 1000
-PREDICTORS = {"tally2": "Tally 2, 116 targets", "tally": "Tally", "narformer-v2-nnmeter": "NAR-Former V2"}
+PREDICTORS = {"tally2": "Tally 2, all its targets", "tally": "Tally", "narformer-v2-nnmeter": "NAR-Former V2"}
 
 
 def one_file(predictor: str, directory: Path) -> Row:

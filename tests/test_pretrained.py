@@ -44,8 +44,8 @@ def test_files_are_small_and_the_card_says_how_they_were_made(predictor: Predict
     assert predictor.devices[: len(DEVICES)] == DEVICES
     assert {"rtx4090:pytorch-2.9-compiled:fp16", "i7-12700h:pytorch-2.4-compiled:fp32"} < set(predictor.devices)
     assert {"dataset", "rows", "seed", "epochs", "command"} <= set(card.training)
-    # Nothing was measured on an EPYC Genoa: its prices are a relative's, times what datasheets say. On NPUs and the H100
-    # few networks were, and not all targets have one that is a test row.
+    # Nothing was measured on an EPYC Genoa: its prices are a relative's, times what datasheets say. On NPUs and the
+    # H100 few networks were, and not all targets have one that is a test row.
     untested = [output.device for output in card.outputs if not output.held_out["rows"]]
     few = [d for d in predictor.devices if "-npu:" in d or d.startswith("h100:")]
     assert set(untested) <= {"epyc-genoa:onnxruntime-1.32:fp32:1t", *few}
