@@ -24,7 +24,7 @@ from narformer.measurement.answers import answer, existing_store, wanted_targets
 from narformer.operators import kernel_kind
 from narformer.prediction import choice
 from narformer.prediction.estimate import Estimate
-from narformer.prediction.headline import one_target
+from narformer.prediction.headline import headlines, one_target
 from narformer.prediction.target import Target
 from narformer.server.failures import Refused
 from narformer.server.graphs import graph_from_json
@@ -116,9 +116,11 @@ class Answers:
     def targets(self) -> dict[str, Any]:
         """What can be predicted, and how well it was on held-out networks."""
         card = self.predictor.card
+        first = set(headlines([o.device for o in card.outputs]))
         rows: list[dict[str, Any]] = [
             {
                 **_about(o.device, o.description),
+                "headline": o.device in first,
                 "source": "predicted",
                 "held_out": dict(o.held_out),
                 "batch_sizes": [min(o.batch_sizes), max(o.batch_sizes)] if o.batch_sizes else [],
@@ -128,6 +130,7 @@ class Answers:
         rows += [
             {
                 **_about(d.name, d.description),
+                "headline": True,
                 "source": "adapted",
                 "held_out": dict(d.validation),
                 "batch_sizes": [],

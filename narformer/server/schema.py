@@ -237,6 +237,7 @@ class Target(BaseModel):
     description: str
     groups: list[str] = Field(description="Its kind, maker, runtime and precision, where these are known.")
     source: str = Field(description="predicted or adapted")
+    headline: bool = Field(description="Whether it is one of about a dozen that stand for all.")
     held_out: dict[str, float]
     batch_sizes: list[int] = Field(description="Least and most of those that were measured.")
 

@@ -1,7 +1,7 @@
 /* The service's HTTP API, as /openapi.json describes it. */
 
 export interface Target {
-  target: string; title: string; description: string; source: string; groups: string[];
+  target: string; title: string; description: string; source: string; headline: boolean; groups: string[];
   held_out: Record<string, number>; batch_sizes: number[];
 }
 export interface Estimate {

@@ -13,8 +13,6 @@ import { useNetwork, type Network } from "./network";
 import { linked, Open } from "./open";
 import { Targets } from "./targets";
 
-const TICKED = 12; // targets at first
-
 function App() {
   const [targets, setTargets] = useState<api.Target[]>([]);
   const [choosable, setChoosable] = useState<string[]>([]);
@@ -109,17 +107,9 @@ function App() {
   );
 }
 
-/* Few enough to look at, of every kind. */
+/* Few enough to look at: those that stand for all. */
 function spread(targets: api.Target[]): string[] {
-  if (targets.length <= TICKED) return targets.map((t) => t.target);
-  const kinds = new Map<string, api.Target[]>();
-  for (const t of targets) {
-    const kind = t.groups.slice(0, 2).join(" ");
-    kinds.set(kind, [...(kinds.get(kind) ?? []), t]);
-  }
-  const picked: string[] = [];
-  for (let k = 0; picked.length < TICKED; k++) for (const group of kinds.values()) if (group[k] && picked.length < TICKED) picked.push(group[k].target);
-  return picked;
+  return targets.filter((t) => t.headline).map((t) => t.target);
 }
 
 function Share({ link, networks, predictor }: { link: string; networks: Network[]; predictor: string }) {
