@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,11 @@ from narformer.cells.dataset import CellDataset
 from narformer.cells.ranking import Ranking
 from narformer.cells.search import compare_searches
 from narformer.cells.selection import finished, train_and_choose
-from narformer.cells.settings import CellTraining
+from narformer.cells.settings import PUBLISHED, CellTraining
 from narformer.cells.statistics import live_nodes
 from narformer.cells.table import CellTable, cell_table, enumerate_space
 from narformer.cells.training import cell_loss, create_cell_model, predict_cells, relative_error, train_cells
-from narformer.cells.training_gpu import predict_cells_dense, train_cells_on_gpu
+from narformer.cells.training_gpu import interleaved, predict_cells_dense, train_cells_on_gpu
 from narformer.errors import ConfigError
 from narformer.evaluation.cell_accuracy import CellProtocol
 from narformer.evaluation.cell_tables import ACCURACY
@@ -221,3 +223,28 @@ def test_epochs_are_chosen_by_validation_and_by_test_cells(benchmark: CellDatase
     assert all(choice.prediction.shape == (600,) for choice in chosen.values())
     again = finished(train_and_choose(config, "nnlp", benchmark, fit, test, validation, tmp_path))
     assert again["validation"].epochs == chosen["validation"].epochs
+
+
+def test_trainings_take_turns_and_return_in_their_order() -> None:
+    turns: list[str] = []
+
+    def training(name: str, epochs: int) -> Generator[None, None, str]:
+        for _ in range(epochs):
+            turns.append(name)
+            yield
+        return name.upper()
+
+    assert interleaved([partial(training, "a", 1), partial(training, "b", 3)], "cpu") == ["A", "B"]
+    assert turns == ["a", "b", "b", "b"]
+
+
+def test_published_settings_have_a_name_of_their_own() -> None:
+    assert CellTraining().label == "1000"
+    assert PUBLISHED["nn_former"].label == "3000-b128-squared-ranking0.2-consistency1-averaged0.99"
+
+
+def test_a_plain_squared_error_and_cells_without_weight() -> None:
+    config = CellTraining(squared=True, ranking=0.0)
+    prediction, target = torch.tensor([0.5, 7.0]), torch.tensor([0.9, 1.0])
+    loss = cell_loss(prediction, None, target, torch.tensor([0, 1]), config, torch.tensor([1.0, 0.0]))
+    assert loss.item() == pytest.approx(0.16)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,7 +115,8 @@ def test_a_directory_in_nnlqps_layout_goes_through_its_protocols(
         assert len(tasks) == (3 if device else 1)
         assert set(next(iter(tasks.values())).devices) == ({"gpu"} if device else {"gpu", "cpu"})
     alone = replace(here, device="gpu", epochs=None, task=("resnet",))
-    assert list(_run("nnlqp/leave-one-family-out", "flops", alone).runs[0].tasks) == ["resnet"]
+    one = _run("nnlqp/leave-one-family-out", "flops", alone)
+    assert (one.form, list(one.runs[0].tasks)) == ("full-resnet", ["resnet"])  # its mean is not that of all
     with pytest.raises(ConfigError, match="no task 'resnt'; did you mean resnet"):
         _run("nnlqp/leave-one-family-out", "flops", replace(alone, task=("resnt",)))
     with pytest.raises(ConfigError, match="unknown processor 'gpu'"):
@@ -178,6 +180,9 @@ def test_a_model_is_trained_scored_and_reported(tmp_path: Path, here: Options) -
     assert set(errors) == {"p", "q", "r"}
     assert errors["r"] == pytest.approx(0.2)
     assert left_out_errors(()) == {}
+    long = tmp_path / "long.json"
+    long.write_text(json.dumps({"runs": [{"log_error_90": {"r": 0.4}, "log_error_90_long": {"r": 0.3}}]}))
+    assert left_out_errors([str(other), str(long)], "log_error_90_long") == {"r": 0.3}  # the first does not tell it
     assert not list((tmp_path / "runs").rglob("*.pt")), "checkpoints of finished tasks go"
 
 
@@ -305,3 +310,17 @@ def test_foreign_files_and_names_are_told(tmp_path: Path) -> None:
         DataError, match=r"protocol 'nnmeter/in-dmain', which is not known here; did you mean nnmeter/in"
     ):
         page([Result("nnmeter/in-dmain", "full", "m", None, ())])
+
+
+def test_errors_of_long_networks_are_told_apart_where_there_are_enough_of_both(tmp_path: Path) -> None:
+    """60 networks below a millisecond are e^0.5 off on device a, 60 above e^0.2; device b has long ones alone."""
+    short, long = np.full((60, 1), 0.5), np.full((60, 1), 20.0)
+    prediction = np.concatenate([short, long])
+    truth = np.concatenate([short * np.exp(0.5), long * np.exp(0.2)])
+    both = np.concatenate([truth, np.where(prediction > 1, truth, np.nan)], axis=1)
+    np.save(tmp_path / "prediction.npy", np.repeat(prediction, 2, axis=1))
+    dataset = SimpleNamespace(targets=both, devices=("a", "b"))
+    task = splits.Task("all", np.zeros(0, dtype=np.int64), np.arange(120))
+    every, longer = run_module._log_errors(dataset, [task], [tmp_path])  # type: ignore[arg-type]
+    assert every == {"a": pytest.approx(0.5), "b": pytest.approx(0.2)}
+    assert longer == {"a": pytest.approx(0.2)}
