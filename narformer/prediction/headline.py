@@ -35,7 +35,7 @@ def _newest(name: str) -> tuple[tuple[int, ...], int]:
     return version, _VARIANTS.index(target.variant) if target.variant in _VARIANTS else 0
 
 
-def headlines(known: Sequence[str], most: int = 13, of_a_group: int = 3) -> list[str]:
+def headlines(known: Sequence[str], most: int = 12, of_a_group: int = 3) -> list[str]:
     """About a dozen targets that stand for all, in the order of `known`.
 
     One for each piece of hardware: its newest runtime, compiled before eager, in the precision that stands first. Of a
