@@ -1,4 +1,4 @@
-"""Networks as their packages build them, with weights that keep activations finite; for `measure_gpu.py`."""
+"""Networks as their packages build them, for `make_zoo.py` and `measure_gpu.py`, and weights that stay finite."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpu_plan import Planned
 
+def build(source: str, name: str, size: int) -> tuple[Any, Sequence[Any], dict[str, Any]]:
+    """A network of the zoo with its example inputs: timm's as timm's benchmark builds it.
 
-def build(row: Planned) -> tuple[Any, Sequence[Any], dict[str, Any]]:
-    """The network with its example inputs, as make_zoo.py builds it."""
+    That is at the image size, branches merged where the network knows how.
+    """
     import torch
 
-    if row.source == "qai_hub":
+    if source == "qai_hub":
         from zoo_networks import NETWORKS
 
-        module, arguments, *more = NETWORKS[row.name]()
+        module, arguments, *more = NETWORKS[name]()
         return module, arguments, more[0] if more else {}
     import timm
     from timm.utils.model import reparameterize_model
 
-    module = timm.create_model(row.name, pretrained=False)
-    if tuple(module.pretrained_cfg["input_size"][1:]) != (row.size, row.size):
+    module = timm.create_model(name, pretrained=False)
+    if tuple(module.pretrained_cfg["input_size"][1:]) != (size, size):
         with contextlib.suppress(TypeError):  # of those that do not ask, convolutions take images of any size
-            module = timm.create_model(row.name, pretrained=False, img_size=row.size)
+            module = timm.create_model(name, pretrained=False, img_size=size)
     with torch.no_grad():
         module = reparameterize_model(module.eval())
-    return module, (torch.zeros(1, 3, row.size, row.size),), {}
+    return module, (torch.zeros(1, 3, size, size),), {}
 
 
 def leave_weights_as_they_come() -> Callable[..., Any]:

@@ -67,7 +67,7 @@ def _network(
 
     module = None
     try:
-        module, arguments, keywords = build(row)
+        module, arguments, keywords = build(row.source, row.name, row.size)
         module = module.eval().to(device)
         with gpu:
             fill(module, draw)

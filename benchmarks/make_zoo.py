@@ -11,7 +11,6 @@ reason there in a file NAME.txt, and is tried again with --again. At the end MAC
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import gzip
 import importlib.metadata
@@ -23,7 +22,8 @@ import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+
+from gpu_networks import build, leave_weights_as_they_come
 
 from narformer.cli.progress import track
 from narformer.cost import graph_cost
@@ -122,10 +122,10 @@ def _build(entry: zoo.Entry, work: Path) -> str:
     from narformer.frontends.torch import read_torch
 
     torch.set_num_threads(1)
-    _leave_weights_as_they_come()
+    leave_weights_as_they_come()
     start = time.monotonic()
     try:
-        module, inputs, keywords = _timm(entry) if entry.source == "timm" else _qai_hub(entry.name)
+        module, inputs, keywords = build(*entry)
         graph = read_torch(module, inputs, kwargs=keywords, name=entry.name)
     except Exception as error:
         _reason(work, entry).write_text(traceback.format_exc())
@@ -137,43 +137,6 @@ def _build(entry: zoo.Entry, work: Path) -> str:
         file.write(graph.to_json())
     kept.with_suffix(".part").rename(kept)
     return f"{entry.name} at {entry.size}: {len(graph)} nodes, {time.monotonic() - start:.1f} s"
-
-
-def _timm(entry: zoo.Entry) -> tuple[Any, Any, dict[str, Any]]:
-    """As timm's benchmark builds it: at the image size, branches merged where the network knows how."""
-    import timm
-    import torch
-    from timm.utils.model import reparameterize_model
-
-    module = timm.create_model(entry.name, pretrained=False)
-    if tuple(module.pretrained_cfg["input_size"][1:]) != (entry.size, entry.size):
-        with contextlib.suppress(TypeError):  # of those that do not ask, convolutions take images of any size
-            module = timm.create_model(entry.name, pretrained=False, img_size=entry.size)
-    with torch.no_grad():
-        module = reparameterize_model(module.eval())
-    return module, torch.zeros(1, 3, entry.size, entry.size), {}
-
-
-def _qai_hub(name: str) -> tuple[Any, Any, dict[str, Any]]:
-    from zoo_networks import NETWORKS
-
-    made = NETWORKS[name]()
-    return made if len(made) == 3 else (*made, {})
-
-
-def _leave_weights_as_they_come() -> None:
-    """Nobody reads the contents of weights here, and to draw them takes longer than all the rest."""
-    import torch
-    import torch.nn.init
-
-    def left(tensor: Any, *_: Any, **__: Any) -> Any:
-        return tensor
-
-    for name in dir(torch.nn.init):
-        if name.endswith("_") and not name.startswith("_"):
-            setattr(torch.nn.init, name, left)
-    for name in ("normal_", "uniform_", "erfinv_", "log_normal_", "exponential_"):
-        setattr(torch.Tensor, name, left)
 
 
 # Comparison with timm's table.
