@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import SupportsFloat, TypeVar
+from typing import SupportsFloat
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,6 @@ from narformer.metrics import kendall_tau
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 
 Rows = npt.NDArray[np.int64]
-T = TypeVar("T")
 VALIDATION = 200  # cells that are neither trained on nor tested, as TNASP and NAR-Former have them
 LOOKED_AT = 2000  # test cells among which the best epoch is told from others; the chosen one is scored on all
 
@@ -57,7 +56,7 @@ def train_and_choose(
     """Train on the rows `fit`; predictions for every row of the dataset by the choices "last", "validation" and "test".
 
     `directory` gets a checkpoint, from which a killed run goes on, the best weights so far, and `progress.jsonl` with a
-    line for each look: every CYCLE epochs. A generator, which yields after each epoch: `finished` runs it to its end.
+    line for each look: every CYCLE epochs. A generator, which yields after each epoch.
     processor: "cpu", or "cuda" for a model with a dense form.
     """
     torch.manual_seed(config.seed)
@@ -100,16 +99,6 @@ def train_and_choose(
         predicting.load_state_dict(state["model"])
         chosen[name] = Chosen(state["epochs"], predict(predicting, dataset.table), seconds)
     return chosen
-
-
-def finished(training: Generator[None, None, T]) -> T:
-    """What a training returns at its end."""
-    while True:
-        try:
-            next(training)
-        except StopIteration as ended:
-            result: T = ended.value
-            return result
 
 
 def _tau(prediction: Array, truth: Array) -> float:

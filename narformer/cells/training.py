@@ -101,13 +101,13 @@ def cell_loss(
 
 
 class CellCheckpoint:
-    """A file that is written every so many seconds, after whole cycles of epochs, and from which a killed run goes on.
+    """A file that is written about once a minute, after whole cycles of epochs, and from which a killed run goes on.
 
     epochs: how many the run had done when it was read.
     """
 
-    def __init__(self, path: Path | None, every: float) -> None:
-        self.path, self.every, self.epochs = path, every, 0
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.epochs = path, 0
         self._saved = time.monotonic()
 
     def load(self, model: nn.Module, averaged: nn.Module | None) -> dict[str, Any] | None:
@@ -124,7 +124,7 @@ class CellCheckpoint:
 
     def save(self, epochs: int, model: nn.Module, optimizer: torch.optim.Optimizer, averaged: nn.Module | None) -> None:
         """Write the file where it is time."""
-        if self.path is None or epochs % CYCLE or time.monotonic() - self._saved <= self.every:
+        if self.path is None or epochs % CYCLE or time.monotonic() - self._saved <= SECONDS_BETWEEN_CHECKPOINTS:
             return
         kept = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epochs": epochs}
         save_checkpoint(self.path, kept if averaged is None else kept | {"averaged": averaged.state_dict()})
@@ -155,7 +155,7 @@ def train_cells(
     wanted = torch.from_numpy((accuracy / 100).astype(np.float32))
     batches = -(-len(table) // config.batch_size)
     steps = config.epochs * batches
-    kept = CellCheckpoint(checkpoint, SECONDS_BETWEEN_CHECKPOINTS)
+    kept = CellCheckpoint(checkpoint)
     state = kept.load(model, averaged)
     if state is not None:
         optimizer.load_state_dict(state)

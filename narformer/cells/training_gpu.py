@@ -22,7 +22,7 @@ from narformer.cells.cell import OPERATIONS
 from narformer.cells.settings import CellTraining
 from narformer.cells.table import CellTable
 from narformer.cells.tokens import nerf_code, reordered
-from narformer.cells.training import SECONDS_BETWEEN_CHECKPOINTS, CellCheckpoint, cell_loss, move_average
+from narformer.cells.training import CellCheckpoint, cell_loss, move_average
 from narformer.training.loop import learning_rate_at
 
 Array = npt.NDArray[np.float64]
@@ -81,10 +81,9 @@ class _Step:
     def record(self, state: dict[str, Any] | None) -> None:
         """Make the optimizer's tensors (as in `state`, of an earlier run) and, on a GPU, the graph."""
         kept = [{k: v.clone() for k, v in m.state_dict().items()} for m in self._modules()]
-        self.place.zero_()
         for _ in range(WARM_UP):
             self._step()
-            self.place.zero_()
+            self._start()
         for module, before in zip(self._modules(), kept, strict=True):
             module.load_state_dict(before)
         if state is None:
@@ -107,6 +106,9 @@ class _Step:
             if self.place.device.type == "cuda":
                 tensor = tensor.pin_memory()
             self.inputs[name].copy_(tensor, non_blocking=True)
+        self._start()
+
+    def _start(self) -> None:
         self.place.zero_()
         self.loss.zero_()
 
@@ -148,7 +150,7 @@ def train_cells_on_gpu(
     nothing is recorded.
     """
     device = next(model.parameters()).device
-    saved = CellCheckpoint(checkpoint, SECONDS_BETWEEN_CHECKPOINTS)
+    saved = CellCheckpoint(checkpoint)
     state = saved.load(model, averaged)
     model.train()
     step = _Step(config, model, averaged, table)
@@ -167,7 +169,6 @@ def train_cells_on_gpu(
         if epoch == first:
             with _tf32(device):
                 step.record(state)
-            step.load(arrays | {"rate": np.array(rates, dtype=np.float32) * np.float32(config.learning_rate)})
         torch.manual_seed(config.seed * 1_000_003 + epoch)
         for _ in range(step.batches):
             step()

@@ -202,16 +202,5 @@ def _latency_command(figure: Latency, result: Result | None) -> str:
         form, *tasks = result.form.split("-")
         parts += ["--quick"] * (form == "quick") + [f"--task {task}" for task in tasks]
         if tasks:
-            parts += [f"-d {figure.device}", latency_options(result), f"--seeds {len(result.runs)}"]
+            parts += [f"-d {figure.device}", training_options(result), f"--seeds {len(result.runs)}"]
     return " ".join(filter(None, parts))
-
-
-def latency_options(result: Result) -> str:
-    """The options that say how a model was trained, where they are not the usual ones."""
-    options = {
-        "epochs": result.epochs,
-        "batch-size": result.batch_size,
-        "learning-rate": result.learning_rate,
-        "processor": None if result.processor == "cpu" else result.processor,
-    }
-    return " ".join(f"--{name} {value}" for name, value in options.items() if value is not None)

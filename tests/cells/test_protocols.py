@@ -18,7 +18,7 @@ from narformer.cells.cell import nasbench101_cell
 from narformer.cells.dataset import CellDataset
 from narformer.cells.ranking import Ranking
 from narformer.cells.search import compare_searches
-from narformer.cells.selection import finished, train_and_choose
+from narformer.cells.selection import train_and_choose
 from narformer.cells.settings import PUBLISHED, CellTraining
 from narformer.cells.statistics import live_nodes
 from narformer.cells.table import CellTable, cell_table, enumerate_space
@@ -214,14 +214,15 @@ def test_a_killed_training_of_cells_ends_as_the_uninterrupted_one(benchmark: Cel
 def test_epochs_are_chosen_by_validation_and_by_test_cells(benchmark: CellDataset, tmp_path: Path) -> None:
     fit, test, validation = np.split(np.arange(60), [16, 40])
     config = CellTraining(epochs=4)
-    chosen = finished(train_and_choose(config, "nnlp", benchmark, fit, test, validation, tmp_path))
+    training = partial(train_and_choose, config, "nnlp", benchmark, fit, test, validation, tmp_path)
+    (chosen,) = interleaved([training], "cpu")
     looks = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     assert [look["epochs"] for look in looks] == [1, 2, 3, 4]
     assert chosen["last"].epochs == 4
     for name in ("validation", "test"):
         assert chosen[name].epochs == max(looks, key=lambda look: look[f"{name} tau"])["epochs"]
     assert all(choice.prediction.shape == (600,) for choice in chosen.values())
-    again = finished(train_and_choose(config, "nnlp", benchmark, fit, test, validation, tmp_path))
+    (again,) = interleaved([training], "cpu")
     assert again["validation"].epochs == chosen["validation"].epochs
 
 
