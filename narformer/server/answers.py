@@ -28,9 +28,10 @@ from narformer.prediction.headline import headlines, one_target
 from narformer.prediction.target import Target
 from narformer.server.failures import Refused
 from narformer.server.graphs import graph_from_json
+from narformer.server.lately import Lately, Reading
 from narformer.server.question import Network, Question, Setup
 
-REMEMBERED_NODES = 50_000  # of networks that were read lately, so that another batch size is not all read anew
+REMEMBERED_NODES = 5_000  # of networks that were read lately
 REMEMBERED_SURVEYS = 8  # of pretrained networks, each on a target at a batch size
 
 
@@ -42,7 +43,7 @@ class Answers:
         self.predictor = default_predictor(setup.predictor)
         self.store = existing_store(setup.store) if setup.measured else None
         self._surveys: OrderedDict[tuple[str, int], choice.Survey] = OrderedDict()
-        self._read: OrderedDict[tuple[Network, str], tuple[Graph, tuple[str, ...]]] = OrderedDict()
+        self._read = Lately(REMEMBERED_NODES)
 
     def answer(self, question: Question) -> dict[str, Any]:
         """The answer as JSON's types. Raises NarformerError."""
@@ -65,15 +66,15 @@ class Answers:
         ]
         return told[0] if question.operation == "predict" else {"models": told}
 
-    def read(self, network: Network, sizes: Sizes) -> tuple[Graph, tuple[str, ...]]:
+    def read(self, network: Network, sizes: Sizes) -> Reading:
         """The Graph of a network with these sizes, and what is worth knowing of its file.
 
         Raises ModelError for what cannot be read, Refused for a network of too many nodes.
         """
         key = (network, repr(sizes))
-        if key in self._read:
-            self._read.move_to_end(key)
-            return self._read[key]
+        known = self._read.find(key)
+        if known is not None:
+            return known
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ModelWarning)
             graph = self._graph(network, sizes)
@@ -85,10 +86,8 @@ class Answers:
                 "LimitError",
             )
         notes = tuple(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, ModelWarning)))
-        self._read[key] = graph, notes
-        while len(self._read) > 1 and sum(len(graph) for graph, _ in self._read.values()) > REMEMBERED_NODES:
-            self._read.popitem(last=False)
-        return graph, notes
+        self._read.add(key, Reading(graph, notes))
+        return Reading(graph, notes)
 
     def _graph(self, network: Network, sizes: Sizes) -> Graph:
         if network.zoo:

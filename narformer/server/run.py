@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -29,8 +30,10 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> None:
     port = opened.getsockname()[1]
     setup = Setup(settings.predictor, settings.store, settings.measured, limits.nodes, limits.memory)
     with opened, Pool(setup, settings.workers, limits.seconds) as pool:
+        app = application(settings, pool)
+        gc.freeze()  # as in the workers
         config = uvicorn.Config(
-            application(settings, pool),
+            app,
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -6,6 +6,7 @@ tell it anything any more. Signals that are meant for the service it leaves alon
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -35,6 +36,7 @@ def main(connection: Connection, setup: Setup) -> None:
         connection.send_bytes(body_of(error))
         return
     limit_memory(setup.memory)
+    gc.freeze()  # what is here stays: a collector that looks through it again and again would keep clients waiting
     connection.send_bytes(READY)
     while True:
         try:

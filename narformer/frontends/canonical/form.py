@@ -68,11 +68,15 @@ def canonical(graph: Graph) -> Graph:
     Requires: nothing of the Graph. Ensures: no constant is computed, no node does nothing, views are no nodes, and what
     exporters and runtimes spell differently is spelt one way; `origin` of each node names the others it stands for.
     """
+    # A canonical Graph has a mark, and no reference to itself: such a circle would stay until Python looks for circles.
+    if "_is_canonical" in graph.__dict__:
+        return graph
     kept: Graph | None = graph.__dict__.get("_canonical")
     if kept is None:
         kept = _canonical(graph)
-        graph.__dict__["_canonical"] = kept
-        kept.__dict__["_canonical"] = kept
+        kept.__dict__["_is_canonical"] = True
+        if kept is not graph:
+            graph.__dict__["_canonical"] = kept
     return kept
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import runpy
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,19 @@ def corpus() -> Iterator[dict[str, Any]]:
 def again(graph: Graph) -> Graph:
     """The canonical form of the same Graph, computed anew."""
     return canonical(Graph(graph.nodes, graph.inputs, graph.input_names, graph.name))
+
+
+def test_a_form_is_computed_once_is_its_own_and_goes_with_the_graph(resnet18: Path) -> None:
+    graph = read_onnx(resnet18)
+    form = canonical(graph)
+    assert canonical(graph) is canonical(form) is form
+    gone = weakref.ref(form)
+    gc.disable()  # it finds circles of references, of which there are none
+    try:
+        del graph, form
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.filterwarnings("ignore")
