@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from narformer.tables import Column, Table
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -59,11 +61,34 @@ class CellCard:
             "training": asdict(self.training),
             "split": self.split,
         }
-        for name in ("test", "test_of_new_networks"):
-            found: HeldOut | None = getattr(self, name)
-            if found is not None:
-                told[name] = asdict(found)
-        return told
+        return told | {name: asdict(found) for name, found in self._tested()}
+
+    def _tested(self) -> list[tuple[str, HeldOut]]:
+        """Sets of held-out cells that it was tested on, by their names in the file."""
+        sets = (("test", self.test), ("test_of_new_networks", self.test_of_new_networks))
+        return [(name, found) for name, found in sets if found is not None]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A record for each set of held-out cells."""
+        whole = {"space": self.space, "training_cells": self.training.cells}
+        return [{**whole, "held_out": name, **asdict(found)} for name, found in self._tested()]
+
+    def table(self) -> Table:
+        """The same to be read."""
+        titles = ("held-out cells", "tau", "median error", "inside the 90% interval", "its median width")
+        columns = (Column("set"), *(Column(title, right=True) for title in titles))
+        rows = [
+            (
+                name.replace("_", " "),
+                f"{found.cells:,}",
+                f"{found.kendall:.3f}",
+                f"{found.median_absolute_error:.2f} points",
+                f"{found.coverage:.1f} %",
+                f"{found.median_width:.2f} points",
+            )
+            for name, found in self._tested()
+        ]
+        return Table(columns, tuple(rows))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CellCard:

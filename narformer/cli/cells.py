@@ -142,12 +142,17 @@ def fit_cells(
     train: int = typer.Option(8000, "--train", min=8, help="At most this many training cells."),
     data: Path | None = typer.Option(None, "--data", help="Root of the public datasets. Default: $NARFORMER_DATA."),
     out: Path = typer.Option(..., "--out", "-o", help="The predictor to write (.npz); its card goes beside it."),
-    as_json: bool = typer.Option(False, "--json", help="What is printed anyway, as with other commands."),
+    form: Format | None = FORMAT,
+    as_json: bool = JSON,
 ) -> None:
-    """Fit a predictor of cells: a fifth of the cells tests it, a tenth sets its intervals, the rest trains it."""
+    """Fit a predictor of cells: a fifth of the cells tests it, a tenth sets its intervals, the rest trains it.
+
+    JSON is the card that stands beside the predictor; the other forms have a row for each set of test cells.
+    """
     from narformer.cells.fit import fit_cell_predictor
     from narformer.cells.registry import load_cells
 
+    form = chosen(form, as_json)
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out}: must end in .npz")
     with busy(f"fitting {space}"):
@@ -157,7 +162,12 @@ def fit_cells(
         predictor.save(out)
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror})") from error
-    print(json.dumps(predictor.card.to_json(), indent=1))
+    card = predictor.card
+    if form is not Format.TABLE:
+        print_records(form, card.records(), card.to_json())
+        return
+    print_text(f"{out}: {card.space}, {card.about}, fitted to {card.training.cells:,} cells", "bold")
+    print_table(card.table())
 
 
 def search(

@@ -70,7 +70,7 @@ def _save(vectors: Vectors, path: Path) -> None:
 def nearest(vector: npt.NDArray[np.float64], known: Vectors, dataset: Dataset, count: int) -> list[Neighbour]:
     """The `count` rows of `dataset` whose vectors point most nearly the same way."""
     unit = known / np.linalg.norm(known, axis=1, keepdims=True)
-    distance = 1 - unit @ (vector / np.linalg.norm(vector))
+    distance = np.maximum(1 - unit @ (vector / np.linalg.norm(vector)), 0.0)  # rounded, it may be a little less
     rows = np.argsort(distance, kind="stable")[:count]
     return [Neighbour(dataset.ids[r], dataset.family[r], float(distance[r]), _measured(dataset, r)) for r in rows]
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from narformer.cells.table import enumerate_space
+
 Run = Callable[..., Any]
 ONE = ("-d", "adreno640")
 
@@ -121,7 +123,28 @@ def test_neighbours_and_vectors_as_their_pages_show_them(
     assert [row["neighbour"] for row in rows] == [near["id"] for near in entry["neighbours"]]
     assert {(row["hash"], row["target"], row["latency_ms"]) for row in rows} == {(entry["hash"], "", "")}
     assert run(*arguments).out.splitlines()[0] == str(resnet18)
-    (vector,) = json.loads(run("embed", resnet18).out)
+    (vector,) = json.loads(run("embed", resnet18, "--json").out)
     assert (vector["hash"], Path(vector["model"])) == (entry["hash"], resnet18)
     assert run("embed", resnet18, resnet18.parent, "--out", "vectors.npy").code == 0
     assert np.load("vectors.npy").shape == (3, len(vector["vector"]))
+    title, *rows = run("embed", resnet18, "mine", resnet18).out.splitlines()
+    assert title.split() == ["network", "most", "alike", "cosine"]
+    assert rows[0].split() == [str(resnet18), str(resnet18), "1.000"]  # the same file, given twice
+    assert f"6 networks: vectors of {len(vector['vector'])} numbers" in rows[-1]
+    assert run("embed", resnet18).out.startswith(f"{resnet18}: vectors of ")
+
+
+def test_a_fit_of_cells_tells_its_errors_in_every_form(run: Run, tmp_path: Path) -> None:
+    table = enumerate_space("nasbench201").rows(np.arange(0, 15625, 125))
+    rows = [f"{row},{table.cell(row)},{90 + row % 5}" for row in range(125)]
+    (tmp_path / "mine.csv").write_text("\n".join(["index,arch,cifar10_test_accuracy", *rows]) + "\n")
+    arguments = ("fit-cells", "nasbench201", "--file", tmp_path / "mine.csv", "--out", tmp_path / "mine.npz")
+    card = json.loads(run(*arguments, "--json").out)
+    assert card == json.loads((tmp_path / "mine.json").read_text())
+    assert card["test"]["cells"] == 25
+    first, *_ = csv.DictReader(io.StringIO(run(*arguments, "--format", "csv").out))
+    assert (first["space"], first["held_out"], first["cells"]) == ("nasbench201", "test", "25")
+    assert float(first["coverage"]) == card["test"]["coverage"]
+    told = run(*arguments).out
+    assert f"{tmp_path}/mine.npz: nasbench201" in told
+    assert f"{card['test']['median_absolute_error']:.2f} points" in told
