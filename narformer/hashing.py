@@ -122,13 +122,17 @@ def _counting(node: Node) -> tuple[Operand, ...]:
     return node.operands[:2] if biased and node.operands[2].source is None else node.operands
 
 
+def _alone(node: Node) -> tuple[object, ...]:
+    """What is hashed of a node beside what it reads."""
+    told = (node.domain, node.op, _stated(node), [(t.shape, t.dtype) for t in node.outputs])
+    return (*told, node.left_out) if node.left_out else told
+
+
 def _canonical(graph: Graph) -> list[object]:
     """The Graph without names, its nodes in the order of a walk from the last ones back through their operands."""
-    stated = [
-        (n.domain, n.op, _stated(n), [(t.shape, t.dtype) for t in n.outputs], *([n.left_out] if n.left_out else []))
-        for n in graph.nodes
-    ]
-
+    distinct = graph.distinct
+    each = distinct.each(_alone)
+    stated = [each[place] for place in distinct.place.tolist()]
     reads = _Operands(graph, stated)
 
     def walk(last: int, numbers: dict[object, int]) -> list[object]:

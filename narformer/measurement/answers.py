@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from narformer.errors import MissingExtraError, StoreError, UnknownDeviceError
@@ -80,14 +81,15 @@ def answer(
     if store is not None:
         for (hash, device), measurement in sorted(store.latest_of(list(measured), devices).items()):
             measured[hash][device] = measurement
-    known = [device for device in predictor.devices if devices is None or device in devices]
-    open_graphs = [graph for graph, hash in zip(graphs, hashes, strict=True) if not measured[hash].keys() >= set(known)]
-    predicted = iter(predictor.predict(open_graphs, known))
+    known = predictor.devices if devices is None else tuple(d for d in predictor.devices if d in devices)
+    wanted = frozenset(known)
+    open_graphs = [graph for graph, hash in zip(graphs, hashes, strict=True) if not measured[hash].keys() >= wanted]
+    predicted = iter(predictor.predict(open_graphs, None if devices is None else known))
     answers = []
     for graph, hash in zip(graphs, hashes, strict=True):
         here = {device: measured_estimate(graph.name, measurement) for device, measurement in measured[hash].items()}
-        if not here.keys() >= set(known):
-            here = {estimate.device: estimate for estimate in (next(predicted) for _ in known)} | here
+        if not here.keys() >= wanted:
+            here = {estimate.target: estimate for estimate in islice(predicted, len(known))} | here
         order = [*known, *(d for d in here if d not in known)] if devices is None else devices
         answers.append([here[device] for device in order if device in here])
     return answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,7 +111,7 @@ class Predictor:
         """What latencies are predicted on: its own targets, then further ones."""
         return (*self.own_targets, *self.further.names)
 
-    @property
+    @functools.cached_property
     def own_targets(self) -> tuple[str, ...]:
         """The targets that it was trained for, an output of its model each."""
         return tuple(output.device for output in self.card.outputs)
@@ -191,23 +192,22 @@ class Predictor:
         values = np.maximum(values, limits.run)
         least = limits.run + np.where(limits.run > 0, limits.call, 0) * np.array([[n.nodes] for n in networks])
         low, high = np.minimum(np.maximum(values / factor, least), values), values * factor
-        return [
-            Estimate(
-                model=network.name,
-                target=output.device,
+        errors = [output.held_out.get("mape") for output in outputs]
+        estimates: list[Estimate] = []
+        rows = zip(networks, values.tolist(), low.tolist(), high.tolist(), trust, strict=True)
+        for network, value, least_ms, most_ms, told in rows:
+            size = network.batch_size
+            one = Estimate(network.name, "", 0, 0, 0, batch_size=size, level=self.card.level, hash=network.hash)
+            estimates += one.others(
+                target=targets,
                 value=value,
                 low=least_ms,
                 high=most_ms,
-                batch_size=network.batch_size,
-                level=self.card.level,
-                held_out_error=output.held_out.get("mape"),
-                warnings=warnings,
-                hash=network.hash,
-                extrapolated=not output.has_seen(network.batch_size),
+                held_out_error=errors,
+                warnings=[warnings for _, warnings in told],
+                extrapolated=[not output.has_seen(size) for output in outputs],
             )
-            for network, *row in zip(networks, values.tolist(), low.tolist(), high.tolist(), trust, strict=True)
-            for output, value, least_ms, most_ms, (_, warnings) in zip(outputs, *row, strict=True)
-        ]
+        return estimates
 
     def latencies(self, graphs: Sequence[Graph]) -> npt.NDArray[np.float64]:
         """The numbers alone: (Graphs, targets), in ms."""
@@ -260,7 +260,7 @@ class Predictor:
         """Whether it knows its nodes' shares."""
         return "node_latency" in self._outputs
 
-    @property
+    @functools.cached_property
     def _outputs(self) -> set[str]:
         return {output.name for output in self._session.get_outputs()}
 
@@ -334,8 +334,11 @@ class Predictor:
 
     def _columns(self, targets: Sequence[str]) -> list[int]:
         """The outputs of the model for some of its own targets."""
-        place = {target: column for column, target in enumerate(self.own_targets)}
-        return [place[target] for target in targets]
+        return [self._places[target] for target in targets]
+
+    @functools.cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {target: column for column, target in enumerate(self.own_targets)}
 
     def trust(
         self, networks: Sequence[Reading], outputs: Sequence[Output] | None = None
@@ -345,7 +348,7 @@ class Predictor:
         outputs: some of the card's, which may differ from it in what they were measured at; all by default.
         """
         asked = self.card.outputs if outputs is None else outputs
-        columns = [[output.device for output in self.card.outputs].index(output.device) for output in asked]
+        columns = self._columns([output.device for output in asked])
         return self._trust(networks, self._values(networks, columns)[1], asked)
 
     def _trust(

@@ -187,12 +187,15 @@ def select(wanted: Iterable[str], known: Sequence[str]) -> list[str]:
     >>> select(["cortex", "rtx4090:pytorch-2.9-c"], known)
     ['cortex-a76:tflite-2.1:fp32', 'rtx4090:pytorch-2.9-compiled:fp16']
     """
-    return list(dict.fromkeys(target for text in wanted for target in _standing_for(text, known)))
+    names = frozenset(known)
+    found: dict[str, None] = {}
+    for text in wanted:
+        found |= dict.fromkeys([text] if text in names else _standing_for(text, known))
+    return list(found)
 
 
 def _standing_for(text: str, known: Sequence[str]) -> list[str]:
-    if text in known:
-        return [text]
+    """The targets that a text stands for which is no name among those known."""
     asked = canonical_id(text)
     if asked in known:
         return [asked]

@@ -128,20 +128,13 @@ def doubts(networks: Sequence[Reading], outputs: Sequence[Output], found: Unfami
     """
     usual, away = np.array([(output.usual, output.away) for output in outputs]).reshape(-1, 2).T
     foreign = is_foreign(found.share, found.novelty, usual, away).tolist()
-    warned = []
-    for row, network in enumerate(networks):
-        unknown = _unknown(network)
-        warned.append(
-            [
-                (
-                    *unknown,
-                    *(_foreign(found, row, place) if foreign[row][place] else ()),
-                    *_never_measured(network, output),
-                )
-                for place, output in enumerate(outputs)
-            ]
-        )
-    return warned
+    return [
+        [
+            (*unknown, *(_foreign(found, row, place) if foreign[row][place] else ()), *_never_measured(network, output))
+            for place, output in enumerate(outputs)
+        ]
+        for row, (network, unknown) in enumerate(zip(networks, map(_unknown, networks), strict=True))
+    ]
 
 
 def _unknown(network: Reading) -> tuple[str, ...]:
@@ -210,6 +203,7 @@ def _precision(device: str) -> str:
     return "" if target is None else target.precision.partition("-")[0]
 
 
+@functools.cache
 def _width(device: str) -> float:
     """Of a number on this target, relative to float32."""
     return _WIDTHS.get(_precision(device), 1.0)

@@ -33,8 +33,9 @@ class Draft:
         )
         # What rules of one pass write down for each other.
         self.notes: dict[tuple[object, ...], object] = {}
-        # Operators that occur, or have occurred, as tables of rules name them.
-        self.ops = {spelt(node) for node in graph.nodes}
+        # The operator at each index, as tables of rules name it, and those that occur, or have occurred.
+        self.spelt = [spelt(node) for node in graph.nodes]
+        self.ops = set(self.spelt)
         self._instead: dict[tuple[int, int], Operand] = {}
         self._before: dict[int, list[int]] = {}
         self._gone: list[str] = []
@@ -96,7 +97,8 @@ class Draft:
         taken_in = () if moved else (before.name, *before.origin)
         origin = dict.fromkeys((*reversed(self._gone), *taken_in, *node.origin))
         self.nodes[index] = node._replace(origin=tuple([name for name in origin if name and name != node.name]))
-        self.ops.add(spelt(node))
+        self.spelt[index] = spelt(node)
+        self.ops.add(self.spelt[index])
 
     def state(self, index: int, node: Node) -> None:
         """The node at an index with other attributes or outputs; it is the same operator and reads the same."""
@@ -108,7 +110,8 @@ class Draft:
             self._use(operand, 1)
         self.nodes.append(node)
         self.uses.append(0)
-        self.ops.add(spelt(node))
+        self.spelt.append(spelt(node))
+        self.ops.add(self.spelt[-1])
         self._before.setdefault(before, []).append(len(self.nodes) - 1)
         return len(self.nodes) - 1
 

@@ -24,21 +24,15 @@ def sweep(draft: Draft, rules: Rules) -> bool:
         return False
     draft.notes.clear()
     every = rules.get(EVERY, ())
-    nodes = draft.nodes
+    spelt = draft.spelt
     changed = False
     for index in draft.order():
         for _ in range(_MOST):
-            node = nodes[index]
-            if node is None:
+            listed = rules.get(spelt[index], ())
+            if not listed and not every:
                 break
-            listed = rules.get(f"{node.domain}.{node.op}" if node.domain else node.op)
-            if listed is None:
-                if not every:
-                    break
-                listed = ()
             node = draft.current(index)
-            assert node is not None
-            if not (
+            if node is None or not (
                 (every and _changed(draft, index, node, every)) or (listed and _changed(draft, index, node, listed))
             ):
                 break
