@@ -38,12 +38,19 @@ def as_integers(draft: Draft, node: Node) -> tuple[Operand, ...] | None:
     computed = False
     for operand in node.operands:
         inner = dequantised(draft, operand)
-        if inner is None and operand.source is not None and operand.tensor.dtype not in (*_QUANTISED, "bool"):
+        floats = operand.source is not None and operand.tensor.dtype not in (*_QUANTISED, "bool")
+        if inner is None and floats and not _is_constant(draft, operand):
             return None
         inner = inner or operand
         computed |= inner.source is not None
         operands.append(inner)
     return tuple(operands) if computed else None
+
+
+def _is_constant(draft: Draft, operand: Operand) -> bool:
+    """Whether an operand is a constant once DequantizeLinears of constants are (CONSTANTS), whatever their type."""
+    node = draft.made_by(operand, "DequantizeLinear", shared=True)
+    return node is not None and node.operands[0].source is None
 
 
 def quantise(draft: Draft, index: int, node: Node) -> bool:
@@ -68,6 +75,8 @@ def quantise(draft: Draft, index: int, node: Node) -> bool:
         if before is not None and alone and before.op not in ("DequantizeLinear", *_SATURATED):
             maker = before
     if maker is None or len(maker.outputs) != 1 or maker.domain or maker.op in ("QuantizeLinear", "Cast"):
+        return _alone(draft, index, node)
+    if maker.outputs[0].dtype in _QUANTISED:  # it writes integers already, and what makes integers of those runs
         return _alone(draft, index, node)
     operands = as_integers(draft, maker)
     if operands is None:

@@ -130,3 +130,23 @@ def test_what_is_computed_from_dequantised_constants_is_a_constant(canon: Read) 
     nodes = "a = DequantizeLinear(m, s) b = DequantizeLinear(c, s) k = Mul(a, b) y = MatMul(x, k)"
     found = canon(f"g (float[2,8] x) => (float[2,4] y) {WEIGHTS} {{ {nodes} }}")
     assert [node.op for node in found.nodes] == ["Gemm"]
+
+
+def test_what_makes_integers_of_integers_runs_and_is_not_taken_in(canon: Read) -> None:
+    """A contradiction, as ONNX quantises floats alone: the form says the same each time it is asked."""
+    found = canon(
+        f"g (float[1,3,8,8] x) => (uint8[1,4,6,6] y) {WEIGHTS} {{ q = QuantizeLinear(x, s, z)"
+        " d = DequantizeLinear(q, s, z) dw = DequantizeLinear(w, s, i) a = Conv(d, dw) e = QuantizeLinear(a, s, z)"
+        " y = QuantizeLinear(e, s, z) }"
+    )
+    assert [node.op for node in found.nodes] == ["QuantizeLinear", "Conv", "QuantizeLinear"]
+
+
+def test_a_weight_that_is_dequantised_from_what_no_operator_computes_with_is_one_of_floats(canon: Read) -> None:
+    found = canon(
+        f"g (float[1,3,8,8] x) => (uint8[1,4,6,6] y) {WEIGHTS[:-1]},"
+        " double[4,3,3,3] odd> { q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)"
+        " dw = DequantizeLinear(odd, s) a = Conv(d, dw) y = QuantizeLinear(a, s, z) }"
+    )
+    assert [node.op for node in found.nodes] == ["QuantizeLinear", "Conv"]
+    assert [operand.tensor.dtype for operand in found.nodes[1].operands[:2]] == ["uint8", "float32"]
