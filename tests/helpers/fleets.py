@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-# Before Ray is imported. A busy machine is slow to start nodes and processes, and that is no fault of theirs.
+# Before Ray is imported. A busy machine is slow to start nodes and processes, and slow to say that they are well: that
+# is no fault of theirs. A node that was killed refuses connections, and is asked often, so that it is soon known.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-PATIENCE = {"RAY_raylet_start_wait_time_s": "300", "RAY_worker_register_timeout_seconds": "300"}
+PATIENCE = {
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_health_check_timeout_ms": "60000",
+    "RAY_health_check_period_ms": "500",
+}
 os.environ.update(PATIENCE)
 
 MEBIBYTE = 2**20
