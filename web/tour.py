@@ -196,6 +196,18 @@ def the_graph_is_walked(tour: Tour) -> str:
     return f"{first.split()[0]} → {second.split()[0]}"
 
 
+def bars_have_room(tour: Tour) -> str:
+    """On a phone, a tablet and a desk."""
+    found = []
+    for width in (PHONE[0], 770, 1001, DESKTOP[0]):
+        tour.page.set_viewport_size({"width": width, "height": DESKTOP[1]})
+        box = tour.page.locator(".bars .track").first.bounding_box()
+        assert box is not None
+        assert box["width"] > 150, (width, box)
+        found.append(f"{box['width']:.0f} of {width}")
+    return ", ".join(found)
+
+
 def what_is_no_network_is_told(tour: Tour) -> str:
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         file.write(b"PK\x03\x04 a checkpoint")
@@ -225,6 +237,7 @@ CHECKS: tuple[Callable[[Tour], str], ...] = (
     saved_as_json,
     the_graph_is_walked,
     targets_are_found,
+    bars_have_room,
     what_is_no_network_is_told,
 )
 

@@ -5,7 +5,7 @@ export interface Target {
   held_out: Record<string, number>; batch_sizes: number[];
 }
 export interface Estimate {
-  model: string; target: string; batch_size: number; latency_ms: number; low_ms: number; high_ms: number; source: string; level: number;
+  model: string; hash: string; target: string; batch_size: number; latency_ms: number; low_ms: number; high_ms: number; source: string; level: number;
   held_out_mape: number | null; warnings: string[];
 }
 export interface Predicted { model: string; upload: string | null; estimates: Estimate[]; notes: string[] }

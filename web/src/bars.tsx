@@ -63,7 +63,7 @@ export function Bars({ networks, targets, ticked, limit, setLimit }: {
                       <b>{milliseconds(e.latency_ms)}</b>
                       {e.warnings.length > 0 && <span class="warn" role="img" aria-label={`Doubtful: ${e.warnings.join("; ")}`} title={e.warnings.join("\n")}>!</span>}
                       {limit !== null && <span class={e.high_ms <= limit ? "ok" : e.latency_ms <= limit ? "maybe" : "over"}>{e.high_ms <= limit ? "within" : e.latency_ms <= limit ? "unsure" : "over"}</span>}
-                      <small class="dim">{networks.length < 2 ? `${digits(e.low_ms)} – ${milliseconds(e.high_ms)}` : k === 0 || !row.estimates[0] ? "" : compared(row.estimates[0], e)}</small>
+                      <small class="dim">{networks.length < 2 ? `${digits(e.low_ms)} – ${milliseconds(e.high_ms)}` : k > 0 && row.estimates[0] && <Compared a={row.estimates[0]} b={e} />}</small>
                     </div>
                   ))}
                 </div>
@@ -74,7 +74,8 @@ export function Bars({ networks, targets, ticked, limit, setLimit }: {
         </>
       )}
       {!told.length && <p class="dim">{ticked.length ? (networks.some((n) => n.problem) ? "Nothing to show." : "Predicting …") : "Tick at least one target."}</p>}
-      <p class="dim small">A bar is one run of a batch; the whisker is the interval that holds the truth for 90 % of networks like those the predictor was tested on.</p>
+      <p class="dim small">A bar is one run of a batch; the whisker is the interval that holds the truth for 90 % of networks like those the predictor was tested on.
+        {networks.length > 1 && " Open: the intervals do not tell which of the two is faster."}</p>
     </section>
   );
 }
@@ -82,10 +83,16 @@ export function Bars({ networks, targets, ticked, limit, setLimit }: {
 const first = (row: Row) => row.estimates.find((e) => e !== undefined)?.latency_ms ?? Infinity;
 const detailOf = (t: Target) => t.description.startsWith(t.title) ? t.description.slice(t.title.length).replace(/^, /, "") : t.description;
 
-function compared(a: Estimate, b: Estimate): string {
+/* In words, as `narformer compare` has it: open where the interval of the ratio has both outcomes in it. */
+function Compared({ a, b }: { a: Estimate; b: Estimate }) {
+  if (a.hash === b.hash) return <>the same</>;
   const factor = b.latency_ms / a.latency_ms;
-  if (factor > 0.995 && factor < 1.005) return "the same";
-  return factor > 1 ? `${ratio(factor)}× slower` : `${ratio(1 / factor)}× faster`;
+  const told = factor > 1 ? `${ratio(factor)}× slower` : `${ratio(1 / factor)}× faster`;
+  const spread = factor < 1
+    ? Math.hypot(Math.log(b.high_ms / b.latency_ms), Math.log(a.latency_ms / a.low_ms))
+    : Math.hypot(Math.log(b.latency_ms / b.low_ms), Math.log(a.high_ms / a.latency_ms));
+  if (Math.abs(Math.log(factor)) > spread) return <>{told}</>;
+  return <span title={`${told} by the estimates; the intervals leave open which of the two is faster`}>open</span>;
 }
 
 function describe(e: Estimate, batch: number): string {

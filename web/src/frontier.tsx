@@ -68,7 +68,7 @@ export function Frontier({ networks, targets, choosable, ticked, limit, compare 
             }}>
             {chart.xs.map((ms) => <g key={ms}><line class="grid" x1={chart.x(ms)} x2={chart.x(ms)} y1={TOP} y2={height - BOTTOM} /><text x={chart.x(ms)} y={height - 10} text-anchor="middle">{tick(ms)}</text></g>)}
             {chart.ys.map((top1) => <g key={top1}><line class="grid" x1={LEFT} x2={WIDTH - RIGHT} y1={chart.y(top1)} y2={chart.y(top1)} /><text x={LEFT - 8} y={chart.y(top1) + 4} text-anchor="end">{top1} %</text></g>)}
-            {limit !== null && <line class="bound" x1={chart.x(limit)} x2={chart.x(limit)} y1={TOP} y2={height - BOTTOM} />}
+            {limit !== null && <g><line class="bound" x1={chart.x(limit)} x2={chart.x(limit)} y1={TOP} y2={height - BOTTOM} /><text class="limit-name" x={chart.x(limit) - 6} y={TOP + line - 4} text-anchor="end">limit</text></g>}
             {mine.map((e, k) => e && (
               <g key={k} class={`mine ${"ab"[k]}`}>
                 <rect x={chart.x(e.low_ms)} width={Math.max(chart.x(e.high_ms) - chart.x(e.low_ms), 1)} y={TOP} height={height - BOTTOM - TOP} />

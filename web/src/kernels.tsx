@@ -91,7 +91,7 @@ export function Kernels({ networks, targets, ticked, target, setTarget, theme }:
           {explained && selected !== null && explained.nodes[selected] && <Details explained={explained} node={selected} pick={pick} />}
           {explained && (
             <table class="slowest">
-              <thead><tr><th>Slowest kernels</th><th class="right">ms</th><th class="right">share</th></tr></thead>
+              <thead><tr><th>Slowest kernels</th><th class="right">time</th><th class="right">share</th></tr></thead>
               <tbody>
                 {slowest.slice(0, LISTED).map((k) => {
                   const node = explained.nodes[k];
