@@ -47,32 +47,36 @@ def main(connection: Connection, setup: Setup) -> None:
 
 
 def answered(answers: Answers, question: Question) -> bytes:
-    """A mark, three digits of status, and the body."""
-    mark = GOOD
+    """A mark, three digits of status, and the body.
+
+    No error outlives its clause: by its traceback it has this frame, and what the frame has would stay with it.
+    """
     try:
-        return mark + b"200" + json.dumps(answers.answer(question)).encode()
+        return GOOD + b"200" + json.dumps(answers.answer(question)).encode()
     except StoreError as away:  # its message names the place of the database, which is nobody's business
         log.error("%s", away)
-        error: NarformerError = Refused(
+        return _refused(
             503,
             'the measurements cannot be read at the moment; ask again later, or with "measured": false for predictions',
             "StoreError",
         )
     except NarformerError as told:
-        error = told
+        return GOOD + str(status_of(told)).encode() + body_of(told)
     except MemoryError:
-        mark = SPENT  # what the attempt has left behind would harm the next
-        error = Refused(413, f"{_names(question)}: needs more memory than this service gives a request", "LimitError")
+        # What the attempt has left behind would harm the next.
+        return _refused(
+            413, f"{_names(question)}: needs more memory than this service gives a request", "LimitError", SPENT
+        )
     except Exception as unexpected:
         log.exception("unexpected while answering %s", question.operation)
         why = type(unexpected).__name__
         if question.networks and all(network.is_graph for network in question.networks):
-            error = Refused(422, f"{_names(question)}: a Graph that cannot be one of a network ({why})", "ModelError")
-        else:
-            error = Refused(
-                500, f"{_names(question)}: a mistake within narformer ({why}); please report it", "Internal"
-            )
-    return mark + str(status_of(error)).encode() + body_of(error)
+            return _refused(422, f"{_names(question)}: a Graph that cannot be one of a network ({why})", "ModelError")
+        return _refused(500, f"{_names(question)}: a mistake within narformer ({why}); please report it", "Internal")
+
+
+def _refused(status: int, message: str, kind: str, mark: bytes = GOOD) -> bytes:
+    return mark + str(status).encode() + body_of(Refused(status, message, kind))
 
 
 def _names(question: Question) -> str:

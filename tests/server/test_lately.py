@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
+import pytest
+
 from narformer.graph import Graph, Node, Tensor
 from narformer.server import worker
 from narformer.server.answers import REMEMBERED_NODES, Answers
@@ -40,10 +42,13 @@ def test_one_larger_than_all_that_is_kept_is_remembered_alone() -> None:
     assert lately.nodes == 1
 
 
-def test_an_answer_leaves_nothing_that_only_pythons_collector_frees(resnet18: Path) -> None:
+@pytest.mark.parametrize(("broken", "status"), [(False, b"200"), (True, b"422")])
+def test_an_answer_leaves_nothing_that_only_pythons_collector_frees(
+    resnet18: Path, broken: bool, status: bytes
+) -> None:
     """Else it has more to look through, while somebody waits. More answers than networks are remembered."""
     answers = Answers(Setup(measured=False))
-    data = resnet18.read_bytes()
+    data = resnet18.read_bytes()[: 9000 if broken else None]
 
     def asked(number: int) -> bytes:
         network = Network("model.onnx", str(number), data)
@@ -57,4 +62,4 @@ def test_an_answer_leaves_nothing_that_only_pythons_collector_frees(resnet18: Pa
         assert gc.collect() < 100
     finally:
         gc.enable()
-    assert first[:4] == last[:4] == b"+200"
+    assert first[:4] == last[:4] == worker.GOOD + status
