@@ -23,6 +23,7 @@ from narformer.server.question import Question, Setup
 READY = b"ready"
 # What an answer begins with: whether the process is as good as before, or should be replaced.
 GOOD, SPENT = b"+", b"-"
+COLLECTED_AFTER = 10_000  # objects that came and did not go
 log = logging.getLogger("narformer.server")
 
 
@@ -36,7 +37,10 @@ def main(connection: Connection, setup: Setup) -> None:
         connection.send_bytes(body_of(error))
         return
     limit_memory(setup.memory)
-    gc.freeze()  # what is here stays: a collector that looks through it again and again would keep clients waiting
+    # What is here stays, and answers leave no circles of references (tests/server/test_lately.py): a collector that
+    # looks through everything again and again would keep clients waiting.
+    gc.freeze()
+    gc.set_threshold(COLLECTED_AFTER)
     connection.send_bytes(READY)
     while True:
         try:
