@@ -8,7 +8,8 @@ away from the inputs at most, and then of what they compute.
 
 Which nodes share a weight does not count: they run alike whether it is stored once or twice. Exporters store one that
 several nodes read twice, and others once that are equal only as long as the network is fresh. Nor does a bias count
-that is a constant, of a convolution or a product: exporters leave out one of zeros.
+that is a constant, of a convolution or a product: exporters leave out one of zeros. Nor does a mask of attention that
+is known beforehand and the same for all heads: exporters write one that lets everything through, others leave it out.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ def _stated(node: Node) -> list[tuple[str, Attribute]]:
             absent[name] = (1 if name in ("strides", "dilations") else 0,) * len(value)
     if node.op in ("Conv", "ConvTranspose") and len(node.operands) > 1:
         absent["kernel_shape"] = node.operands[1].tensor.shape[2:]
+    if node.op == "Attention" and "is_causal" in node.attributes:
+        absent["is_causal"] = node.attributes["is_causal"]
     if node.op == "Gemm":
         absent |= {"alpha": 1.0, "beta": 1.0}
     return [(name, value) for name, value in stated if name not in absent or absent[name] != value]

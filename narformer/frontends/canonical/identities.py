@@ -2,7 +2,7 @@
 
 Requires: nothing. Ensures: no Identity, no Dropout in inference, no Cast, Slice, Expand, Tile, Pad, Resize, Clip,
 Concat, Split or Sum that leaves its operand as it is, no neutral arithmetic (Add 0, Mul 1), no Transpose or Cast that
-undoes the one before it.
+undoes the one before it or what stands around a sum of integers.
 """
 
 from __future__ import annotations
@@ -162,6 +162,25 @@ def cast(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def counted(draft: Draft, index: int, node: Node) -> bool:
+    """Integers that are summed up as wider ones, between two Casts, as PyTorch's newer exporter counts positions."""
+    summed = draft.made_by(node.operands[0], "CumSum")
+    if summed is None:
+        return False
+    wider = draft.made_by(summed.operands[0], "Cast")
+    if wider is None:
+        return False
+    dtype = node.outputs[0].dtype
+    given, wide = wider.operands[0].tensor.dtype, wider.outputs[0].dtype
+    if given != dtype or not dtype.startswith("int") or wide not in ("int32", "int64"):
+        return False
+    data, axis = summed.operands
+    data = wider.operands[0]._replace(tensor=data.tensor._replace(dtype=dtype))
+    axis = axis._replace(tensor=axis.tensor._replace(dtype="int32"))  # as the older exporter writes it
+    draft.put(index, summed._replace(operands=(data, axis), outputs=node.outputs))
+    return True
+
+
 def cast_like(draft: Draft, index: int, node: Node) -> bool:
     """A Cast to the type of another value, which it does not read."""
     attributes = {"to": ONNX_TYPES[node.outputs[0].dtype]}
@@ -245,7 +264,7 @@ def pooled(draft: Draft, index: int, node: Node) -> bool:
 RULES: Mapping[str, Sequence[Rule]] = {
     "Identity": (identity,),
     "Dropout": (dropout,),
-    "Cast": (cast,),
+    "Cast": (cast, counted),
     "CastLike": (cast_like,),
     "Transpose": (transposes,),
     "Slice": (slice_,),

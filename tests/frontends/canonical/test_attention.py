@@ -214,3 +214,13 @@ def test_heads_that_are_repeated_for_the_operator_itself_are_read_once(canon: Re
         "Attention",
         [(1, 4, 6, 8), (1, 2, 6, 8), (1, 2, 6, 8)],
     )
+
+
+def test_a_mask_that_is_known_beforehand_is_told_and_does_not_count_in_the_hash(canon: Read) -> None:
+    """Exporters write one that lets everything through, and others none; in weightless files nobody can tell."""
+    scores = [
+        of(canon, f"t = {TURN}(k) a = MatMul(q, t) {nodes} c = Softmax(e) y = MatMul(c, v)")
+        for nodes in ("e = Identity(a)", "e = Add(a, causal)", "e = Add(a, m)")
+    ]
+    assert [dict(form.nodes[0].attributes) for form in scores] == [{}, {"is_causal": 1}, {}]
+    assert scores[0].hash == scores[1].hash != scores[2].hash

@@ -131,3 +131,22 @@ def test_common_axes_have_the_sizes_of_both_shapes(data: st.DataObject) -> None:
     assert tuple(math.prod(parts[k] for k in each) for each in ours) == first
     assert tuple(math.prod(parts[k] for k in each) for each in theirs) == second
     assert [k for each in ours for k in each] == [k for each in theirs for k in each] == list(range(len(parts)))
+
+
+def test_casts_around_a_sum_of_integers_do_not_count(canon: Read) -> None:
+    spellings = [
+        "m = Cast<to = 6>(x) s = CumSum(m, axis) y = Mul(s, m)",
+        "m = Cast<to = 6>(x) w = Cast<to = 7>(m) s = CumSum(w, wide) n = Cast<to = 6>(s) y = Mul(n, m)",
+    ]
+    forms = [
+        canon(f"g (bool[1,16] x) => (int32[1,16] y) <int32 axis = {{1}}, int64 wide = {{1}}> {{ {nodes} }}")
+        for nodes in spellings
+    ]
+    assert [node.op for node in forms[1].nodes] == ["Cast", "CumSum", "Mul"]
+    assert forms[0].hash == forms[1].hash
+
+
+def test_casts_around_a_sum_of_other_numbers_run(canon: Read) -> None:
+    nodes = "m = Cast<to = 7>(x) s = CumSum(m, axis) y = Cast<to = 1>(s)"
+    found = canon(f"g (float[1,16] x) => (float[1,16] y) <int32 axis = {{1}}> {{ {nodes} }}")
+    assert [node.op for node in found.nodes] == ["Cast", "CumSum", "Cast"]
