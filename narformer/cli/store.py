@@ -7,6 +7,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -149,16 +150,17 @@ def devices(location: str | None = LOCATION, form: Format | None = FORMAT, as_js
 
     form = chosen(form, as_json)
     with Store.open(location, create=False) as store:
-        found = store.devices()
-        if form is Format.TABLE:
-            own = Counter(row.device for row in store.find(model=REFERENCE_NAME) if row.model == REFERENCE_NAME)
+        own = Counter(row.device for row in store.find(model=REFERENCE_NAME) if row.model == REFERENCE_NAME)
+        # The reference network is one of those counted, and none of the user's.
+        found = [
+            replace(d, networks=d.networks - (d.id in own), measured=d.measured - own[d.id]) for d in store.devices()
+        ]
     if form is not Format.TABLE:
         print_records(form, [device.to_dict() for device in found])
         return
     numbers = ("networks", "measurements", "failed")
     columns = (Column("target"), *(Column(title, right=True) for title in numbers))
-    # The reference network is one of those counted, and none of the user's.
-    rows = [(d.id, str(d.networks - (d.id in own)), str(d.measured - own[d.id]), str(d.failed)) for d in found]
+    rows = [(d.id, str(d.networks), str(d.measured), str(d.failed)) for d in found]
     print_table(Table(columns, tuple(rows)), notes=[d.description for d in found])
 
 

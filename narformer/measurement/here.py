@@ -26,8 +26,8 @@ class Available:
     missing: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON's types."""
-        return asdict(self)
+        """As JSON's types; `device` is what `target` was called."""
+        return {"target": self.device, **asdict(self)}
 
 
 def available(threads: int = 1, runtime_name: str | None = None) -> list[Available]:

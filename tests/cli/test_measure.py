@@ -166,7 +166,9 @@ def test_devices_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "desk:onnxruntime-1.32:fp32:1t" in out
     assert "pip install openvino" in out
     assert out.count("PyTorch is not installed") == 1
-    assert json.loads(run("devices", "--here", "--json")[1]) == [entry.to_dict() for entry in entries]
+    told = json.loads(run("devices", "--here", "--json")[1])
+    assert told == [entry.to_dict() for entry in entries]
+    assert told[0]["target"] == told[0]["device"] == "desk:onnxruntime-1.32:fp32:1t"
 
 
 def test_batch_sizes_and_threads_are_swept_and_percentiles_told(run: Run, cells: Path) -> None:
@@ -230,6 +232,8 @@ def test_store_hides_the_reference_and_removes(run: Run, cells: Path) -> None:
     assert len(json.loads(run("store", "list", "--all", "--json")[1])) == 3
     table = run("store", "devices")[1]
     assert [line.split()[1:] for line in table.splitlines() if line.startswith("desk:")] == [["2", "2", "0"]]
+    (told,) = json.loads(run("store", "devices", "--json")[1])
+    assert (told["networks"], told["measured"], told["failed"]) == (2, 2, 0)
     assert "say what to remove" in run("store", "remove")[2]
     assert run("store", "remove", cells / "onnx" / "0.onnx", "--yes")[:2][0] == 0
     assert [Path(row["model"]).name for row in json.loads(run("store", "list", "--json")[1])] == ["1.onnx"]
