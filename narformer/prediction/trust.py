@@ -16,6 +16,7 @@ from narformer.prediction.target import Target
 
 Array = npt.NDArray[np.float64]
 _WIDTHS: Mapping[str, float] = {"fp16": 0.5, "bf16": 0.5, "int8": 0.25, "w8a16": 0.25}
+_INTEGERS = ("int8", "w8a16")  # targets that files are quantised for
 STRANGE = 0.25  # of a network's time in kernels unlike any measured, from which on it is much
 # How much more novel than usual (`beyond`) a network is from which on errors are several times those of others: by
 # itself, as one in ten real files is that no training saw, or where much of the time is in strange kernels too.
@@ -173,12 +174,12 @@ def _other_precision(precision: str, output: Output) -> list[str]:
     own, measured = _precision(output.device), ", ".join(output.precisions)
     if (own, precision) in (("fp16", "float16"), ("bf16", "bfloat16")):  # what other files are converted to there
         return []
-    if own in ("int8", "w8a16") and precision in ("int8", "uint8"):
+    if own in _INTEGERS and precision in ("float16", "bfloat16"):  # converted as those of float32 are
+        return []
+    if own in _INTEGERS and precision in ("int8", "uint8"):
         return [f"is in {precision} already: measured there were {measured} files, converted"]
-    return [
-        f"computes in {precision}, which was never measured there (only {measured}): the figure is that of "
-        f"{output.precisions[0]}"
-    ]
+    figure = f"that of {output.precisions[0]}" if "float" in precision else "reckoned from targets where integers were"
+    return [f"computes in {precision}, which was never measured there (only {measured}): the figure is {figure}"]
 
 
 def least_memory(network: Reading, device: str) -> float:

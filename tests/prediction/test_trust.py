@@ -114,6 +114,18 @@ def test_a_file_in_the_precision_of_the_target_is_what_the_target_runs() -> None
     )
 
 
+@pytest.mark.parametrize("precision", ["int8", "w8a16"])
+def test_a_file_of_half_floats_is_quantised_as_one_of_floats_is(precision: str) -> None:
+    assert of_precision(f"galaxy-s25-npu:qnn:{precision}", "float16") == ()
+
+
+def test_a_figure_of_floats_is_told_as_such_and_one_of_integers_is_not() -> None:
+    core = "epyc-milan:onnxruntime-1.32:fp32:1t"
+    told = "which was never measured there (only float32): the figure is"
+    assert of_precision(core, "float16") == (f"computes in float16, {told} that of float32",)
+    assert of_precision(core, "uint8") == (f"computes in uint8, {told} reckoned from targets where integers were",)
+
+
 def test_where_novelty_tells_nothing_kernels_decide_alone() -> None:
     assert warned(OUTPUT, STRANGE + 0.01, 0.0) == ("26 % of the time is in kernels unlike any measured there: pool",)
     assert warned(OUTPUT, STRANGE, FOREIGN + 0.01) == ()
