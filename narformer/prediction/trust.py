@@ -129,13 +129,23 @@ def doubts(networks: Sequence[Reading], outputs: Sequence[Output], found: Unfami
     """
     usual, away = np.array([(output.usual, output.away) for output in outputs]).reshape(-1, 2).T
     foreign = is_foreign(found.share, found.novelty, usual, away).tolist()
-    return [
-        [
-            (*unknown, *(_foreign(found, row, place) if foreign[row][place] else ()), *_never_measured(network, output))
-            for place, output in enumerate(outputs)
-        ]
-        for row, (network, unknown) in enumerate(zip(networks, map(_unknown, networks), strict=True))
-    ]
+    warned: list[list[tuple[str, ...]]] = []
+    for row, network in enumerate(networks):
+        told = [_unknown(network)] * len(outputs)
+        measured = _as_measured(network, outputs)
+        for place in [k for k, (far, there) in enumerate(zip(foreign[row], measured, strict=True)) if far or not there]:
+            far = _foreign(found, row, place) if foreign[row][place] else ()
+            told[place] = (*told[place], *far, *_never_measured(network, outputs[place]))
+        warned.append(told)
+    return warned
+
+
+def _as_measured(network: Reading, outputs: Sequence[Output]) -> list[bool]:
+    """By output whether its precision and its batch were measured, and it fits: nearly always, and so told at once."""
+    precision, batch = network.precision, network.batch_size
+    memory = _memories(tuple([output.device for output in outputs]), precision)
+    fits = (network.weight_bytes + network.working_bytes <= memory).tolist()
+    return [fit and precision in o.precisions and o.has_seen(batch) for fit, o in zip(fits, outputs, strict=True)]
 
 
 def _unknown(network: Reading) -> tuple[str, ...]:
@@ -189,6 +199,13 @@ def least_memory(network: Reading, device: str) -> float:
     """
     width = _width(device) if network.precision == "float32" else 1.0
     return width * (network.weight_bytes + network.working_bytes)
+
+
+@functools.lru_cache(maxsize=64)
+def _memories(devices: tuple[str, ...], precision: str) -> Array:
+    """Bytes of a network in a precision that targets' hardware holds; infinitely many where that is not known."""
+    room = [np.inf if (there := _memory(device)) is None else there for device in devices]
+    return np.array(room) / ([_width(device) for device in devices] if precision == "float32" else 1.0)
 
 
 @functools.cache
