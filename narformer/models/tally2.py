@@ -41,14 +41,20 @@ _TERMS = (
     ("idle columns", -19.5, 3e-3),  # the same of tiles of 64 columns, of 32 numbers of depth, of 64 rows
     ("idle depth", -19.5, 3e-3),
     ("idle rows", -19.5, 3e-3),
+    ("idle inputs", -18.5, 3e-3),  # MACs on what fills up blocks of channels that are read
+    ("narrow", -20.0, 3e-3),  # MACs of a last block of channels that is computed by itself,
+    ("single", -20.0, 3e-3),  # and of places that are: too few sums at once to hide how long one takes
+    ("first blocks", -13.0, 3e-3),  # blocks of channels that are computed from an image that is in none
     ("scores", -17.5, 3e-3),  # of attention: numbers that say how much a position heeds another
     ("unblocked", -18.5, 3e-3),  # MACs of convolutions, and operations of pools, that no blocks of channels take
     ("unfolded", -15.5, 3e-3),
     ("read", -15.8, 6e-3),
     ("written", -15.8, 6e-3),
+    ("blank", -16.0, 6e-3),  # bytes that fill up blocks of channels
     ("beyond L2", -18.0, 6e-3),  # bytes read and written beyond a megabyte, and beyond 32: what caches do not hold
     ("beyond L3", -17.5, 6e-3),
     ("weights", -16.0, 3e-3),
+    ("far weights", -17.0, 3e-3),  # those of networks whose weights L3 does not hold from one run to the next
     ("streamed", -16.6, 6e-3),
     ("operations", -16.4, 3e-3),
     ("scalar", -15.5, 3e-3),
@@ -61,7 +67,8 @@ _TERMS = (
 )
 # Work that there is on some kinds of hardware alone: how a CPU's vector units and caches are used says nothing of GPUs.
 _ONLY_ON: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("idle", "unblocked", "unfolded", "scalar", "reordered", "pieces"), ("cpu", "")),
+    **dict.fromkeys(("idle", "idle inputs", "narrow", "single", "first blocks", "blank"), ("cpu", "")),
+    **dict.fromkeys(("unblocked", "unfolded", "scalar", "reordered", "pieces", "far weights"), ("cpu", "")),
     **dict.fromkeys(("beyond L2", "beyond L3"), ("cpu", "gpu", "")),
 }
 _TILE_COLUMNS, _TILE_DEPTH, _TILE_ROWS = 64, 32, 64
@@ -69,6 +76,8 @@ WORK = tuple(name for name, _, _ in _TERMS)
 _START = tuple(start for _, start, _ in _TERMS)
 _PENALTIES = tuple(penalty for _, _, penalty in _TERMS)
 _L2, _L3 = float(2**20), float(2**25)
+# Convolutions on x86 processors: channels of a block, blocks that are computed together, places that are.
+_BLOCK, _TOGETHER, _PLACES = tokens.LANES, 4, 6
 # Kinds of numbers: floating-point; integers that become integers; integers that become floating-point numbers or wide
 # integers. Prices of a kind differ among them.
 _NUMBERS = 3
@@ -83,6 +92,9 @@ _SHAPES = (len(tokens.WINDOWS) + 2) * _HEIGHTS
 _TILE_PENALTY, _TILE_STEP_PENALTY = 0.1, 0.8
 _ATTENTION = tokens.KINDS.index("attention")
 _CONVOLVED = [tokens.KINDS.index(n) for n in ("convolution", "pointwise", "grouped convolution")]
+_DENSE = [tokens.KINDS.index(n) for n in ("convolution", "pointwise")]
+_GROUPED = [tokens.KINDS.index("grouped convolution")]
+_IN_BLOCKS = [*_DENSE, *_GROUPED, tokens.KINDS.index("depthwise")]
 _PRODUCTS = ("transposed convolution", "fully connected", tokens.LINEAR, "matrix product")
 _TILED = [*_CONVOLVED, *(tokens.KINDS.index(n) for n in _PRODUCTS), _ATTENTION]
 _SHAPED = [
@@ -423,14 +435,17 @@ class Tally2(KernelSum):
 def amounts(features: Tensor) -> Tensor:
     """Work of each token by the terms of WORK, (T, terms); 0 for one without a kind."""
     column = {name: features[:, place] for name, place in tokens.COLUMN.items()}
-    moved = column["read"] + column["written"]
     kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
     tiled, convolved, attends = (kind[:, of].sum(dim=1) for of in (_TILED, _CONVOLVED, [_ATTENTION]))
     macs = column["macs"] * tiled
     # A convolution goes through its channels tap by tap of its window.
     taps = torch.where(convolved > 0, column["window"].clamp_min(1).square(), 1)
+    blank, blocks = _blocks(column, kind)
+    moved = column["read"] + column["written"] + blank
     amount = {
         **column,
+        **blocks,
+        "blank": blank,
         "inside": column["macs"] - column["padding"],
         "idle columns": macs * _unfilled(column["columns"], _TILE_COLUMNS),
         "idle depth": macs * _unfilled(column["depth"] / taps, _TILE_DEPTH),
@@ -438,9 +453,40 @@ def amounts(features: Tensor) -> Tensor:
         "scores": column["rows"] * column["columns"] * column["products"] * attends,
         "beyond L2": (moved - _L2).clamp_min(0),
         "beyond L3": (moved - _L3).clamp_min(0),
+        "far weights": column["weights"] * ((column["held"] - _L3) / column["held"].clamp_min(1)).clamp_min(0),
         "calls": kind.sum(dim=1),
     }
     return torch.stack([amount[name] for name in WORK], dim=1)
+
+
+def _blocks(column: Mapping[str, Tensor], kind: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Bytes that fill up blocks of channels, and what of convolutions is on them, lacks others beside it or is first.
+
+    Images are kept in blocks of 16 channels, but for those of fewer, which the first convolution reads as they are.
+    Multiply-adds of several places and blocks go on at once; what is left of either does by itself, and waits.
+    """
+    there = (column["unblocked"] == 0).to(kind.dtype)
+    dense = kind[:, _DENSE].sum(dim=1) * there
+    read, written = column["widest"].clamp_min(1), column["channels"].clamp_min(1)
+    more = torch.where(read >= _BLOCK, _unfilled(read, _BLOCK), 0)
+    blank = column["read"] * more + column["written"] * _unfilled(written, _BLOCK)
+    macs = column["macs"] + column["idle"]
+    blocks = torch.ceil(column["columns"] / _BLOCK).clamp_min(1)
+    rows, window = column["rows"].clamp_min(1), column["window"]
+    width = torch.round(rows / column["height"].clamp_min(1)).clamp_min(1)
+    beside = torch.minimum(width, 2 * torch.ceil((window - 1) / 2 / column["stride"].clamp_min(1)))  # on padding
+    alone = torch.where(
+        window > 1,
+        (beside + torch.remainder(width - beside, _PLACES)) / width,
+        torch.remainder(rows, _PLACES) / rows,
+    )
+    grouped = kind[:, _GROUPED].sum(dim=1) * there
+    return blank * kind[:, _IN_BLOCKS].sum(dim=1) * there, {
+        "idle inputs": macs * more * dense,
+        "narrow": macs * (torch.remainder(blocks, _TOGETHER) == 1) / blocks * (dense + grouped),
+        "single": macs * alone * dense,
+        "first blocks": rows * blocks * (read < _BLOCK) * dense,
+    }
 
 
 def _unfilled(size: Tensor, tile: int) -> Tensor:
