@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from narformer.models.tally2 import WORK, Tally2, Tally2Config, work
+from narformer.models.tally2 import WORK, Tally2, Tally2Config, amounts, work
 from narformer.prediction.target_groups import groups
 from narformer.tokens import runtime_kernels as tokens
 
@@ -111,6 +111,42 @@ def test_prices_fitted_to_all_networks_at_once_are_those_that_made_their_latenci
     assert last[2] < 0.002
     fitted = model(*batch(np.arange(9))).detach()
     torch.testing.assert_close(fitted[1:], truth[1:], rtol=0.03, atol=0)
+
+
+def _amounts(kind: str, **numbers: float) -> dict[str, float]:
+    return dict(zip(WORK, amounts(_token(kind, **numbers)[None])[0].tolist(), strict=True))
+
+
+def test_a_convolution_of_24_channels_reads_and_writes_blocks_of_16() -> None:
+    # 3x3 over 8 x 8 places, 24 channels to 24: two blocks are read and two written, a third of each of them blank.
+    sizes = {"rows": 64.0, "height": 8.0, "window": 3.0, "stride": 1.0, "widest": 24.0, "channels": 24.0}
+    done = _amounts("convolution", macs=9e5, idle=3e5, columns=24.0, depth=216.0, read=6e3, written=3e3, **sizes)
+    assert done["idle inputs"] == pytest.approx(12e5 / 3)
+    assert done["blank"] == pytest.approx(2e3 + 1e3)
+    assert done["narrow"] == 0  # two blocks go together
+    assert done["first blocks"] == 0
+    # Of the eight places of a row, one at either end is on padding, and six go together.
+    assert done["single"] == pytest.approx(12e5 * 2 / 8)
+
+
+def test_a_block_that_none_is_left_to_go_with_is_narrow() -> None:
+    sizes = {"rows": 600.0, "height": 20.0, "window": 1.0, "stride": 1.0, "widest": 32.0, "channels": 80.0}
+    done = _amounts("pointwise", macs=1e6, columns=80.0, depth=32.0, **sizes)
+    assert done["narrow"] == pytest.approx(1e6 / 5)  # the last of five
+    assert done["single"] == 0  # six divides 600 places
+    assert _amounts("fully connected", macs=1e6, columns=80.0, depth=32.0, **sizes)["narrow"] == 0
+
+
+def test_the_first_convolution_reads_an_image_that_is_in_no_blocks() -> None:
+    sizes = {"rows": 100.0, "height": 10.0, "window": 3.0, "stride": 2.0, "widest": 3.0, "channels": 32.0}
+    done = _amounts("convolution", macs=86400.0, columns=32.0, depth=27.0, read=4800.0, written=12800.0, **sizes)
+    assert done["first blocks"] == 2 * 100
+    assert done["blank"] == done["idle inputs"] == 0
+
+
+def test_weights_are_far_as_far_as_caches_do_not_hold_them() -> None:
+    assert _amounts("convolution", weights=1e6, held=2.0**27)["far weights"] == pytest.approx(0.75e6)
+    assert _amounts("convolution", weights=1e6, held=2.0**25)["far weights"] == 0
 
 
 def test_a_gpu_has_no_work_that_vector_units_of_cpus_have() -> None:
