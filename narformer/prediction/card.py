@@ -27,8 +27,9 @@ READ_FORMATS = (2, 3, CARD_FORMAT)  # 2: before precisions and floors were told;
 class Output:
     """What one output of the model predicts, and how far to trust it.
 
-    quantiles: half width of the interval in ln(ms), for networks like those trained on (`known`), others (`novel`), and
-        those that a warning concerns (`doubted`; twice that of `novel`, or DOUBTED more, where it is not told).
+    quantiles: half width of the interval in ln(ms), for networks like those trained on (`known`), those of them that
+        take `trust.LONG_MS` and more (`long`; as `known` where it is not told), others (`novel`), and those that a
+        warning concerns (`doubted`; twice that of `novel`, or DOUBTED more, where it is not told).
     held_out: measured on test rows of networks never trained on, end to end (`prediction.held_out`): `rows`, and in
         percent the mean error `mape`, the share within 10 % `acc_10`, and the share inside the interval `coverage`.
     operators, batch_sizes: those of the training networks that were measured on this device; what only others were
@@ -80,10 +81,11 @@ class Output:
 class Limits(NamedTuple):
     """The numbers of some Outputs, by their names there, each (outputs,).
 
-    known, novel, doubted: of `quantiles`, NaN for `doubted` where it is not told. run, call: of `floor_ms`.
+    known, long, novel, doubted: of `quantiles`, NaN for `doubted` where it is not told. run, call: of `floor_ms`.
     """
 
     known: npt.NDArray[np.float64]
+    long: npt.NDArray[np.float64]
     novel: npt.NDArray[np.float64]
     doubted: npt.NDArray[np.float64]
     averaged: npt.NDArray[np.float64]
@@ -99,7 +101,8 @@ class Limits(NamedTuple):
         """Those of these Outputs."""
         rows = [
             (
-                *(o.quantiles["known"], o.quantiles["novel"], o.quantiles.get("doubted", np.nan)),
+                *(o.quantiles["known"], o.quantiles.get("long", o.quantiles["known"])),
+                *(o.quantiles["novel"], o.quantiles.get("doubted", np.nan)),
                 *(o.averaged, o.away, o.away if o.away_long is None else o.away_long),
                 *(o.usual, o.common, *o.floor_ms),
             )

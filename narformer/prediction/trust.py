@@ -99,7 +99,8 @@ def half_widths(limits: Limits, far: npt.NDArray[np.integer], kernels: Array, no
     latency: estimates in ms.
     """
     away = at_length(limits.away, limits.away_long, latency)
-    known = known_widths(limits.known, limits.averaged, away, limits.usual, kernels, novelty)
+    alike = at_length(limits.known, limits.long, latency)
+    known = known_widths(alike, limits.averaged, away, limits.usual, kernels, novelty)
     novel = np.maximum(known, limits.novel)
     doubted = np.where(np.isnan(limits.doubted), doubted_widths(novel), limits.doubted)
     return np.hypot(np.where(far == 0, known, np.where(far == 1, novel, doubted)), limits.common)

@@ -28,7 +28,7 @@ from narformer.prediction.held_out import Watch, write_held_out
 from narformer.prediction.novelty import Novelty
 from narformer.prediction.predictor import CANONICAL
 from narformer.prediction.target_groups import groups, least_ms
-from narformer.prediction.trust import at_length, beyond, effective_kernels, network_sums, spread
+from narformer.prediction.trust import LONG_MS, at_length, beyond, effective_kernels, network_sums, spread
 from narformer.tokens import runtime_kernels
 from narformer.training.batching import Indices, to_tensors
 
@@ -116,6 +116,25 @@ def narrowest(
         quantile = conformal_quantile(np.exp(residuals / width), np.ones(len(residuals)), level)
         found.append((float(np.mean(np.log(quantile * width))), averaged, quantile))
     return min(found)[1:]
+
+
+def at_lengths(
+    residuals: npt.NDArray[np.float64],
+    kernels: npt.NDArray[np.float64],
+    latency: npt.NDArray[np.float64],
+    averaged: float,
+    level: float = LEVEL,
+) -> tuple[float, float] | None:
+    """Half widths of one kernel's error in networks below LONG_MS and in others; None where either are few.
+
+    residuals, kernels, averaged: as `narrowest` takes and returns them. latency (N,): predicted, in ms.
+    """
+    relative = residuals / spread(kernels, averaged)
+    parts = (relative[latency < LONG_MS], relative[latency >= LONG_MS])
+    if min(map(len, parts)) < ENOUGH:
+        return None
+    short, long = (conformal_quantile(np.exp(part), np.ones(len(part)), level) for part in parts)
+    return short, long
 
 
 class Answers(NamedTuple):
@@ -308,20 +327,24 @@ def export_predictor(
         usual = usual_novelty(novelty[:, column], target[:, column])
         away_long = min(long_quantiles.get(device, away), away)
         explained = at_length(away, away_long, prediction)
-        residual, kernels = _enough(beside_novelty(residuals, beyond(novelty, usual), explained), many, near[column])
+        left = beside_novelty(residuals, beyond(novelty, usual), explained)
+        residual, kernels = _enough(left, many, near[column])
         averaged, known = narrowest(residual, kernels)
+        own = np.isfinite(left[:, column])
+        lengths = at_lengths(left[own, column], many[own, column], prediction[own, column], averaged)
         typical = float(np.median(spread(kernels, averaged)))
         novel = known * typical + WIDER if sums_kernels else 4 * known
         novel = max(novel_quantiles.get(device, novel), known * typical)
         if device in novel_quantiles and len(set(networks[fit[measured[fit, column]]])) < SMALL:
-            known, averaged, away, away_long = novel, 0.0, 0.0, 0.0
+            known, averaged, away, away_long, lengths = novel, 0.0, 0.0, 0.0, None
         here = measured[chosen, column]
         graphs = [graph for graph, there in zip(seen, here, strict=True) if there]
         outputs.append(
             Output(
                 device,
                 descriptions.get(device, ""),
-                {"known": known, "novel": novel},
+                {"known": known, "novel": novel}
+                | ({} if lengths is None else {"known": lengths[0], "long": lengths[1]}),
                 {"rows": 0},
                 operators=tuple(sorted({node.op for graph in graphs for node in graph.nodes})),
                 batch_sizes=_batches(dataset, fit[measured[fit, column]], graphs),

@@ -62,6 +62,12 @@ def test_novelty_widens_intervals_of_long_networks_less_where_that_is_told() -> 
     assert half_width(untold, 0, 1.0, 1.0, 100.0) == pytest.approx(math.hypot(0.4, 0.8))
 
 
+def test_known_networks_that_take_long_have_a_width_of_their_own_where_that_is_told() -> None:
+    output = replace(OUTPUT, quantiles={**OUTPUT.quantiles, "long": 0.2})
+    assert [half_width(output, 0, 1.0, 0.0, ms) for ms in (0.1, 1.0, 10.0)] == pytest.approx([0.4, 0.3, 0.2])
+    assert half_width(OUTPUT, 0, 1.0, 0.0, 10.0) == pytest.approx(0.4)
+
+
 def test_errors_of_many_kernels_average_out_only_where_the_network_is_known() -> None:
     assert half_width(OUTPUT, 0, 1.0) == pytest.approx(0.4)
     assert half_width(OUTPUT, 0, 25.0) == pytest.approx(0.4 * (0.25 + 0.75 / 5))

@@ -22,7 +22,7 @@ from narformer.prediction.predictor import Predictor
 from narformer.training.batching import TOKEN_MULTIPLE, predict_rows, split_rows, to_tensors
 from narformer.training.checkpoint import load_checkpoint, save_checkpoint
 from narformer.training.config import TrainConfig, load_config, save_config
-from narformer.training.export import AVERAGED, conformal_quantile, export_predictor, narrowest
+from narformer.training.export import AVERAGED, at_lengths, conformal_quantile, export_predictor, narrowest
 from narformer.training.loop import learning_rate_at, train
 from narformer.training.losses import balanced, log_l1, relative_mse
 
@@ -173,6 +173,16 @@ def test_conformal_intervals_cover_what_they_promise() -> None:
     assert conformal_quantile(np.array([1.0, 2.0]), np.array([1.0, 1.0])) == pytest.approx(np.log(2))
     with pytest.raises(DataError, match="no rows"):
         conformal_quantile(np.array([]), np.array([]))
+
+
+def test_networks_that_take_long_have_a_width_of_their_own_where_there_are_enough_of_both() -> None:
+    residuals = np.concatenate([np.linspace(0.4, 0.8, 50), np.linspace(0.1, 0.2, 50)])
+    latency = np.repeat([0.1, 10.0], 50)
+    found = at_lengths(residuals, np.ones(100), latency, 0.0)
+    assert found is not None
+    assert 0.7 < found[0] <= 0.8
+    assert 0.17 < found[1] <= 0.2
+    assert at_lengths(residuals[:80], np.ones(80), latency[:80], 0.0) is None
 
 
 def test_intervals_narrow_with_the_number_of_kernels_where_errors_do() -> None:
