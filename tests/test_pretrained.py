@@ -102,7 +102,8 @@ def test_a_network_alone_and_among_others_is_predicted_the_same(predictor: Predi
     graphs = [read_onnx(next(iter(sample(f, 1, seed=3))).build()) for f in FAMILIES]
     together = predictor.latencies(graphs)
     alone = np.concatenate([predictor.latencies([g]) for g in graphs])
-    np.testing.assert_allclose(together, alone, rtol=1e-5)
+    # A network that is nearly one of the processes' references: its distance is the root of what rounding leaves.
+    np.testing.assert_allclose(together, alone, rtol=1e-3)
 
 
 def test_known_families_are_not_warned_about_and_others_are(predictor: Predictor, resnet18: Path) -> None:
