@@ -66,7 +66,7 @@ def test_no_array_of_a_shipped_model_is_quadratic(path: Path) -> None:
     assert not grown
     # 10,000 nodes, with 16,667 edges: the largest array, in float32, takes a quarter of a gigabyte.
     nodes, elements = 120, max(small.values())
-    assert 4 * elements * 10_000 / nodes < 2.5e8
+    assert 4 * elements * 10_000 / nodes < 2**28
 
 
 def test_reading_and_tokens_take_memory_in_proportion() -> None:
