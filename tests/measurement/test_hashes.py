@@ -81,6 +81,10 @@ MASKED = """g (int64[1,6] ids, float[1,2,6,4] q) => (float[1,2,6,4] y)
     t = Transpose<perm = [0, 1, 3, 2]>(q) z = MatMul(q, t) e = Add(z, causal) p = Softmax<axis = -1>(e)
     v = Add(q, x) y = MatMul(p, v) }"""
 
+# Words that are shifted by one.
+SHIFTED = """g (int64[1,8] x, int64[1,7] less) => (int64[1,8] y) <int64[1,8] zeros, int64[1,7,2] rest> {
+    a = ScatterND(zeros, rest, less) y = Add(a, x) }"""
+
 
 def _hash(text: str) -> str:
     opset = 21 if "GroupNormalization" in text else 17
@@ -96,7 +100,7 @@ def _hash(text: str) -> str:
 def test_who_changes_hashes_writes_a_revision_that_brings_stores_along() -> None:
     names = [f"narformer.measurement.migrations.versions.revision_{revision}" for revision in schema.REVISIONS]
     told = [module.HASHES for module in map(import_module, names) if hasattr(module, "HASHES")]
-    found = [_hash(text) for text in (IMAGES, WORDS, STEPS, INTEGERS, OTHERS, SHARED, KERAS, MASKED)]
+    found = [_hash(text) for text in (IMAGES, WORDS, STEPS, INTEGERS, OTHERS, SHARED, KERAS, MASKED, SHIFTED)]
     found.append(network_hash(read_onnx(REPOSITORY / "examples" / "resnet18.onnx")))
     digest = hashlib.sha256(" ".join(found).encode()).hexdigest()[:16]
     following = f"{int(schema.REVISIONS[-1]) + 1:04d}"

@@ -24,6 +24,7 @@ from narformer.frontends.canonical import (
     quantised,
     rotary,
     scales,
+    scatter,
     softmax,
     transposes,
     views,
@@ -46,7 +47,7 @@ _ROUNDS = 3  # of all stages
 STAGES: tuple[Rules, ...] = (
     blocks.RULES,
     merged(fused.RULES, fused_attention.RULES, quantised.RULES),
-    merged(constants.RULES, views.RULES, identities.RULES),
+    merged(constants.RULES, views.RULES, identities.RULES, scatter.RULES),
     qdq.RULES,
     DEQUANTISED,
     linear.RULES,

@@ -150,3 +150,28 @@ def test_casts_around_a_sum_of_other_numbers_run(canon: Read) -> None:
     nodes = "m = Cast<to = 7>(x) s = CumSum(m, axis) y = Cast<to = 1>(s)"
     found = canon(f"g (float[1,16] x) => (float[1,16] y) <int32 axis = {{1}}> {{ {nodes} }}")
     assert [node.op for node in found.nodes] == ["Cast", "CumSum", "Cast"]
+
+
+def test_words_that_are_shifted_are_one_network_however_they_are_put_in_place(canon: Read) -> None:
+    spellings = [
+        "a = ScatterND(zeros, rest, less) y0 = ScatterND(a, one, start) y = Add(y0, x)",
+        "f = Constant<value_ints = [8, 1]>() t = Constant<value_ints = [7, 1]>() w = Constant<value_ints = [1, 8]>()"
+        " z = Reshape(zeros, f) l = Reshape(less, t) a = ScatterND(z, flat, l) b = Reshape(a, w)"
+        " y0 = ScatterElements<axis = 1>(b, first, start) y = Add(y0, x)",
+    ]
+    weights = (
+        "<int64[1,8] zeros, int64[1,7,2] rest, int64[1,1,2] one, int64[1,1] start, int64[7,1] flat, int64[1,1] first>"
+    )
+    forms = [
+        canon(f"g (int64[1,8] x, int64[1,7] less) => (int64[1,8] y) {weights} {{ {nodes} }}") for nodes in spellings
+    ]
+    assert [node.op for node in forms[0].nodes] == ["ScatterND", "ScatterND", "Add"]
+    assert forms[0].hash == forms[1].hash
+
+
+def test_numbers_that_are_put_into_more_than_a_vector_stay_as_they_are(canon: Read) -> None:
+    (node,) = canon(
+        "g (int64[2,8] x, int64[2,7] less) => (int64[2,8] y) <int64[2,7] at>"
+        " { y = ScatterElements<axis = 1>(x, at, less) }"
+    ).nodes
+    assert (node.op, node.output_shape) == ("ScatterElements", (2, 8))
