@@ -12,6 +12,8 @@ from itertools import zip_longest
 from narformer.graph import Node, Operand, Shape
 
 TILE = 16  # numbers of a tile, where a matrix is transposed
+# How many numbers these move in the time in which a transposition number by number moves one.
+BLOCKED = {"DepthToSpace": 2, "SpaceToDepth": 10}
 
 
 def pieces(node: Node, kind: str, computed: list[Operand]) -> int:
@@ -87,6 +89,8 @@ def _same(node: Node, size: int, taps: int, out: int, stride: int, dilation: int
 
 
 def _transposed(node: Node, data: Shape) -> int:
+    if node.op in BLOCKED:
+        return math.prod(data) // BLOCKED[node.op]
     order = _numbers(node, "perm") or tuple(range(len(data)))[::-1]
     if node.op != "Transpose" or sorted(order) != list(range(len(data))):  # a file may state a shape and no permutation
         return math.prod(data)

@@ -22,6 +22,9 @@ EXCHANGED_NS, SCATTERED_NS = 1.0, 10.0
 FETCHED_NS = 3.0  # a number that a gather fetches alone
 STEPPED_NS = 1.0  # one of every second, third ... number of a slice's last axis
 SUMMED_NS = 3.5  # a running sum along the last axis; along others vectors are added
+# A number that is read for a reduction over axes of which others lie behind, or of which no vectors are made.
+REDUCED_NS = 0.4
+VECTORS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")
 POWERS = ((2,), (3,), (0.5,))  # exponents that are products, or a root
 
 
@@ -44,6 +47,10 @@ def one_by_one(node: Node) -> float:
         return SUMMED_NS * elements if last else 0.0
     if node.op == "Gather" and node.operands and _alone(node.operands[0].tensor.shape, node.attributes.get("axis", 0)):
         return FETCHED_NS * elements
+    if node.op.startswith("Reduce") and node.operands:
+        data = node.operands[0].tensor
+        behind = node.op in VECTORS and _last(data.shape, node.attributes.get("axes"))
+        return 0.0 if behind else REDUCED_NS * data.elements
     if node.op == "Slice" and _stepped(node):
         return STEPPED_NS * elements
     return plain
@@ -63,6 +70,16 @@ def _exchanged(shape: Shape, axis: object) -> float:
         return 0.0
     behind = sum(size > 1 for size in shape[axis % len(shape) + 1 :])
     return (0.0, EXCHANGED_NS, SCATTERED_NS)[min(behind, 2)]
+
+
+def _last(shape: Shape, axes: object) -> bool:
+    """Whether these are the last axes of a shape, but for axes of one number; so are all of them."""
+    if not isinstance(axes, tuple) or not axes:
+        return True
+    asked = {int(axis) % max(len(shape), 1) for axis in axes}
+    places = [place for place, size in enumerate(shape) if size > 1]
+    first = next((k for k, place in enumerate(places) if place in asked), len(places))
+    return all(place in asked for place in places[first:])
 
 
 def _alone(shape: Shape, axis: object) -> bool:

@@ -57,3 +57,22 @@ def test_powers_that_are_products_and_most_others_are_quick() -> None:
     assert one_by_one(_node("Pow", [(2, 3)], (2, 3), None)) == 3.5 * 6
     assert one_by_one(_node("Relu", [(2, 3)], (2, 3))) == 0
     assert one_by_one(_node("Resize", [(1, 1, 2, 2)], (1, 1, 4, 4), mode="cubic")) == 110 * 16
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "axes", "expected"),
+    [
+        ("ReduceMean", (1, 8, 7, 7), (2, 3), 0),
+        ("ReduceMean", (1, 8, 7, 7), (-1, -2), 0),
+        ("ReduceMax", (1, 8, 49, 1), (2,), 0),  # an axis of one number lies behind
+        ("ReduceSum", (1, 49, 8), (1,), 0.4),
+        ("ReduceMean", (1, 7, 7, 8), (1, 2), 0.4),
+        ("ReduceMin", (4, 8), None, 0),  # all of them
+        ("ReduceL2", (1, 49, 8), (2,), 0.4),
+    ],
+)
+def test_a_reduction_of_the_last_axes_alone_is_made_of_vectors(
+    op: str, shape: Shape, axes: tuple[int, ...] | None, expected: float
+) -> None:
+    node = _node(op, [shape], (1,), **({} if axes is None else {"axes": axes}))
+    assert one_by_one(node) == pytest.approx(expected * Tensor(shape, "float32").elements)
