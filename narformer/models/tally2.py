@@ -93,8 +93,7 @@ _TILE_PENALTY, _TILE_STEP_PENALTY = 0.1, 0.8
 _ATTENTION = tokens.KINDS.index("attention")
 _CONVOLVED = [tokens.KINDS.index(n) for n in ("convolution", "pointwise", "grouped convolution")]
 _DENSE = [tokens.KINDS.index(n) for n in ("convolution", "pointwise")]
-_GROUPED = [tokens.KINDS.index("grouped convolution")]
-_IN_BLOCKS = [*_DENSE, *_GROUPED, tokens.KINDS.index("depthwise")]
+_IN_BLOCKS = [*_CONVOLVED, tokens.KINDS.index("depthwise")]
 _PRODUCTS = ("transposed convolution", "fully connected", tokens.LINEAR, "matrix product")
 _TILED = [*_CONVOLVED, *(tokens.KINDS.index(n) for n in _PRODUCTS), _ATTENTION]
 _SHAPED = [
@@ -465,8 +464,8 @@ def _blocks(column: Mapping[str, Tensor], kind: Tensor) -> tuple[Tensor, dict[st
     Images are kept in blocks of 16 channels, but for those of fewer, which the first convolution reads as they are.
     Multiply-adds of several places and blocks go on at once; what is left of either does by itself, and waits.
     """
-    there = (column["unblocked"] == 0).to(kind.dtype)
-    dense = kind[:, _DENSE].sum(dim=1) * there
+    kind = kind * (column["unblocked"] == 0)[:, None]
+    dense, convolved, kept = (kind[:, of].sum(dim=1) for of in (_DENSE, _CONVOLVED, _IN_BLOCKS))
     read, written = column["widest"].clamp_min(1), column["channels"].clamp_min(1)
     more = torch.where(read >= _BLOCK, _unfilled(read, _BLOCK), 0)
     blank = column["read"] * more + column["written"] * _unfilled(written, _BLOCK)
@@ -480,10 +479,9 @@ def _blocks(column: Mapping[str, Tensor], kind: Tensor) -> tuple[Tensor, dict[st
         (beside + torch.remainder(width - beside, _PLACES)) / width,
         torch.remainder(rows, _PLACES) / rows,
     )
-    grouped = kind[:, _GROUPED].sum(dim=1) * there
-    return blank * kind[:, _IN_BLOCKS].sum(dim=1) * there, {
+    return blank * kept, {
         "idle inputs": macs * more * dense,
-        "narrow": macs * (torch.remainder(blocks, _TOGETHER) == 1) / blocks * (dense + grouped),
+        "narrow": macs * (torch.remainder(blocks, _TOGETHER) == 1) / blocks * convolved,
         "single": macs * alone * dense,
         "first blocks": rows * blocks * (read < _BLOCK) * dense,
     }

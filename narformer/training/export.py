@@ -337,14 +337,16 @@ def export_predictor(
         novel = max(novel_quantiles.get(device, novel), known * typical)
         if device in novel_quantiles and len(set(networks[fit[measured[fit, column]]])) < SMALL:
             known, averaged, away, away_long, lengths = novel, 0.0, 0.0, 0.0, None
+        widths = {"known": known, "novel": novel}
+        if lengths is not None:
+            widths["known"], widths["long"] = lengths
         here = measured[chosen, column]
         graphs = [graph for graph, there in zip(seen, here, strict=True) if there]
         outputs.append(
             Output(
                 device,
                 descriptions.get(device, ""),
-                {"known": known, "novel": novel}
-                | ({} if lengths is None else {"known": lengths[0], "long": lengths[1]}),
+                widths,
                 {"rows": 0},
                 operators=tuple(sorted({node.op for graph in graphs for node in graph.nodes})),
                 batch_sizes=_batches(dataset, fit[measured[fit, column]], graphs),
