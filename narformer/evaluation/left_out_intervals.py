@@ -23,7 +23,15 @@ from narformer.evaluation.scores import with_warnings
 from narformer.models.interface import LatencyModel
 from narformer.prediction.trust import beyond, doubted_widths, is_foreign, known_widths, network_sums
 from narformer.training.batching import to_tensors
-from narformer.training.export import answers_of, beside_novelty, conformal_quantile, narrowest, observe, usual_novelty
+from narformer.training.export import (
+    WIDER,
+    answers_of,
+    beside_novelty,
+    conformal_quantile,
+    narrowest,
+    observe,
+    usual_novelty,
+)
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -126,7 +134,7 @@ def _stated(home: Path, column: int, novel: float | None, rows: int) -> tuple[Ar
     there = np.isfinite(residuals)
     if not there.any():
         return None, np.zeros(rows)
-    away, usual = novel or 0.0, usual_novelty(far, residuals)
+    away, usual = WIDER if novel is None else novel, usual_novelty(far, residuals)
     foreign = is_foreign(share, mine_far, usual, away)
     averaged, known = narrowest(beside_novelty(residuals[there], beyond(far[there], usual), away), kernels[there])
     half = known_widths(known, averaged, away, usual, mine, mine_far)

@@ -17,10 +17,10 @@ from narformer.prediction.target import Target
 Array = npt.NDArray[np.float64]
 _WIDTHS: Mapping[str, float] = {"fp16": 0.5, "bf16": 0.5, "int8": 0.25, "w8a16": 0.25}
 _INTEGERS = ("int8", "w8a16")  # targets that files are quantised for
-STRANGE = 0.25  # of a network's time in kernels unlike any measured, from which on it is much
-# How much more novel than usual (`beyond`) a network is from which on errors are several times those of others: by
-# itself, as one in ten real files is that no training saw, or where much of the time is in strange kernels too.
-FOREIGN, FOREIGN_TOO = 0.93, 0.8
+# How much more novel than usual (`beyond`) a network is from which on errors are several times those of others, as one
+# in ten real files is that no training saw.
+FOREIGN = 0.93
+STRANGE = 0.5  # of a network's time in kernels unlike any measured, from which on it is most
 LONG_MS = 1.0  # networks that take longer are less in what runs cost beside their work, and are told better
 DOUBTED = 0.7  # in ln(ms), by which intervals are wider at least where a warning says what was never measured
 
@@ -114,13 +114,12 @@ def doubted_widths(novel: Array) -> Array:
 def is_foreign(
     share: npt.ArrayLike, novelty: npt.ArrayLike, usual: npt.ArrayLike, away: npt.ArrayLike
 ) -> npt.NDArray[np.bool_]:
-    """Whether networks are so unlike all measured ones that errors are several times those of others.
+    """Whether networks are so unlike all measured ones that errors are larger than those of others.
 
-    share: of the time in kernels unlike any measured. novelty: of their composition; usual: what is usual of that.
-    away: 0 where novelty tells nothing, as no model says it or so few networks were measured that each is new.
+    novelty: of their composition; usual: what is usual of that. away: 0 where novelty tells nothing, as no model says
+    it or so few networks were measured that each is new; there the share of the time in kernels unlike any decides.
     """
-    strange, far = np.asarray(share) > STRANGE, beyond(novelty, usual)
-    return np.where(np.asarray(away) > 0, (far > FOREIGN) | (strange & (far > FOREIGN_TOO)), strange)
+    return np.where(np.asarray(away) > 0, beyond(novelty, usual) > FOREIGN, np.asarray(share) > STRANGE)
 
 
 def doubts(networks: Sequence[Reading], outputs: Sequence[Output], found: Unfamiliar) -> list[list[tuple[str, ...]]]:

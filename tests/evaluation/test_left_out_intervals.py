@@ -48,7 +48,7 @@ def test_unlike_networks_have_a_width_beyond_that_of_the_other_tasks(tmp_path: P
             kernels=np.ones((41, 1)),
             strange=np.full((41, 1), strange),
             validation_novelty=np.zeros((30, 1)),
-            novelty=np.full((41, 1), 0.9 * strange),
+            novelty=np.full((41, 1), 0.95 * strange),
         )
     truth = np.ones((41, 1))
     truth[0] = np.nan
