@@ -27,6 +27,31 @@ class Only(nn.Module):
         return found if isinstance(found, Tensor) else [v for v in found.values() if isinstance(v, Tensor)]
 
 
+class Classes(nn.Module):
+    """The most likely class of each pixel, of what a network says of all."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.network(image).argmax(1).to(torch.uint8)
+
+
+class FramesInPairs(nn.Module):
+    """Patches of two frames of a video each, (N, 3, T, H, W) -> (N, patches, width), by convolutions of images."""
+
+    def __init__(self, patch: int, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(6, width, patch, patch)
+
+    def forward(self, video: Tensor) -> Tensor:
+        batch, channels, frames, height, width = video.shape
+        pairs = video.reshape(batch, channels, frames // 2, 2, height, width).transpose(1, 2)
+        found = self.conv(pairs.reshape(-1, 2 * channels, height, width)).permute(0, 2, 3, 1)
+        return found.reshape(batch, -1, found.shape[-1])
+
+
 # Speech and translation.
 
 
@@ -116,33 +141,51 @@ class KeysOfDecoder(nn.Module):
 
 
 class PixelUpscaler(nn.Module):
-    """QuickSRNet (Berger et al. 2023): plain convolutions, then pixels out of channels."""
+    """QuickSRNet (Berger et al. 2023): plain convolutions, in the largest beside the image, then pixels."""
 
-    def __init__(self, width: int, layers: int) -> None:
+    def __init__(self, width: int, layers: int, residual: bool = False) -> None:
         super().__init__()
         parts: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.Hardtanh(0, 1)]
         for _ in range(layers):
             parts += [nn.Conv2d(width, width, 3, padding=1), nn.Hardtanh(0, 1)]
-        self.body = nn.Sequential(*parts, nn.Conv2d(width, 48, 3, padding=1), nn.PixelShuffle(4), nn.Hardtanh(0, 1))
+        self.body, self.last = nn.Sequential(*parts), nn.Conv2d(width, 48, 3, padding=1)
+        self.anchor = nn.Conv2d(3, 48, 1) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
+        y = self.last(self.body(x))
+        if self.anchor is not None:
+            y = self.anchor(x) + y
+        return F.pixel_shuffle(F.hardtanh(y, 0, 1), 4)
+
+
+class _Expanded(nn.Module):
+    """SESR's linear block as it is trained: a convolution to 256 channels, then one of one pixel."""
+
+    def __init__(self, before: int, after: int, window: int, residual: bool = False) -> None:
+        super().__init__()
+        self.residual = residual
+        self.expand = nn.Conv2d(before, 256, window, padding=window // 2, bias=False)
+        self.squeeze = nn.Conv2d(256, after, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.squeeze(self.expand(x))
+        return x + y if self.residual else y
 
 
 class LinearBlocks(nn.Module):
-    """SESR (Bhardwaj et al. 2022) with its linear blocks collapsed, two long residuals."""
+    """SESR (Bhardwaj et al. 2022), linear blocks not collapsed: so it was measured, with 343 thousand parameters."""
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
-        self.first, self.act = nn.Conv2d(3, width, 5, padding=2), nn.PReLU(width)
+        self.anchor, self.first = nn.Conv2d(3, 48, 1), _Expanded(3, width, 5)
         self.body = nn.Sequential(
-            *[nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.PReLU(width)) for _ in range(layers)]
+            *[nn.Sequential(_Expanded(width, width, 3, residual=True), nn.ReLU()) for _ in range(layers)]
         )
-        self.last, self.shuffle = nn.Conv2d(width, 48, 5, padding=2), nn.PixelShuffle(4)
+        self.last, self.shuffle = _Expanded(width, 48, 5), nn.PixelShuffle(4)
 
     def forward(self, x: Tensor) -> Tensor:
-        first = self.act(self.first(x))
-        return self.shuffle(self.last(self.body(first) + first) + x.repeat(1, 16, 1, 1))
+        first = F.relu(self.first(x))
+        return self.shuffle(self.last(self.body(first) + first) + self.anchor(x))
 
 
 class _Dense(nn.Module):
@@ -240,12 +283,19 @@ class UNet(nn.Module):
         return self.leave(y)
 
 
+class OverChannels(nn.LayerNorm):
+    """Layer normalisation over the channels of an image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class _Gated(nn.Module):
     """NAFNet's block: no activation but products of halves; attention of channels without any."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm, self.norm2 = nn.GroupNorm(1, width), nn.GroupNorm(1, width)
+        self.norm, self.norm2 = OverChannels(width), OverChannels(width)
         self.enter, self.leave = nn.Conv2d(width, 2 * width, 1), nn.Conv2d(width, width, 1)
         self.depthwise = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width)
         self.attention = nn.Conv2d(width, width, 1)
@@ -344,23 +394,34 @@ class SoundEvents(nn.Module):
 
 
 class KeyPoints(nn.Module):
-    """SuperPoint (DeTone et al. 2018): scores and descriptors of each eighth pixel."""
+    """SuperPoint (DeTone et al. 2018): scores and descriptors of each eighth pixel, of two images.
+
+    As its authors trained it again, in PyTorch: each rectifier before its normalisation.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         widths = ((1, 64), (64, 64), (64, 64), (64, 64), (64, 128), (128, 128), (128, 128), (128, 128))
-        self.convs = nn.ModuleList([nn.Conv2d(a, b, 3, padding=1) for a, b in widths])
-        self.scores, self.scores_out = nn.Conv2d(128, 256, 3, padding=1), nn.Conv2d(256, 65, 1)
-        self.words, self.words_out = nn.Conv2d(128, 256, 3, padding=1), nn.Conv2d(256, 256, 1)
+        self.convs = nn.ModuleList([self._conv(a, b) for a, b in widths])
+        self.scores = nn.Sequential(self._conv(128, 256), nn.Conv2d(256, 65, 1), nn.BatchNorm2d(65))
+        self.words = nn.Sequential(self._conv(128, 256), nn.Conv2d(256, 256, 1), nn.BatchNorm2d(256))
+        self.grey = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def _conv(before: int, after: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(after))
+
+    def one(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        x = (image * self.grey).sum(1, keepdim=True)
         for index, conv in enumerate(self.convs):
-            x = F.relu(conv(x))
+            x = conv(x)
             if index in (1, 3, 5):
                 x = F.max_pool2d(x, 2)
-        scores = self.scores_out(F.relu(self.scores(x))).softmax(1)[:, :-1]
-        words = F.normalize(self.words_out(F.relu(self.words(x))), dim=1)
-        return F.pixel_shuffle(scores, 8), words
+        scores = self.scores(x).softmax(1)[:, :-1]
+        return F.pixel_shuffle(scores, 8)[:, 0], F.normalize(self.words(x), dim=1)
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+        return *self.one(first), *self.one(second)
 
 
 class _Inverted(nn.Module):
@@ -384,7 +445,7 @@ class _Inverted(nn.Module):
 
 
 class Bottlenecks(nn.Module):
-    """MobileFaceNet (Chen et al. 2018): 128 numbers for a face."""
+    """MobileFaceNet (Chen et al. 2018): 128 numbers for a face, of two faces and their mirror images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -415,8 +476,9 @@ class Bottlenecks(nn.Module):
             conv(512, 128, 1, 1, 1, act=False),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.body(x).flatten(1))
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        found = self.body(torch.cat([first, first.flip(-1), second, second.flip(-1)])).flatten(1)
+        return torch.stack([found[:1] + found[1:2], found[2:3] + found[3:]], 1).reshape(2, -1)
 
 
 class DeepLabPlus(nn.Module):

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from zoo_modules import (
     Bottlenecks,
     CachedDecoder,
+    Classes,
     DarkNet,
     DeepLabPlus,
     Denoiser,
     DenseUpscaler,
+    FramesInPairs,
     HighResolution,
     KeyPoints,
     KeysOfDecoder,
@@ -82,8 +84,9 @@ def pixels(model: str, config: str, *size: int, **options: Any) -> Callable[[], 
 
 
 def clip() -> Made:
+    """An image and five captions."""
     config = hf.CLIPConfig(vision_config={"patch_size": 16})
-    return Only(hf.CLIPModel(config)), (), {"pixel_values": image(224)[0], "input_ids": tokens(77).long()}
+    return Only(hf.CLIPModel(config)), (), {"pixel_values": image(224)[0], "input_ids": tokens(77).long().expand(5, 77)}
 
 
 def owl() -> Made:
@@ -154,7 +157,8 @@ def clips() -> Made:
 def frames() -> Made:
     config = hf.VJEPA2Config()
     encoder = hf.models.vjepa2.modeling_vjepa2.VJEPA2Encoder(config)
-    return Only(encoder), (torch.zeros(1, FRAMES, 3, 256, 256),), {}
+    encoder.embeddings = FramesInPairs(16, config.hidden_size)
+    return Only(encoder), (torch.zeros(1, 3, FRAMES, 256, 256),), {}
 
 
 def speech() -> Made:
@@ -257,7 +261,7 @@ NETWORKS: Mapping[str, Callable[[], Made]] = {
     "resnet_3d": video("r3d_18"),
     "resnet_mixed": video("mc3_18"),
     "fcn_resnet50": lambda: (
-        Only(vision.segmentation.fcn_resnet50(weights=None, weights_backbone=None), "out"),
+        Classes(Only(vision.segmentation.fcn_resnet50(weights=None, weights_backbone=None), "out")),
         image(520),
         {},
     ),
@@ -323,18 +327,18 @@ NETWORKS: Mapping[str, Callable[[], Made]] = {
     **{f"trocr:{part}": handwriting(part) for part in ("encoder", "decoder")},
     "quicksrnetsmall": lambda: (PixelUpscaler(32, 2), image(128), {}),
     "quicksrnetmedium": lambda: (PixelUpscaler(32, 5), image(128), {}),
-    "quicksrnetlarge": lambda: (PixelUpscaler(64, 11), image(128), {}),
+    "quicksrnetlarge": lambda: (PixelUpscaler(64, 11, residual=True), image(128), {}),
     "sesr_m5": lambda: (LinearBlocks(16, 5), image(128), {}),
     "esrgan": lambda: (DenseUpscaler(23), image(128), {}),
     "real_esrgan_x4plus": lambda: (DenseUpscaler(23), image(128), {}),
     "srgan": lambda: (ResidualUpscaler(16), image(128), {}),
     "unet_segmentation": lambda: (UNet(), image(640, 1280), {}),
-    "nafnet_denoise": lambda: (Denoiser(32, (2, 2, 4, 8), 12, (2, 2, 2, 2)), image(256), {}),
-    "nafnet_deblur": lambda: (Denoiser(32, (1, 1, 1, 28), 1, (1, 1, 1, 1)), image(360, 640), {}),
+    "nafnet_denoise": lambda: (Denoiser(64, (2, 2, 4, 8), 12, (2, 2, 2, 2)), image(256), {}),
+    "nafnet_deblur": lambda: (Denoiser(64, (1, 1, 1, 28), 1, (1, 1, 1, 1)), image(360, 640), {}),
     "posenet_mobilenet": lambda: (PoseHeads(), image(513, 257), {}),
-    "superpoint": lambda: (KeyPoints(), image(480, 640, channels=1), {}),
-    "mobile_facenet": lambda: (Bottlenecks(), image(112), {}),
-    "deeplabv3_plus_mobilenet": lambda: (DeepLabPlus(), image(520), {}),
+    "superpoint": lambda: (KeyPoints(), image(480, 640) + image(480, 640), {}),
+    "mobile_facenet": lambda: (Bottlenecks(), image(112) + image(112), {}),
+    "deeplabv3_plus_mobilenet": lambda: (Classes(DeepLabPlus()), image(520), {}),
     "yolov3": lambda: (DarkNet(), image(640), {}),
     "hrnet_pose": lambda: (HighResolution(timm.create_model("hrnet_w32", pretrained=False)), image(256, 192), {}),
     "osnet": lambda: (SamePerson(), image(256, 128), {}),
