@@ -7,7 +7,8 @@ target. A call and a run have a floor: nothing is free.
 Targets are related (the same hardware, runtime, kind of hardware, precision). Every price is a sum, in ln, of what the
 groups say to which a target belongs; what a group says costs, so that it is said where it serves most targets, and a
 target with few measurements has the prices of its relatives. Prices are fitted to all networks at once (price_fit.py),
-then factors of tiles, where thousands of networks were measured.
+then factors of tiles, where thousands of networks were measured. NPUs, of which few were, have prices of fewer kinds
+of work instead (npu_prices.py).
 
 What they leave, a Gaussian process tells from networks of like composition (gaussian_process.py); far from all that
 were measured it says nothing, and how far a network is from them is told too.
@@ -28,6 +29,8 @@ from torch import Tensor, nn
 from narformer.models.gaussian_process import Processes, fit
 from narformer.models.interface import Batch, KernelSum, register
 from narformer.models.layers import pool_sum
+from narformer.models.npu_prices import NpuPrices
+from narformer.models.npu_prices import amounts as npu_amounts
 from narformer.models.price_fit import Shares, fit_prices, fit_tiles
 from narformer.models.tally import place_of, size_of
 from narformer.tokens import runtime_kernels as tokens
@@ -111,7 +114,8 @@ class Tally2Config:
 
     groups: the numbers of the groups to which its target belongs; without, each is its own. least_run, least_call: ms
     that a run and a call take at least. hardware: "cpu", "gpu", "npu"; "" where it is not known. views: a name of those
-    outputs that see a network's composition alike. tiled: the outputs that have factors of tiles.
+    outputs that see a network's composition alike. tiled: the outputs that have factors of tiles. npus: those that have
+    prices of NPUs, in order.
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
@@ -120,6 +124,7 @@ class Tally2Config:
     hardware: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     tiled: tuple[int, ...] = ()
+    npus: tuple[int, ...] = ()
     token_width: int = tokens.WIDTH
     static_width: int = tokens.STATIC_WIDTH
     outputs: int = 1
@@ -226,6 +231,12 @@ class Tally2(KernelSum):
         self.config = config
         self.prices = Prices(config)
         self.by_tile = nn.Parameter(torch.zeros(2 * _SHAPES * _CHANNELS, len(config.tiled)))
+        npus = config.npus
+        self.npu_prices = NpuPrices(
+            [self.prices.groups[k] for k in npus],
+            [self.prices.least_run[k] for k in npus],
+            [self.prices.least_call[k] for k in npus],
+        )
         views = config.views or ("",) * config.outputs
         self.views = [[k for k, of in enumerate(views) if of == view] for view in dict.fromkeys(views)]
         # What a unit of work takes as the targets of a view see it on average: (terms, numbers x kinds, views).
@@ -245,7 +256,7 @@ class Tally2(KernelSum):
     def begin(
         self, batch: Batch, targets: Tensor, weights: Tensor, shares: Shares | None = None
     ) -> Iterator[tuple[int, int, float]]:
-        """Fit prices to all networks at once, then factors of tiles, then processes to what these leave."""
+        """Fit prices to all networks at once, factors of tiles, prices of NPUs, then processes to what these leave."""
         self.prices.count(torch.isfinite(targets).sum(dim=0))
 
         def tokens_of(rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -257,9 +268,23 @@ class Tally2(KernelSum):
         if self.config.tiled:
             tiled = targets[:, list(self.config.tiled)]
             yield from fit_tiles(self.by_tile, lambda rows: self._shaped(*tokens_of(rows)), tiled, self._tile_penalty)
+        if self.config.npus:
+            yield from self._fit_npus(tokens_of, targets[:, list(self.config.npus)])
         with torch.no_grad():
             self._refer()
             self._fit_processes(tokens_of, targets)
+
+    def _fit_npus(
+        self, tokens_of: Callable[[npt.NDArray[np.int64]], tuple[Tensor, Tensor]], targets: Tensor
+    ) -> Iterator[tuple[int, int, float]]:
+        rows = torch.isfinite(targets).any(dim=1).nonzero()[:, 0].cpu().numpy()
+        parts = []
+        for start in range(0, len(rows), _ROWS):
+            mine = rows[start : start + _ROWS]
+            features, graph = tokens_of(mine)
+            parts.append(pool_sum(npu_amounts(features), graph, len(mine)))
+        if parts:
+            yield from self.npu_prices.fit(torch.cat(parts), targets[torch.from_numpy(rows)])
 
     def _shaped(self, features: Tensor, graph: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of the tokens of a batch: ms without factors (T, tiled), the two places of their factors, and owners."""
@@ -339,7 +364,10 @@ class Tally2(KernelSum):
 
         output: the measured target's. factors: how many times as long a unit of work of each term takes there, by the
         names of WORK; "others" stands for all terms that are not named. Facts of datasheets decide them.
+        Raises ValueError for an output that has prices of NPUs, which are of other work.
         """
+        if output in self.config.npus:
+            raise ValueError(f"output {output} has prices of NPUs, which factors by terms of WORK say nothing of")
         config = replace(
             self.config,
             outputs=self.config.outputs + 1,
@@ -368,12 +396,18 @@ class Tally2(KernelSum):
     def priced(self, features: Tensor) -> Tensor:
         """Milliseconds of each token from its work, (T, outputs); 0 for one without a kind, which fills a batch up."""
         each = self.roofline(features, self.prices.prices(), self.prices.oddity())
-        if not self.config.tiled:
-            return each
-        read, written, shaped = tile_places(features)
-        ln = (self.by_tile.index_select(0, read) + self.by_tile.index_select(0, written)) * shaped[:, None]
-        tiled = torch.tensor(self.config.tiled, device=ln.device)
-        return each * torch.exp(torch.zeros_like(each).index_add(1, tiled, ln))
+        if self.config.tiled:
+            read, written, shaped = tile_places(features)
+            ln = (self.by_tile.index_select(0, read) + self.by_tile.index_select(0, written)) * shaped[:, None]
+            tiled = torch.tensor(self.config.tiled, device=ln.device)
+            each = each * torch.exp(torch.zeros_like(each).index_add(1, tiled, ln))
+        if self.config.npus:
+            place = list(range(each.shape[1]))
+            for number, output in enumerate(self.config.npus):
+                place[output] = each.shape[1] + number
+            both = torch.cat([each, self.npu_prices(features)], dim=1)
+            each = both.index_select(1, torch.tensor(place, device=each.device))
+        return each
 
     def roofline(self, features: Tensor, prices: Tensor, oddity: Tensor) -> Tensor:
         """Milliseconds of each token by prices (terms, numbers x kinds, outputs), (T, outputs)."""

@@ -151,13 +151,16 @@ def model_for(
     if MODELS[name].related:
         measured = np.isfinite(dataset.targets[fit]).sum(axis=0)
         least = [least_ms(device) for device in devices]
+        hardware = tuple(hardware_kind(device) for device in devices)
+        tiled = np.flatnonzero(measured >= TILE_NETWORKS)
         related = {
             "groups": groups(devices),
             "least_run": tuple(run for run, _ in least),
             "least_call": tuple(call for _, call in least),
             "views": tuple(view(device) for device in devices),
-            "hardware": tuple(hardware_kind(device) for device in devices),
-            "tiled": tuple(np.flatnonzero(measured >= TILE_NETWORKS).tolist()),
+            "hardware": hardware,
+            "tiled": tuple(tiled.tolist()),
+            "npus": tuple(k for k, kind in enumerate(hardware) if kind == "npu" and k not in tiled),
         }
         options = {**related, **options}
     return create_model(name, options, len(devices))

@@ -67,3 +67,9 @@ def test_processes_are_restored_whatever_their_number_of_references() -> None:
     other = Processes(6, 1)
     other.load_state_dict(process.state_dict())
     np.testing.assert_array_equal(_said(other, compositions, ms)[0], _said(process, compositions, ms)[0])
+
+
+def test_one_network_under_several_names_does_not_tell_itself() -> None:
+    compositions, ms = (np.repeat(each, 6, axis=0) for each in _networks(20))
+    residuals = np.repeat(np.random.default_rng(2).choice([-0.2, 0.2], 20), 6)[:, None]  # by chance, alike for a name
+    assert not fit(compositions, ms, residuals).weights.any()
