@@ -114,8 +114,8 @@ def test_networks_of_the_zoo_cost_what_is_published(name: str, size: int, gmacs:
     assert cost.parameters / 1e6 == pytest.approx(parameters, rel=0.001)
 
 
-# Published in the papers, or by Qualcomm with its own latencies (NAFNet is as wide as it runs there, SESR has its linear
-# blocks as they are trained, SuperPoint and MobileFaceNet read two images and the face's mirror images, CLIP five texts).
+# Published in the papers, or by Qualcomm with its latencies (NAFNet is as wide as it runs there, SESR has its linear
+# blocks as they are trained, SuperPoint and MobileFaceNet read two images and mirror images, CLIP five texts).
 PHONES = [
     ("real_esrgan_x4plus", None, 16.70),
     ("yolov3", None, 61.95),
