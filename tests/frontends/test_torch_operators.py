@@ -147,6 +147,14 @@ def test_a_convolution_that_keeps_the_size_has_pads_of_its_own() -> None:
     assert graph.nodes[0].attributes["pads"] == (1, 1, 2, 2)
 
 
+def test_what_moves_by_one_place_is_one_pad() -> None:
+    move = step("aten.pad.default", tensor(1, 6, 4), input=X, pad=(0, 0, 1, -1), mode="constant", value=None)
+    (node,) = read(move, x=tensor(1, 6, 4)).nodes
+    assert (node.op, node.operands[1].value) == ("Pad", (0, 1, 0, 0, -1, 0))
+    cut = step("aten.pad.default", tensor(1, 5, 4), input=X, pad=(0, 0, 0, -1), mode="constant", value=None)
+    assert [node.op for node in read(cut, x=tensor(1, 6, 4)).nodes] == ["Slice"]
+
+
 def test_a_recurrent_cell_with_a_projection_is_refused() -> None:
     lstm = step(
         "aten.lstm.input",

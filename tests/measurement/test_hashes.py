@@ -85,6 +85,11 @@ MASKED = """g (int64[1,6] ids, float[1,2,6,4] q) => (float[1,2,6,4] y)
 SHIFTED = """g (int64[1,8] x, int64[1,7] less) => (int64[1,8] y) <int64[1,8] zeros, int64[1,7,2] rest> {
     a = ScatterND(zeros, rest, less) y = Add(a, x) }"""
 
+# What moves by one place, with pads that are computed, and squares.
+MOVED = """g (float[1,6,4] x) => (float[1,6,4] y) <int64[5] told = {0, 1, 0, 0, -1}, int64[1] one = {1}> {
+    rest = ConstantOfShape<value = int64[1] {0}>(one) p = Concat<axis = 0>(told, rest) m = Pad(x, p) r = Relu(m)
+    square = Constant<value_float = 2.0>() y = Pow(r, square) }"""
+
 
 def _hash(text: str) -> str:
     opset = 21 if "GroupNormalization" in text else 17
@@ -100,7 +105,7 @@ def _hash(text: str) -> str:
 def test_who_changes_hashes_writes_a_revision_that_brings_stores_along() -> None:
     names = [f"narformer.measurement.migrations.versions.revision_{revision}" for revision in schema.REVISIONS]
     told = [module.HASHES for module in map(import_module, names) if hasattr(module, "HASHES")]
-    found = [_hash(text) for text in (IMAGES, WORDS, STEPS, INTEGERS, OTHERS, SHARED, KERAS, MASKED, SHIFTED)]
+    found = [_hash(text) for text in (IMAGES, WORDS, STEPS, INTEGERS, OTHERS, SHARED, KERAS, MASKED, SHIFTED, MOVED)]
     found.append(network_hash(read_onnx(REPOSITORY / "examples" / "resnet18.onnx")))
     digest = hashlib.sha256(" ".join(found).encode()).hexdigest()[:16]
     following = f"{int(schema.REVISIONS[-1]) + 1:04d}"

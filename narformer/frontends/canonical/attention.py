@@ -268,17 +268,23 @@ def _put(
     mask, causal = one_mask(draft, index, masks, (n, heads, length, total))
     if causal:
         attributes["is_causal"] = 1
-    past = _past(draft, keys), _past(draft, values)
+    past = _pasts(draft, inputs)
     if mask is not None:
         operands.append(mask)
     left_out: tuple[int, ...] = ()
-    if past[0] is not None and past[1] is not None:
-        (operands[1], past_keys), (operands[2], past_values) = past[0], past[1]
-        operands += [past_keys, past_values]
+    if past:
+        operands[1:3] = past[:2]
+        operands += past[2:]
         outputs += [keys.tensor, values.tensor]
         left_out = () if mask is not None else (3,)
     put = Node(node.name, "Attention", tuple(operands), tuple(outputs), attributes, left_out=left_out)
     draft.put(index, put)
+
+
+def _pasts(draft: Draft, inputs: Sequence[Operand]) -> tuple[Operand, ...]:
+    """New keys, new values, past keys and past values; nothing where keys or values are no Concat of these."""
+    keys, values = _past(draft, inputs[1]), _past(draft, inputs[2])
+    return () if keys is None or values is None else (keys[0], values[0], keys[1], values[1])
 
 
 def _past(draft: Draft, operand: Operand) -> tuple[Operand, Operand] | None:
@@ -301,6 +307,7 @@ def standard(draft: Draft, index: int, node: Node) -> bool:
     inputs = list(node.operands[:3])
     result = node.outputs[0]
     flat = len(inputs[0].tensor.shape) == 3
+    past: tuple[Operand, ...] = ()
     if flat:
         for k, count in enumerate(heads):
             if not isinstance(count, int) or count < 1 or len(inputs[k].tensor.shape) != 3:
@@ -316,10 +323,16 @@ def standard(draft: Draft, index: int, node: Node) -> bool:
     else:
         inputs[:2] = [_read_turned(draft, data) for data in inputs[:2]]
         inputs[1:] = [_ungrouped(draft, data) for data in inputs[1:]]
-        as_given = inputs == list(node.operands[:3])
+        past = _pasts(draft, inputs) if len(node.operands) < 5 else ()
+        as_given = inputs == list(node.operands[:3]) and not past
         if as_given and not any(name in node.attributes for name in _NUMBERS) and not _known(node):
             return False
-    mask, past = node.operand(3), [o for o in (node.operand(4), node.operand(5)) if o is not None]
+    mask, presents = node.operand(3), node.outputs[1:3]
+    if past:
+        presents = (inputs[1].tensor, inputs[2].tensor)
+        inputs[1:], past = past[:2], past[2:]
+    else:
+        past = tuple([o for o in (node.operand(4), node.operand(5)) if o is not None])
     causal = bool(node.attributes.get("is_causal", 0))
     if mask is not None:
         mask, known = one_mask(draft, index, [widened(mask)], (*result.shape[:3], mask.tensor.shape[-1]))
@@ -328,7 +341,7 @@ def standard(draft: Draft, index: int, node: Node) -> bool:
     if node.attributes.get("softcap"):
         attributes["softcap"] = 1.0
     kept = [mask] if mask is not None else []
-    outputs = (result, *node.outputs[1:3]) if past else (result,)
+    outputs = (result, *presents) if past else (result,)
     put = Node(
         node.name,
         "Attention",

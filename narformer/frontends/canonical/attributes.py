@@ -2,7 +2,7 @@
 
 Requires: all patterns found. Ensures: no attribute that ONNX assumes anyway, but for windows, which state all; no
 epsilon, slope or rounding; Resize, Pad, Expand and Tile read their data alone (what they give says the rest); recurrent
-nodes have all their outputs; constants come last in sums and products.
+nodes have all their outputs; constants come last in sums and products; a square is a product with itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import onnx
 
 from narformer.frontends.canonical.convolution import CONVOLUTIONS, POOLS
-from narformer.frontends.canonical.draft import Draft
+from narformer.frontends.canonical.draft import Draft, number
 from narformer.frontends.canonical.rule import EVERY, Rules
 from narformer.frontends.canonical.transposes import BINARY
 from narformer.graph import Attribute, Node, Operand, Tensor
@@ -83,11 +83,14 @@ def _number(node: Node, name: str) -> bool:
 
 def alone(draft: Draft, index: int, node: Node) -> bool:
     """Only the data is read: sizes are those of the output."""
-    if node.op == "Pad" and node.operands[0].tensor.shape == node.output_shape:
-        return False  # it moves what it reads, which its shape does not tell
     filling = node.operand(2) if node.op == "Pad" else None
     if filling is not None and filling.value and any(filling.value):
         return False  # no window can pad so
+    if node.op == "Pad" and node.operands[0].tensor.shape == node.output_shape:
+        if len(node.operands) < 3 or node.operand(1) is None:
+            return False  # it moves what it reads, which its shape does not tell
+        draft.put(index, node._replace(operands=node.operands[:2], attributes={}, left_out=()))
+        return True
     op = "Resize" if node.op == "Upsample" else node.op
     if (len(node.operands) == 1 and op == node.op) or any(o.source is not None for o in node.operands[1:]):
         return False
@@ -126,6 +129,15 @@ def recurrent(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def squared(draft: Draft, index: int, node: Node) -> bool:
+    """A square is a product with itself, as runtimes compute it and some exporters write it."""
+    data, exponent = node.operands
+    if number(exponent) != 2 or data.source is None or data.tensor.shape != node.output_shape:
+        return False
+    draft.put(index, node._replace(op="Mul", operands=(data, data)))
+    return True
+
+
 def broadcast(draft: Draft, index: int, node: Node) -> bool:
     """A constant comes last where that is the same, without the axes in front that broadcasting adds."""
     if node.op in _COMMUTATIVE and len(node.operands) == 2:
@@ -149,5 +161,6 @@ RULES: Rules = {
     EVERY: (plain,),
     **dict.fromkeys(_DATA_ALONE, (alone,)),
     **dict.fromkeys(BINARY, (broadcast,)),
+    "Pow": (squared, broadcast),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (stateless, recurrent)),
 }

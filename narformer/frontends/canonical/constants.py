@@ -21,8 +21,6 @@ from narformer.graph import VALUE_ELEMENTS, Node, Operand
 RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 )
-# Operators whose result depends on an attribute that is a tensor, which Nodes do not have.
-_TENSOR_ATTRIBUTE = frozenset({"ConstantOfShape"})
 OPSET = 18
 
 
@@ -41,8 +39,11 @@ def constant(draft: Draft, index: int, node: Node) -> bool:
 
 def values_of(node: Node) -> Sequence[tuple[float, ...] | None]:
     """What the outputs of a node hold that reads constants; nothing where that is not known."""
-    if node.domain or node.op in _TENSOR_ATTRIBUTE or any(t.elements > VALUE_ELEMENTS for t in node.outputs):
+    if node.domain or any(t.elements > VALUE_ELEMENTS for t in node.outputs):
         return ()
+    if node.op == "ConstantOfShape":  # its value is a tensor in the file, and in a Node the number that it holds
+        filling = node.attributes.get("value")
+        return [(filling,) * node.outputs[0].elements] if isinstance(filling, int | float) else ()
 
     def value(position: int) -> Value | None:
         operand = node.operand(position)

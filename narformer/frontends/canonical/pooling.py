@@ -120,6 +120,21 @@ def shaped(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def in_images(draft: Draft, index: int, node: Node) -> bool:
+    """A normalisation of groups of channels reads images as they were made, with their places along several axes."""
+    data = node.operands[0]
+    producer = draft.node(data)
+    if producer is None or data.tensor.shape != node.output_shape:
+        return False
+    shape = producer.outputs[data.output].shape
+    if shape == data.tensor.shape or shape[:2] != data.tensor.shape[:2]:
+        return False
+    read = data._replace(tensor=data.tensor._replace(shape=shape))
+    outputs = (node.outputs[0]._replace(shape=shape),)
+    draft.state(index, node._replace(operands=(read, *node.operands[1:]), outputs=outputs))
+    return True
+
+
 def by_channel(draft: Draft, index: int, node: Node) -> bool:
     """A convolution that multiplies each channel by a number of its own is a BatchNormalization."""
     channels = node.output_shape[1]
@@ -174,14 +189,19 @@ BY_ELEMENT = (
     *("Selu", "Celu", "Softplus", "Softsign", "ThresholdedRelu", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Cast"),
     *("Reciprocal", "Sin", "Cos", "Floor", "Ceil", "Round", "Not"),
 )
+GROUPED = ("GroupNormalization", "InstanceNormalization")
 RULES: Mapping[str, Sequence[Rule]] = {
     **dict.fromkeys(REDUCTIONS, (reduction,)),
     **dict.fromkeys(("AveragePool", "MaxPool"), (window,)),
     **dict.fromkeys(BY_ELEMENT, (shaped,)),
     **dict.fromkeys(_DEFAULTS, (shaped, parameters)),
+    **dict.fromkeys(GROUPED, (in_images,)),
     "Conv": (pointwise, by_channel, biased),
     "Add": (scaled_channels,),
     **dict.fromkeys(("ConvTranspose", "Gemm"), (biased,)),
 }
 # Asked where Transposes meet, too: no view may stand between them and such a function.
-SHAPED: Mapping[str, Sequence[Rule]] = dict.fromkeys(BY_ELEMENT, (shaped,))
+SHAPED: Mapping[str, Sequence[Rule]] = {
+    **dict.fromkeys(BY_ELEMENT, (shaped,)),
+    **dict.fromkeys(GROUPED, (in_images,)),
+}

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from narformer.frontends.tensors import contents
 from narformer.graph import Attribute, Shape, Tensor
 
 Value = npt.NDArray[np.generic]
@@ -137,7 +138,7 @@ _KINDS["output_padding"] = _INTS
 
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, Attribute]:
-    """Numbers and strings of a node; tensors and bodies are left out."""
+    """Numbers and strings of a node; of tensors and bodies there is the number alone that fills a ConstantOfShape."""
     values: dict[str, Attribute] = {}
     for a in node.attribute[:]:
         kind, name = a.type, a.name
@@ -153,6 +154,10 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Attribute]:
             values[name] = a.f
         elif kind == 3:
             values[name] = a.s.decode(errors="replace")
+        elif kind == 4 and node.op_type == "ConstantOfShape":
+            held = contents(a.t, 1)
+            if held is not None and held.size == 1 and held.dtype.kind in "iufb":
+                values[name] = held.item()
         elif kind == 6:
             values[name] = tuple(a.floats)
         elif kind == 8:

@@ -109,8 +109,9 @@ def padded(call: Call, data: Operand, amounts: Sequence[int], mode: str = "const
     for position in range(len(amounts) // 2):
         axis = rank - 1 - position
         before[axis], behind[axis] = amounts[2 * position], amounts[2 * position + 1]
+    both = mode == "constant" and min(*before, *behind) < 0 < max(*before, *behind)  # a move, in one kernel
     for axis in range(rank):  # a negative pad cuts off
-        if before[axis] < 0 or behind[axis] < 0:
+        if (before[axis] < 0 or behind[axis] < 0) and not both:
             size = data.tensor.shape[axis]
             data = call.sliced(data, axis, max(-before[axis], 0), size + min(behind[axis], 0))
             before[axis], behind[axis] = max(before[axis], 0), max(behind[axis], 0)

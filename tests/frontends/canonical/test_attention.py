@@ -224,3 +224,13 @@ def test_a_mask_that_is_known_beforehand_is_told_and_does_not_count_in_the_hash(
     ]
     assert [dict(form.nodes[0].attributes) for form in scores] == [{}, {"is_causal": 1}, {}]
     assert scores[0].hash == scores[1].hash != scores[2].hash
+
+
+def test_onnx_own_operator_takes_its_cache_in_as_others_do(canon: Read) -> None:
+    joined = "ka = Concat<axis = 2>(pk, nk) va = Concat<axis = -2>(pv, nv)"
+    spelt = of(canon, f"{joined} t = {TURN}(ka) a = MatMul(q, t) e = Mul(a, s) c = Softmax(e) y = MatMul(c, va)")
+    header = '<ir_version: 10, opset_import: ["" : 23]> '
+    own = canon(f"{header} g ({INPUTS}) => (float[2,4,5,8] y) {{ {joined} y = Attention(q, ka, va) }}")
+    (node,) = own.nodes
+    assert (node.op, len(node.operands), len(node.outputs), node.left_out) == ("Attention", 5, 3, (3,))
+    assert own.hash == spelt.hash

@@ -39,12 +39,25 @@ def test_small_constants_are_computed(canon: Read) -> None:
     assert abs(node.operands[1].value[0] - 3**-0.5) < 1e-6
 
 
-def test_what_a_constant_of_a_shape_holds_is_not_guessed(canon: Read) -> None:
+def test_what_a_constant_of_a_shape_holds_is_known(canon: Read) -> None:
     found = canon(
         "g (float[2,3] x) => (float[2,3] y) <int64[1] s = {1}>"
         "{ c = ConstantOfShape<value = float[1] {5.0}>(s) y = Add(x, c) }"
     )
-    assert found.nodes[0].operands[1].value is None
+    assert found.nodes[0].operands[1].value == (5.0,)
+
+
+def test_pads_that_are_computed_from_constants_are_known(canon: Read) -> None:
+    """As PyTorch's older exporter writes them: the shape stays what it is, and yet everything moves."""
+    found = canon(
+        "g (float[1,6,4] x) => (float[1,6,4] y) <int64[4] told = {0, 0, 1, -1}, int64[1] two = {2}>"
+        "{ rest = ConstantOfShape<value = int64[1] {0}>(two) all = Concat<axis = 0>(told, rest)"
+        " rows = Constant<value_ints = [-1, 2]>() r = Reshape(all, rows) first = Constant<value_ints = [0]>()"
+        " from = Constant<value_ints = [-1]>() to = Constant<value_ints = [-9]>() s = Slice(r, from, to, first, from)"
+        " t = Transpose<perm = [1, 0]>(s) flat = Constant<value_ints = [-1]>() p = Reshape(t, flat) y = Pad(x, p) }"
+    )
+    (node,) = found.nodes
+    assert (node.op, node.operands[1].value) == ("Pad", (0, 1, 0, 0, -1, 0))
 
 
 def test_random_numbers_are_drawn_anew_in_every_run(canon: Read) -> None:

@@ -86,3 +86,18 @@ def test_a_mean_over_axes_that_are_computed_stays_what_it_is(canon: Read) -> Non
     nodes = "a = Relu(x) m = ReduceMean<axes = [2, 3], keepdims = 1>(a, a)"
     found = canon(f"g (float[1,4,8,8] x) => (float[1,4,1,1] y) {{ {nodes} y = Exp(m) }}")
     assert [node.op for node in found.nodes] == ["Relu", "ReduceMean", "Exp"]
+
+
+def test_groups_of_channels_are_normalised_in_the_image_that_was_made(canon: Read) -> None:
+    """ONNX Runtime writes the operator of opset 21 with all places along one axis."""
+    header = (
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[2,4,5,6] x) => (float[2,4,5,6] y) <float[4] s, float[4] b>'
+    )
+    norm, rest = "GroupNormalization<num_groups = 2>", "y = Mul(e, x)"
+    image = canon(f"{header} {{ r = Relu(x) n = {norm}(r, s, b) e = Sigmoid(n) {rest} }}")
+    row = canon(
+        f"{header} {{ flat = Constant<value_ints = [2, 4, 30]>() whole = Constant<value_ints = [2, 4, 5, 6]>()"
+        f" r = Relu(x) f = Reshape(r, flat) n = {norm}(f, s, b) g = Sigmoid(n) e = Reshape(g, whole) {rest} }}"
+    )
+    assert [node.output_shape for node in row.nodes] == [(2, 4, 5, 6)] * 4
+    assert row.hash == image.hash

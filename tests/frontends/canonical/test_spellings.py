@@ -133,3 +133,22 @@ def test_heads_that_several_queries_share_are_read_once(canon: Read) -> None:
 def test_heads_in_turns_are_not_heads_in_a_row(canon: Read) -> None:
     found = canon(HEADER + FEW.replace("NODES", "kr = Gather<axis = 1>(k, turns) vr = Gather<axis = 1>(v, turns)"))
     assert [node.op for node in found.nodes] == ["Gather", "Gather", "Attention"]
+
+
+def test_a_square_is_a_product_with_itself(canon: Read) -> None:
+    power, product = (
+        canon(HEADER + ROWS.replace("NODES", f"r = Relu(x) {nodes}")) for nodes in ("y = Pow(r, two)", "y = Mul(r, r)")
+    )
+    assert [node.op for node in power.nodes] == ["Relu", "Mul"]
+    assert power.hash == product.hash
+
+
+def test_a_pad_that_moves_is_told_by_what_it_reads_and_by_how_much(canon: Read) -> None:
+    """Exporters state the zero that it fills with, or leave it out."""
+    pads = "p = Constant<value_ints = [0, 1, 0, 0, -1, 0]>()"
+    told, untold = (
+        canon(f"g (float[2,6,4] x) => (float[2,6,4] y) {{ {pads} {nodes} }}")
+        for nodes in ("z = Constant<value_float = 0.0>() y = Pad(x, p, z)", "y = Pad(x, p)")
+    )
+    assert [len(node.operands) for node in told.nodes] == [2]
+    assert told.hash == untold.hash
