@@ -95,6 +95,7 @@ class Limits(NamedTuple):
     common: npt.NDArray[np.float64]
     run: npt.NDArray[np.float64]
     call: npt.NDArray[np.float64]
+    threshold: npt.NDArray[np.float64]
 
     @classmethod
     def of(cls, outputs: Sequence[Output]) -> Limits:
@@ -104,7 +105,7 @@ class Limits(NamedTuple):
                 *(o.quantiles["known"], o.quantiles.get("long", o.quantiles["known"])),
                 *(o.quantiles["novel"], o.quantiles.get("doubted", np.nan)),
                 *(o.averaged, o.away, o.away if o.away_long is None else o.away_long),
-                *(o.usual, o.common, *o.floor_ms),
+                *(o.usual, o.common, *o.floor_ms, o.threshold),
             )
             for o in outputs
         ]

@@ -54,10 +54,12 @@ class Estimate:
         as reading the network does. Raises ValueError for columns of different lengths.
         """
         made: list[Self] = []
+        mine, names = self.__dict__, tuple(columns)
         for row in zip(*columns.values(), strict=True):
+            fields = mine.copy()
+            fields.update(zip(names, row, strict=True))
             other = object.__new__(type(self))
-            other.__dict__.update(self.__dict__)
-            other.__dict__.update(zip(columns, row, strict=True))
+            object.__setattr__(other, "__dict__", fields)  # frozen, but not yet anybody's
             made.append(other)
         return made
 

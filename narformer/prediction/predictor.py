@@ -17,7 +17,7 @@ from narformer.frontends.folding import fold_batch_norm
 from narformer.frontends.sizes import sizes_of
 from narformer.frontends.sources import Source, graphs_of, names_of, traced
 from narformer.graph import Graph
-from narformer.prediction.card import Card, Output
+from narformer.prediction.card import Card, Limits, Output
 from narformer.prediction.estimate import Estimate, Estimates
 from narformer.prediction.further import FurtherTargets, NoFurtherTargets
 from narformer.prediction.reading import Reading, read
@@ -185,8 +185,8 @@ class Predictor:
             return []
         outputs = [self.card.outputs[column] for column in columns]
         values, found = self._values(networks, columns)
-        trust = self._trust(networks, found, outputs)
         limits = self.card.limits.at(columns)
+        trust = self._trust(networks, found, outputs, limits)
         far = np.array([[level for level, _ in row] for row in trust])
         factor = np.exp(half_widths(limits, far, found.kernels, found.novelty, values))
         values = np.maximum(values, limits.run)
@@ -349,19 +349,19 @@ class Predictor:
         """
         asked = self.card.outputs if outputs is None else outputs
         columns = self._columns([output.device for output in asked])
-        return self._trust(networks, self._values(networks, columns)[1], asked)
+        return self._trust(networks, self._values(networks, columns)[1], asked, Limits.of(asked))
 
     def _trust(
-        self, networks: Sequence[Reading], found: Unfamiliar, outputs: Sequence[Output]
+        self, networks: Sequence[Reading], found: Unfamiliar, outputs: Sequence[Output], limits: Limits
     ) -> list[list[tuple[int, tuple[str, ...]]]]:
-        """found: what `_values` found at these outputs."""
+        """found: what `_values` found at these outputs, which have these limits."""
         statistics = np.stack([network.statistics for network in networks])
         nearest = self.card.novelty.nearest(statistics, [output.references for output in outputs])
-        near = (nearest <= np.array([output.threshold for output in outputs])).tolist()
+        near = (nearest <= limits.threshold).tolist()
         if self.card.tokenizer == CANONICAL:
             return [
                 [(2 if told else int(not n), told) for n, told in zip(familiar, warned, strict=True)]
-                for familiar, warned in zip(near, doubts(networks, outputs, found), strict=True)
+                for familiar, warned in zip(near, doubts(networks, outputs, limits, found), strict=True)
             ]
         return [
             [novelty_warnings(network, o, n) for o, n in zip(outputs, familiar, strict=True)]

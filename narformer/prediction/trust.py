@@ -122,13 +122,14 @@ def is_foreign(
     return np.where(np.asarray(away) > 0, beyond(novelty, usual) > FOREIGN, np.asarray(share) > STRANGE)
 
 
-def doubts(networks: Sequence[Reading], outputs: Sequence[Output], found: Unfamiliar) -> list[list[tuple[str, ...]]]:
+def doubts(
+    networks: Sequence[Reading], outputs: Sequence[Output], limits: Limits, found: Unfamiliar
+) -> list[list[tuple[str, ...]]]:
     """By network and output, what is measurably wrong more often: what was never measured there.
 
-    That are kernels, compositions of them, precisions and batches.
+    That are kernels, compositions of them, precisions and batches. limits: those of the outputs.
     """
-    usual, away = np.array([(output.usual, output.away) for output in outputs]).reshape(-1, 2).T
-    foreign = is_foreign(found.share, found.novelty, usual, away).tolist()
+    foreign = is_foreign(found.share, found.novelty, limits.usual, limits.away).tolist()
     warned: list[list[tuple[str, ...]]] = []
     for row, network in enumerate(networks):
         told = [_unknown(network)] * len(outputs)

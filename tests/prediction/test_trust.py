@@ -38,7 +38,7 @@ def half_width(output: Output, far: int, kernels: float, novelty: float = 0.0, l
 def warned(output: Output, share: float, novelty: float) -> tuple[str, ...]:
     """Of a network whose time is in such kernels, so composed."""
     found = Unfamiliar(np.array([[share]]), np.ones((1, 1)), np.array([[novelty]]), {(0, 0): ("pool",)})
-    return doubts([network()], [output], found)[0][0]
+    return doubts([network()], [output], Limits.of([output]), found)[0][0]
 
 
 def network() -> Reading:
@@ -101,7 +101,8 @@ def test_a_warning_says_which_kernels_or_that_no_network_is_alike() -> None:
 def of_precision(device: str, precision: str) -> tuple[str, ...]:
     """Warnings of a network in a precision on a target where float32 files alone were measured."""
     found = Unfamiliar(*np.zeros((3, 1, 1)))
-    return doubts([replace(network(), precision=precision)], [replace(OUTPUT, device=device)], found)[0][0]
+    outputs = [replace(OUTPUT, device=device)]
+    return doubts([replace(network(), precision=precision)], outputs, Limits.of(outputs), found)[0][0]
 
 
 def test_a_file_in_the_precision_of_the_target_is_what_the_target_runs() -> None:

@@ -37,10 +37,11 @@ from narformer.graph import Graph
 MEETING = merged(pooling.SHAPED, transposes.RULES)
 # What depends on dequantised constants alone is constant too.
 DEQUANTISED = merged(constants.RULES, qdq.CONSTANTS)
+PARTS = merged(parts.RULES)
 # Tables that ask about every node, and without which operator there is nothing for them to do.
 _NEEDED = ((MEETING, "Transpose"), (DEQUANTISED, "DequantizeLinear"))
 # Tables that are swept again while they change something and such a node occurs; and how often at most.
-_REPEATED = ((MEETING, "Transpose"), (parts.RULES, "Split"))
+_REPEATED = ((MEETING, "Transpose"), (PARTS, "Split"))
 _SWEEPS = 4
 _ROUNDS = 3  # of all stages
 # Passes in the order in which they run: tables of rules by operator, from the file of their name in this folder.
@@ -54,7 +55,7 @@ STAGES: tuple[Rules, ...] = (
     convolution.RULES,
     merged(normalisation.RULES, activation.RULES, softmax.RULES),
     merged(rotary.RULES, attention.RULES),
-    parts.RULES,
+    PARTS,
     MEETING,
     merged(convolution.TAKEN_IN, scales.RULES, linear.BIASES),
     merged(transposes.WRITTEN, pooling.RULES),

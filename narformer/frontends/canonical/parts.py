@@ -22,9 +22,15 @@ _NEVER_SAME = RANDOM | {"Dropout", "If", "Loop", "Scan"}
 
 def again(draft: Draft, index: int, node: Node) -> bool:
     """What was computed before, from the same operands by the same operator, is not computed again."""
-    if node.op in _NEVER_SAME or any(o.source is None and not o.name and o.value is None for o in node.operands):
+    if node.op in _NEVER_SAME:
         return False
-    read = [o.source for o in node.operands if o.source is not None and o.source >= 0]
+    read: list[int] = []
+    for operand in node.operands:
+        if operand.source is None:
+            if not operand.name and operand.value is None:
+                return False
+        elif operand.source >= 0:
+            read.append(operand.source)
     for source in read:
         if draft.uses[source] < 2:
             draft.notes["lone", source] = index  # no other reads what this one reads; another may come to

@@ -14,7 +14,7 @@ from narformer.graph import Node
 Rule = Callable[[Draft, int, Node], bool]
 # By operator: "Conv", or "com.microsoft.FusedConv" where it is not ONNX's own.
 Rules = Mapping[str, Sequence[Rule]]
-EVERY = "*"  # in place of an operator: rules that are asked about every node
+EVERY = "*"  # in place of an operator: rules that are asked about every node, once the table has been `merged`
 _MOST = 8  # rules that may change one node after another; more would be two rules that undo each other
 
 
@@ -28,13 +28,11 @@ def sweep(draft: Draft, rules: Rules) -> bool:
     changed = False
     for index in draft.order():
         for _ in range(_MOST):
-            listed = rules.get(spelt[index], ())
-            if not listed and not every:
+            listed = rules.get(spelt[index], every)
+            if not listed:
                 break
             node = draft.current(index)
-            if node is None or not (
-                (every and _changed(draft, index, node, every)) or (listed and _changed(draft, index, node, listed))
-            ):
+            if node is None or not _changed(draft, index, node, listed):
                 break
             changed = True
     return changed
@@ -51,9 +49,10 @@ def _changed(draft: Draft, index: int, node: Node, rules: Sequence[Rule]) -> boo
 
 
 def merged(*tables: Rules) -> Rules:
-    """Several tables as one, swept at once; the rules of an operator are asked in this order."""
+    """Several tables as one, swept at once; the rules of an operator are asked in this order, those of EVERY first."""
     rules: dict[str, list[Rule]] = {}
     for table in tables:
         for op, listed in table.items():
             rules.setdefault(op, []).extend(listed)
-    return rules
+    every = rules.get(EVERY, [])
+    return {op: listed if op == EVERY else [*every, *listed] for op, listed in rules.items()}
