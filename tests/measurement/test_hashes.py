@@ -90,6 +90,11 @@ MOVED = """g (float[1,6,4] x) => (float[1,6,4] y) <int64[5] told = {0, 1, 0, 0, 
     rest = ConstantOfShape<value = int64[1] {0}>(one) p = Concat<axis = 0>(told, rest) m = Pad(x, p) r = Relu(m)
     square = Constant<value_float = 2.0>() y = Pow(r, square) }"""
 
+# Vectors divided by their lengths, behind a Transpose.
+LENGTHS = """g (float[2,6,4,8] x) => (float[2,4,6,8] y) {
+    size = Constant<value_ints = [2, 4, 6, 8]>() r = Relu(x) t = Transpose<perm = [0, 2, 1, 3]>(r)
+    l = ReduceL2<axes = [-1]>(t) e = Expand(l, size) y = Div(t, e) }"""
+
 
 def _hash(text: str) -> str:
     opset = 21 if "GroupNormalization" in text else 17
@@ -105,7 +110,8 @@ def _hash(text: str) -> str:
 def test_who_changes_hashes_writes_a_revision_that_brings_stores_along() -> None:
     names = [f"narformer.measurement.migrations.versions.revision_{revision}" for revision in schema.REVISIONS]
     told = [module.HASHES for module in map(import_module, names) if hasattr(module, "HASHES")]
-    found = [_hash(text) for text in (IMAGES, WORDS, STEPS, INTEGERS, OTHERS, SHARED, KERAS, MASKED, SHIFTED, MOVED)]
+    texts = (IMAGES, WORDS, STEPS, INTEGERS, OTHERS, SHARED, KERAS, MASKED, SHIFTED, MOVED, LENGTHS)
+    found = [_hash(text) for text in texts]
     found.append(network_hash(read_onnx(REPOSITORY / "examples" / "resnet18.onnx")))
     digest = hashlib.sha256(" ".join(found).encode()).hexdigest()[:16]
     following = f"{int(schema.REVISIONS[-1]) + 1:04d}"

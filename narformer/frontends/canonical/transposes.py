@@ -34,7 +34,7 @@ _UNARY = (
     ),
 )
 BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "Equal", "Greater", "Less", "And", "Or", "PRelu")
-_MEANS = ("ReduceMean", "ReduceMax", "ReduceSum", "GlobalAveragePool", "GlobalMaxPool")
+_MEANS = ("ReduceMean", "ReduceMax", "ReduceSum", "ReduceL2", "GlobalAveragePool", "GlobalMaxPool")
 
 
 def _before(draft: Draft, operand: Operand, shared: bool = False) -> Node | None:
@@ -270,8 +270,21 @@ def padded(draft: Draft, index: int, node: Node) -> bool:
     return True
 
 
+def expanded(draft: Draft, index: int, node: Node) -> bool:
+    """An Expand of a transposed value along axes that it has; what it gives says how far."""
+    transpose = _before(draft, node.operands[0])
+    if transpose is None or len(transpose.output_shape) != len(node.output_shape):
+        return False
+    if any(operand.source is not None for operand in node.operands[1:]):
+        return False
+    outputs = (_turned(node.outputs[0], permutation(transpose)),)
+    made = node._replace(operands=transpose.operands, outputs=outputs, attributes={}, left_out=())
+    _swap(draft, index, node, made, transpose)
+    return True
+
+
 def mean(draft: Draft, index: int, node: Node) -> bool:
-    """A mean, sum or maximum of a transposed value."""
+    """A mean, sum, maximum or length of a transposed value."""
     transpose = _before(draft, node.operands[0], shared=True)
     axes = None if transpose is None else mean_axes(node)
     if transpose is None or axes is None:
@@ -335,6 +348,7 @@ RULES: Rules = {
     "Slice": (as_read, sliced),
     "Split": (as_read, split),
     "Pad": (padded,),
+    "Expand": (expanded,),
     **dict.fromkeys(("Softmax", "LogSoftmax"), (softmax,)),
     **dict.fromkeys(_MEANS, (mean,)),
 }

@@ -152,3 +152,21 @@ def test_a_pad_that_moves_is_told_by_what_it_reads_and_by_how_much(canon: Read) 
     )
     assert [len(node.operands) for node in told.nodes] == [2]
     assert told.hash == untold.hash
+
+
+def test_a_vector_divided_by_its_length_is_one_thing_before_and_behind_a_transpose(canon: Read) -> None:
+    """ONNX Runtime computes lengths ahead of the Transpose that PyTorch computes them behind."""
+    text = (
+        HEADER + "g (float[2,6,4,8] x) => (float[2,4,6,8] y) <float eps = {1e-12}>"
+        " { size = Constant<value_ints = [2, 4, 6, 8]>() r = Relu(x) t = Transpose<perm = [0, 2, 1, 3]>(r) NODES"
+        " y = Div(t, e) }"
+    )
+    behind = canon(text.replace("NODES", "l = ReduceL2<axes = [-1]>(t) c = Clip(l, eps) e = Expand(c, size)"))
+    ahead = canon(
+        text.replace(
+            "NODES",
+            "l = ReduceL2<axes = [-1]>(r) c = Clip(l, eps) u = Transpose<perm = [0, 2, 1, 3]>(c) e = Expand(u, size)",
+        )
+    )
+    assert [node.op for node in behind.nodes] == ["Relu", "ReduceL2", "Clip", "Expand", "Div", "Transpose"]
+    assert ahead.hash == behind.hash
