@@ -1,4 +1,4 @@
-"""Networks of twelve common kinds in small, written as their authors write them, to be exported in every form.
+"""Networks of fourteen common kinds in small, written as their authors write them, to be exported in every form.
 
 NETWORKS maps a name to a function that gives a module and its example inputs. No two sizes that could be confused
 (heads, channels, positions) are equal, so that a form read with the wrong axis shows.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
+from exported_blocks import diffusion, rwkv
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_networks import Detector, Example, Recurrent, UNet
@@ -429,6 +430,8 @@ NETWORKS: Mapping[str, Callable[[], Example]] = {
     "lstm": lambda: (Recurrent(nn.LSTM), (torch.zeros(1, 9, 12),)),
     "u-net": lambda: (UNet(), _image()),
     "detector": lambda: (Detector(), _image(64)),
+    "rwkv": rwkv,
+    "diffusion": diffusion,
 }
 
 # Other spellings of the same: a pair must be one network.

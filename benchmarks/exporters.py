@@ -2,8 +2,8 @@
 
     python benchmarks/exporters.py [--torchvision] [--json | --markdown] [NAME ...]
 
-Small networks of twelve kinds (exported_networks.py), or with --torchvision some of torchvision's own, with weights as
-if trained. Each is compared with its form from TorchScript at opset 17: its canonical form, by its hash; the tokens
+Small networks of fourteen kinds (exported_networks.py), or with --torchvision some of torchvision's own, with weights
+as if trained. Each is compared with its form from TorchScript at opset 17: its canonical form, by its hash; the tokens
 that a predictor reads; how far estimates are apart, at most, over all devices; and whether warnings are the same.
 Minutes.
 """

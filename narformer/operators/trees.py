@@ -69,3 +69,20 @@ def _by_names(node: Node) -> tuple[Integers, npt.NDArray[np.bool_], Integers]:
 
 def _integers(value: Attribute | None) -> Integers:
     return np.array(value if isinstance(value, tuple) else (), dtype=np.int64)
+
+
+def distinct_share(node: Node) -> float:
+    """Which share of the trees differ in what they ask: a processor foresees the branches of those that repeat.
+
+    1 where the file holds what is asked in tensors, or nothing of it.
+    """
+    tree, *asked = (node.attributes.get(f"nodes_{name}") for name in ("treeids", "featureids", "values"))
+    if not isinstance(tree, tuple) or not tree:
+        return 1.0
+    if any(not isinstance(each, tuple) or len(each) != len(tree) or isinstance(each[0], str) for each in asked):
+        return 1.0
+    numbers = _integers(tree)
+    order = np.argsort(numbers, kind="stable")
+    rows = np.stack([np.array(each, dtype=np.float64)[order] for each in asked], axis=1)
+    parts = np.split(rows, np.flatnonzero(np.diff(numbers[order])) + 1)
+    return len({part.tobytes() for part in parts}) / len(parts)

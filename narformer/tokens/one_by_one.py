@@ -10,20 +10,22 @@ from __future__ import annotations
 import math
 
 from narformer.graph import Node, Shape
-from narformer.operators import operator_of
+from narformer.operators import operator_of, trees
 
 CUBIC_NS = 110.0  # an interpolated number, of a Resize
 # A sampled place, whatever its channels, and a number there: linear samples are found once a place.
 LINEAR_PLACE_NS, LINEAR_NS = 14.0, 1.0
 SAMPLE_NS = {"nearest": 8.0, "cubic": 38.0, "bicubic": 38.0}
 # A number of a softmax over an axis that is not the last. It is exchanged with the last: one axis in between moves in
-# tiles, several move number by number, there and back.
-EXCHANGED_NS, SCATTERED_NS = 1.0, 10.0
+# tiles, several move number by number, there and back; each way is a call with memory of its own.
+EXCHANGED_NS, SCATTERED_NS, EXCHANGES_NS = 1.0, 10.0, 400.0
 FETCHED_NS = 3.0  # a number that a gather fetches alone
 STEPPED_NS = 1.0  # one of every second, third ... number of a slice's last axis
 SUMMED_NS = 3.5  # a running sum along the last axis; along others vectors are added
 # A number that is read for a reduction over axes of which others lie behind, or of which no vectors are made.
 REDUCED_NS = 0.4
+# A comparison of a tree whose outcome a processor does not foresee, and how many it remembers from the run before.
+MISSED_NS, FORESEEN = 7.0, 25_000
 VECTORS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")
 POWERS = ((2,), (3,), (0.5,))  # exponents that are products, or a root
 
@@ -40,13 +42,16 @@ def one_by_one(node: Node) -> float:
     if node.op == "Resize" and node.attributes.get("mode") == "cubic":
         return CUBIC_NS * elements
     if node.op in ("Softmax", "LogSoftmax", "Hardmax") and node.operands:
-        return elements * _exchanged(node.operands[0].tensor.shape, node.attributes.get("axis", -1))
+        each = _exchanged(node.operands[0].tensor.shape, node.attributes.get("axis", -1))
+        return EXCHANGES_NS + each * elements if each else 0.0
     if node.op in ("CumSum", "CumProd"):
         axis = node.operands[1].value if len(node.operands) > 1 else None
         last = axis is not None and len(axis) == 1 and axis[0] in (-1, len(shape) - 1)
         return SUMMED_NS * elements if last else 0.0
     if node.op == "Gather" and node.operands and _alone(node.operands[0].tensor.shape, node.attributes.get("axis", 0)):
         return FETCHED_NS * elements
+    if node.op.startswith("TreeEnsemble"):
+        return MISSED_NS * max(trees.comparisons(node) * trees.distinct_share(node) - FORESEEN, 0.0)
     if node.op.startswith("Reduce") and node.operands:
         data = node.operands[0].tensor
         behind = node.op in VECTORS and _last(data.shape, node.attributes.get("axes"))

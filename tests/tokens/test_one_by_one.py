@@ -23,7 +23,8 @@ def _node(op: str, shapes: list[Shape], out: Shape, *values: tuple[int, ...] | N
 )
 def test_a_softmax_over_numbers_that_lie_apart_moves_them_first(shape: Shape, axis: int, expected: int) -> None:
     elements = Tensor(shape, "float32").elements
-    assert one_by_one(_node("Softmax", [shape], shape, axis=axis)) == expected * elements
+    calls = 400 if expected else 0
+    assert one_by_one(_node("Softmax", [shape], shape, axis=axis)) == calls + expected * elements
 
 
 def test_linear_samples_are_found_once_a_place() -> None:
@@ -76,3 +77,23 @@ def test_a_reduction_of_the_last_axes_alone_is_made_of_vectors(
 ) -> None:
     node = _node(op, [shape], (1,), **({} if axes is None else {"axes": axes}))
     assert one_by_one(node) == pytest.approx(expected * Tensor(shape, "float32").elements)
+
+
+def test_comparisons_are_foreseen_where_trees_repeat_or_are_few() -> None:
+    """Each tree asks twice, one after the other, of 1,000 rows."""
+
+    def missed(trees: int, alike: bool) -> float:
+        nodes = range(3 * trees)
+        attributes: dict[str, Attribute] = {
+            "nodes_treeids": tuple(n // 3 for n in nodes),
+            "nodes_nodeids": tuple(n % 3 for n in nodes),
+            "nodes_modes": tuple("LEAF" if n % 3 == 2 else "BRANCH_LEQ" for n in nodes),
+            "nodes_truenodeids": tuple(n % 3 + 1 if n % 3 < 2 else 0 for n in nodes),
+            "nodes_falsenodeids": tuple(2 if n % 3 < 2 else 0 for n in nodes),
+            "nodes_featureids": tuple(n % 3 for n in nodes),
+            "nodes_values": tuple(float(n % 3 if alike else n) for n in nodes),
+        }
+        return one_by_one(_node("TreeEnsembleRegressor", [(1000, 4)], (1000, 1), **attributes))
+
+    assert [missed(10, False), missed(100, True)] == [0, 0]
+    assert missed(100, False) == 7 * (100 * 2 * 1000 - 25_000)

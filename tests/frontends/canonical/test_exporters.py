@@ -32,7 +32,7 @@ def exporters() -> Iterator[ModuleType]:
         import exporters
 
         yield exporters
-    for name in ("exporters", "exported_networks", "torch_networks"):
+    for name in ("exporters", "exported_networks", "exported_blocks", "torch_networks"):
         sys.modules.pop(name, None)
 
 
