@@ -15,6 +15,18 @@ import torch
 import torchvision.models as vision
 import transformers as hf
 from torch import Tensor, nn
+from zoo_detection import FreeOfAnchors, GroupUpscaler, SingleShot, TextRegions
+from zoo_faces import (
+    FaceNumbers,
+    FacePoints,
+    FaceShape,
+    HeadPose,
+    PosePoints,
+    blaze_face,
+    blaze_pose,
+    face_detector,
+    foot_tracker,
+)
 from zoo_modules import (
     Bottlenecks,
     CachedDecoder,
@@ -37,6 +49,7 @@ from zoo_modules import (
     SoundEvents,
     UNet,
 )
+from zoo_segmentation import DeepLabXception, FaceMaps, Pyramid, ffnet, narrow_ffnet
 
 Made = tuple[nn.Module, tuple[Tensor, ...], dict[str, Any]]
 
@@ -79,6 +92,17 @@ def pixels(model: str, config: str, *size: int, **options: Any) -> Callable[[], 
 
     def make() -> Made:
         return Only(getattr(hf, model)(getattr(hf, config)(**options))), (), {"pixel_values": image(*size)[0]}
+
+    return make
+
+
+def words(model: str, config: str, length: int, **options: Any) -> Callable[[], Made]:
+    """An encoder of the names of COCO's 80 classes."""
+
+    def make() -> Made:
+        module = getattr(hf, model)(getattr(hf, config)(**options))
+        ids = tokens(length).long().repeat(80, 1)
+        return Only(module), (), {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     return make
 
@@ -302,6 +326,8 @@ NETWORKS: Mapping[str, Callable[[], Made]] = {
         intermediate_size=1536,
     ),
     "mobile_bert_uncased_google": text("MobileBertForMaskedLM", "MobileBertConfig", 384),
+    "yolo_world:text_encoder": words("CLIPTextModelWithProjection", "CLIPTextConfig", 77),
+    "wedetect:text_encoder": words("XLMRobertaModel", "XLMRobertaConfig", 16, vocab_size=250002, type_vocab_size=1),
     "openai_clip": clip,
     "owl_vit": owl,
     "siglip2:image_encoder": siglip("image"),
@@ -346,5 +372,26 @@ NETWORKS: Mapping[str, Callable[[], Made]] = {
     "nomic_embed_text": text("NomicBertModel", "NomicBertConfig", 128),
     "sam2:encoder": pixels("Sam2VisionModel", "Sam2VisionConfig", 1024),
     "vjepa2": frames,
+    "ffnet_40s": lambda: (ffnet((4, 5, 6, 4)), image(1024, 2048), {}),
+    "ffnet_54s": lambda: (ffnet((5, 8, 8, 5)), image(1024, 2048), {}),
+    "ffnet_78s": lambda: (ffnet((6, 12, 12, 8)), image(1024, 2048), {}),
+    "ffnet_78s_lowres": lambda: (ffnet((6, 12, 12, 8), deep=False), image(512, 1024), {}),
+    "ffnet_122ns_lowres": lambda: (narrow_ffnet(), image(512, 1024), {}),
+    "pspnet": lambda: (Pyramid(), image(473), {}),
+    "deeplab_xception": lambda: (Classes(DeepLabXception()), image(480, 520), {}),
+    "hrnet_face": lambda: (FaceMaps(timm.create_model("hrnet_w18", pretrained=False)), image(256), {}),
+    "mediapipe_face:face_detector": lambda: (blaze_face(), image(256), {}),
+    "mediapipe_face:face_landmark_detector": lambda: (FacePoints(), image(192), {}),
+    "mediapipe_pose:pose_detector": lambda: (blaze_pose(), image(128), {}),
+    "mediapipe_pose:pose_landmark_detector": lambda: (PosePoints(), image(256), {}),
+    "face_det_lite": lambda: (face_detector(), image(480, 640, channels=1), {}),
+    "foot_track_net": lambda: (foot_tracker(), image(480, 640), {}),
+    "cavaface": lambda: (FaceNumbers(), image(112), {}),
+    "facemap_3dmm": lambda: (FaceShape(), image(128), {}),
+    "sixd_repnet:pose_estimator": lambda: (HeadPose(), image(224), {}),
+    "yolox": lambda: (FreeOfAnchors(), image(640), {}),
+    "resnet34_ssd1200": lambda: (SingleShot(), image(1200), {}),
+    "easyocr:detector": lambda: (TextRegions(), image(608, 800), {}),
+    "xlsr": lambda: (GroupUpscaler(), image(128), {}),
     "yamnet": lambda: (SoundEvents(), image(96, 64, channels=1), {}),
 }

@@ -57,9 +57,9 @@ _FAMILIES = (
     ("translation", ("opus_mt",)),
     ("video", ("resnet_2plus1d", "resnet_3d", "resnet_mixed", "video_mae", "vjepa2")),
     ("detr", ("detr",)),
-    ("upscaler", ("esrgan", "srgan", "quicksrnet", "sesr")),
+    ("upscaler", ("esrgan", "srgan", "quicksrnet", "sesr", "xlsr")),
     ("nafnet", ("nafnet",)),
-    ("segmentation", ("fcn_resnet50", "unet", "u2net", "deeplab", "segformer", "mask2former")),
+    ("segmentation", ("fcn_resnet50", "unet", "u2net", "deeplab", "segformer", "mask2former", "ffnet", "pspnet")),
     ("depth_anything", ("depth_anything",)),
     ("efficientvit", ("efficientvit",)),
     ("efficientnet", ("efficientnet",)),
@@ -70,6 +70,9 @@ _FAMILIES = (
     ("inception", ("inception", "googlenet")),
     ("regnet", ("regnet",)),
     ("resnet", ("resnet", "resnext", "dla")),
+    ("hrnet", ("hrnet",)),
+    ("mediapipe", ("mediapipe",)),
+    ("small detector", ("face_det_lite", "foot_track_net")),
 )
 
 

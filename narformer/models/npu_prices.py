@@ -1,10 +1,10 @@
 """What kernels take on NPUs, of which few networks are known: a few kinds of work, whose prices targets share.
 
-Ours. An NPU multiplies matrices in tiles and does all else on vectors. It keeps images with their channels last, so
-that putting channels last costs it nothing; it reads weights from memory once, hidden behind multiplications where
-there are many rows; it keeps activations in a memory of some megabytes. A hundred networks do not tell a price for
-every kind of kernel and term of work, as thousands do (tally2.py), but they tell these: each starts from what such
-hardware is known to do, and what groups of targets say of it costs its square.
+Ours. An NPU multiplies matrices in tiles and does all else on vectors. It keeps images with their channels last: to
+put channels last costs it nothing, to bring an image of three channels in does. It reads weights from memory once,
+hidden behind multiplications where there are many rows, and keeps activations in a memory of some megabytes. A hundred
+networks do not tell a price for every kind of kernel and term of work, as thousands do (tally2.py), but they tell
+these: each starts from what such hardware does, and what groups of targets say of it costs its square.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ _TERMS = (
     ("pointwise", 1.7e-10),
     ("depthwise", 2.5e-9),
     ("grouped", 3.3e-10),
-    ("unblocked", 1e-10),  # beside, of convolutions of volumes and signals, and of channels that four does not divide
+    ("volume", 1e-10),  # beside, of convolutions of anything but images
     ("linear", 1.7e-10),
-    ("matrix product", 2.5e-10),
+    ("matrix product", 4e-10),
     ("recurrent", 1e-9),
-    ("scores", 1e-8),  # numbers that say how much a position heeds another
-    ("by products", 2.5e-9),
+    ("scores", 2e-8),  # numbers that say how much a position heeds another
+    ("image", 1.5e-7),  # what comes in with at most four channels, and is put in tiles of 32
+    ("by products", 8e-10),
     ("by depthwise", 2.5e-9),
-    ("normalised", 5e-9),
-    ("smooth", 3.3e-9),
-    ("element-wise", 3.3e-9),
+    ("normalised", 4e-9),
+    ("smooth", 4e-9),
+    ("element-wise", 1e-9),
     ("within", 5e-10),
     ("concatenated", 1.2e-9),
     ("split", 1.2e-9),
-    ("moved", 5e-9),
+    ("moved", 1e-8),
     ("gathered", 1e-8),
     ("resized", 1e-8),
-    ("transposed", 5e-9),
+    ("transposed", 1.5e-8),
     ("channels last", 5e-10),  # of what only puts channels last or first
-    ("pooled", 5e-9),
+    ("pooled", 2.5e-9),
     ("searched", 2e-8),
-    ("blank", 5e-10),  # what fills images up to 32 channels
-    ("spilled", 5e-9),  # beyond what the NPU's own memory holds, and beyond eight times that
-    ("spilled far", 2.5e-9),
-    ("weights", 2.5e-9),
+    ("spilled", 2e-9),  # beyond what the NPU's own memory holds, and beyond four times that
+    ("spilled far", 1e-9),
+    ("weights", 1e-9),
     ("waited for", 8.3e-9),  # weights that too few rows are multiplied with to hide that they are read
-    ("kernels", 1e-3),
-    ("products", 1e-3),
-    ("run", 0.06),
+    ("kernels", 3e-4),
+    ("products", 3e-4),
+    ("run", 0.02),
 )
 TERMS = tuple(name for name, _ in _TERMS)
 _OWN_MEMORY = 16e6  # bytes, four a number: 4 million numbers
-_CHANNELS = 32  # in a tile
+_IMAGE = 4  # channels at most
 _ROWS = 256  # from which on reading weights is hidden
 ITERATIONS = 300
 RATE, WARMUP = 0.05, 20
-_PENALTY = 1e-3
+_PENALTY = 1.5e-3
 _ROUNDED = 0.05  # below this error, in ln, the loss is a parabola
 
 
@@ -71,7 +71,6 @@ _LINEAR = _kinds(tokens.LINEAR, "fully connected")
 _PRODUCTS = _kinds("matrix product", "attention")
 _MATRIX = _kinds(*sorted(tokens.MATRIX))
 _ELEMENTS = _kinds("rectifier", "clip", "add", "multiply", "other", "quantize")
-_IMAGES = [*_MATRIX, *_ELEMENTS, *_kinds("pool", "smooth activation", "resize", "concatenate")]
 _SEARCH = _kinds("sort", "trees")
 
 
@@ -92,19 +91,20 @@ def amounts(features: Tensor) -> Tensor:
     elements = column["written"] / 4
     relaid = transposed * (torch.abs(column["channels"] * column["widest"] - elements) < 0.01 * elements)
     kept = moved * (1 - relaid)
-    image = of(_IMAGES) * (column["height"] > 1)
-    blank = column["read"] * _unfilled(column["widest"]) + column["written"] * _unfilled(column["channels"])
+    # Images are computed in blocks but where four does not divide their channels; nothing else is.
+    blocked = (column["unblocked"] == 0) | ((column["widest"] >= tokens.LANES) & (column["widest"] % 4 > 0))
     amount = {
         "convolution": macs * convolved,
         "pointwise": macs * is_a("pointwise"),
         "depthwise": macs * is_a("depthwise"),
         "grouped": macs * is_a("grouped convolution"),
-        "unblocked": macs * convolved * (column["unblocked"] > 0),
+        "volume": macs * convolved * ~blocked,
         "linear": macs * of(_LINEAR),
         "matrix product": macs * of(_PRODUCTS),
         "recurrent": macs * is_a("recurrent"),
         "scores": column["rows"] * column["columns"] * column["products"] * is_a("attention")
         + elements * is_a("softmax"),
+        "image": column["read"] * (column["widest"] <= _IMAGE) * (convolved + is_a("pointwise")),
         "by products": moved * matrix,
         "by depthwise": moved * is_a("depthwise"),
         "normalised": moved * is_a("normalization"),
@@ -120,7 +120,6 @@ def amounts(features: Tensor) -> Tensor:
         "channels last": moved * relaid,
         "pooled": moved * is_a("pool", "global pool", "reduction"),
         "searched": moved * of(_SEARCH),
-        "blank": blank * image,
         "spilled": (kept - _OWN_MEMORY).clamp_min(0),
         "spilled far": (kept - 4 * _OWN_MEMORY).clamp_min(0),
         "weights": weights,
@@ -130,12 +129,6 @@ def amounts(features: Tensor) -> Tensor:
         "run": kind[:, 0],
     }
     return torch.stack([amount[name] for name in TERMS], dim=1)
-
-
-def _unfilled(channels: Tensor) -> Tensor:
-    """How much of tiles of channels is left empty, for each that is full."""
-    channels = channels.clamp_min(1)
-    return torch.ceil(channels / _CHANNELS) * _CHANNELS / channels - 1
 
 
 class NpuPrices(nn.Module):

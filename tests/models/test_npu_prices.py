@@ -41,6 +41,19 @@ def test_many_rows_hide_that_weights_are_read() -> None:
     assert many["waited for"] == 0
 
 
+def test_an_image_of_three_channels_is_brought_in() -> None:
+    assert _amounts("convolution", read=6e5, widest=3)["image"] == pytest.approx(6e5)
+    assert _amounts("convolution", read=6e5, widest=64)["image"] == 0
+
+
+def test_a_convolution_of_a_volume_is_none_of_an_image_with_odd_channels() -> None:
+    video, odd, plain = (
+        _amounts("convolution", macs=1e9, unblocked=unblocked, widest=widest)["volume"]
+        for unblocked, widest in ((1e9, 64), (1e9, 18), (0, 64))
+    )
+    assert (video, odd, plain) == (pytest.approx(1e9), 0, 0)
+
+
 def test_what_fills_a_batch_up_is_no_work() -> None:
     assert not amounts(torch.zeros(3, tokens.WIDTH)).any()
 
