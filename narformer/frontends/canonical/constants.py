@@ -41,9 +41,11 @@ def values_of(node: Node) -> Sequence[tuple[float, ...] | None]:
     """What the outputs of a node hold that reads constants; nothing where that is not known."""
     if node.domain or any(t.elements > VALUE_ELEMENTS for t in node.outputs):
         return ()
-    if node.op == "ConstantOfShape":  # its value is a tensor in the file, and in a Node the number that it holds
-        filling = node.attributes.get("value")
-        return [(filling,) * node.outputs[0].elements] if isinstance(filling, int | float) else ()
+    if node.op == "ConstantOfShape":
+        # Zeros, of which exporters make pads. Of other numbers they make indices; what reads equal ones is computed
+        # again by runtimes, which do not compare what constants hold.
+        zeros = node.attributes.get("value") == 0
+        return [(0,) * node.outputs[0].elements] if zeros else ()
 
     def value(position: int) -> Value | None:
         operand = node.operand(position)
