@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 # Of the migrations, oldest first; the last is what the tables below are.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
 # A name of its own: other programs in the same PostgreSQL database may have Alembic's default table.
 VERSION_TABLE = "narformer_version"
 

@@ -2,7 +2,7 @@
 
 Requires: all patterns found. Ensures: no attribute that ONNX assumes anyway, but for windows, which state all; no
 epsilon, slope or rounding; Resize, Pad, Expand and Tile read their data alone (what they give says the rest); recurrent
-nodes have all their outputs; constants come last in sums and products; a square is a product with itself.
+nodes have all their outputs; constants come last in sums and products; a product with itself is a square.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import onnx
 
 from narformer.frontends.canonical.convolution import CONVOLUTIONS, POOLS
-from narformer.frontends.canonical.draft import Draft, number
+from narformer.frontends.canonical.draft import Draft
 from narformer.frontends.canonical.rule import EVERY, Rules
 from narformer.frontends.canonical.transposes import BINARY
 from narformer.graph import Attribute, Node, Operand, Tensor
@@ -130,11 +130,11 @@ def recurrent(draft: Draft, index: int, node: Node) -> bool:
 
 
 def squared(draft: Draft, index: int, node: Node) -> bool:
-    """A square is a product with itself, as runtimes compute it and some exporters write it."""
-    data, exponent = node.operands
-    if number(exponent) != 2 or data.source is None or data.tensor.shape != node.output_shape:
+    """A product with itself is a square: one value is read, whichever way exporters write it."""
+    if len(node.operands) != 2 or node.operands[0] != node.operands[1] or node.operands[0].source is None:
         return False
-    draft.put(index, node._replace(op="Mul", operands=(data, data)))
+    two = Operand(Tensor((), node.operands[0].tensor.dtype), value=(2.0,))
+    draft.put(index, node._replace(op="Pow", operands=(node.operands[0], two)))
     return True
 
 
@@ -161,6 +161,6 @@ RULES: Rules = {
     EVERY: (plain,),
     **dict.fromkeys(_DATA_ALONE, (alone,)),
     **dict.fromkeys(BINARY, (broadcast,)),
-    "Pow": (squared, broadcast),
+    "Mul": (squared, broadcast),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (stateless, recurrent)),
 }
