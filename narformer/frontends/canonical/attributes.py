@@ -2,7 +2,7 @@
 
 Requires: all patterns found. Ensures: no attribute that ONNX assumes anyway, but for windows, which state all; no
 epsilon, slope or rounding; Resize, Pad, Expand and Tile read their data alone (what they give says the rest); recurrent
-nodes have all their outputs; constants come last in sums and products; a product with itself is a square.
+nodes have all their outputs; constants come last in sums and products; a rectifier times itself is a square.
 """
 
 from __future__ import annotations
@@ -130,11 +130,13 @@ def recurrent(draft: Draft, index: int, node: Node) -> bool:
 
 
 def squared(draft: Draft, index: int, node: Node) -> bool:
-    """A product with itself is a square: one value is read, whichever way exporters write it."""
-    if len(node.operands) != 2 or node.operands[0] != node.operands[1] or node.operands[0].source is None:
+    """A rectifier times itself is a square, as those who square it write it."""
+    data, other = node.operands
+    made = draft.node(data)
+    if data != other or made is None or made.op != "Relu":
         return False
-    two = Operand(Tensor((), node.operands[0].tensor.dtype), value=(2.0,))
-    draft.put(index, node._replace(op="Pow", operands=(node.operands[0], two)))
+    two = Operand(Tensor((), data.tensor.dtype), value=(2.0,))
+    draft.put(index, node._replace(op="Pow", operands=(data, two)))
     return True
 
 

@@ -135,7 +135,7 @@ def test_heads_in_turns_are_not_heads_in_a_row(canon: Read) -> None:
     assert [node.op for node in found.nodes] == ["Gather", "Gather", "Attention"]
 
 
-def test_a_product_with_itself_is_a_square(canon: Read) -> None:
+def test_a_rectifier_times_itself_is_a_square(canon: Read) -> None:
     power, product = (
         canon(HEADER + ROWS.replace("NODES", f"r = Relu(x) {nodes}")) for nodes in ("y = Pow(r, two)", "y = Mul(r, r)")
     )

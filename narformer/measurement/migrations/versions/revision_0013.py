@@ -1,4 +1,4 @@
-"""Networks have other hashes: products of a value with itself are squares."""
+"""Networks have other hashes: a rectifier times itself is a square."""
 
 from alembic import op
 
