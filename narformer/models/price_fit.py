@@ -18,7 +18,7 @@ from torch import Tensor
 
 ITERATIONS = 300
 TILE_ITERATIONS = 200
-SHARES_WEIGHT = 0.3  # of what profilers told of a network's kernels, beside its latency
+SHARES_WEIGHT = 0.6  # of what profilers told of a network's kernels, beside its latency
 RATE, WARMUP = 0.03, 20
 _ROUNDED = 0.02  # below this error, in ln, the loss is a parabola
 _BATCH = 256
@@ -105,7 +105,7 @@ def fit_prices(
     known = torch.isfinite(targets).sum()
     optimizer = torch.optim.Adam(priced.parameters(), lr=RATE, betas=(0.9, 0.99))
     for iteration in range(iterations):
-        _slow(optimizer, iteration, iterations)
+        slow(optimizer, iteration, iterations)
         table = priced.table()
         total = torch.zeros((), device=table.device)
         for block in blocks:
@@ -144,7 +144,7 @@ def fit_tiles(
     known = torch.isfinite(truth).sum()
     optimizer = torch.optim.Adam([by_tile], lr=RATE, betas=(0.9, 0.99))
     for iteration in range(iterations):
-        _slow(optimizer, iteration, iterations)
+        slow(optimizer, iteration, iterations)
         factors = torch.cat([by_tile, by_tile.new_zeros(1, by_tile.shape[1])])
         times = torch.exp(factors.index_select(0, first) + factors.index_select(0, second))
         latency = torch.zeros_like(truth).index_add(0, owner, each * times)
@@ -166,14 +166,15 @@ def _latency(block: _Block, table: Tensor) -> Tensor:
 
 def _error(latency: Tensor, truth: Tensor) -> Tensor:
     """Nearly |ln(latency / truth)|, of ms and ln(ms); 0 where not measured."""
-    return _error_of((torch.log(latency.clamp_min(1e-9)) - truth).nan_to_num(0.0))
+    return rounded((torch.log(latency.clamp_min(1e-9)) - truth).nan_to_num(0.0))
 
 
-def _error_of(ln: Tensor) -> Tensor:
+def rounded(ln: Tensor) -> Tensor:
+    """Nearly |ln|, a parabola where it is small."""
     return torch.sqrt(ln.square() + _ROUNDED**2) - _ROUNDED
 
 
-def _slow(optimizer: torch.optim.Optimizer, iteration: int, iterations: int) -> None:
+def slow(optimizer: torch.optim.Optimizer, iteration: int, iterations: int) -> None:
     """A rate that rises at first, then falls to 0."""
     for group in optimizer.param_groups:
         group["lr"] = RATE * min(1, (iteration + 1) / WARMUP) * (1 - iteration / iterations)
@@ -218,7 +219,7 @@ def _share_error(kernels: _Kernels, table: Tensor) -> Tensor:
     nothing = torch.zeros(kernels.networks, device=table.device)
     total = nothing.index_add(0, kernels.network, share).clamp_min(1e-9)
     common = nothing.index_add(0, kernels.network, share * ln) / total
-    return (share * _error_of(ln - common[kernels.network])).sum()
+    return (share * rounded(ln - common[kernels.network])).sum()
 
 
 def _blocks(work: Callable[[npt.NDArray[np.int64]], Tensor], targets: Tensor) -> Iterator[_Block]:

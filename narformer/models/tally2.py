@@ -10,8 +10,9 @@ target with few measurements has the prices of its relatives. Prices are fitted 
 then factors of tiles, where thousands of networks were measured. NPUs, of which few were, have prices of fewer kinds
 of work instead (npu_prices.py).
 
-What they leave, a Gaussian process tells from networks of like composition (gaussian_process.py); far from all that
-were measured it says nothing, and how far a network is from them is told too.
+What they leave, Gaussian processes tell: on CPUs from kernels of like shape (kernel_processes.py), then from networks
+of like composition (gaussian_process.py). Far from all that were measured they say nothing, and how far a network is
+from those is told too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 
 from narformer.models.gaussian_process import Processes, fit
 from narformer.models.interface import Batch, KernelSum, register
+from narformer.models.kernel_processes import KernelProcesses, Kernels, fit_kernels
 from narformer.models.layers import pool_sum
 from narformer.models.npu_prices import NpuPrices
 from narformer.models.npu_prices import amounts as npu_amounts
@@ -244,6 +246,13 @@ class Tally2(KernelSum):
         self.register_buffer("reference", torch.zeros(len(WORK), _NUMBERS * kinds, len(self.views)))
         self.register_buffer("reference_odd", torch.zeros(kinds, len(self.views)))
         self.processes = nn.ModuleList(Processes(kinds * len(WORK), len(view)) for view in self.views)
+        # Views of CPUs have processes of kernels; there shapes decide how well a library's loops fit.
+        hardware = config.hardware or ("",) * config.outputs
+        tiled = set(config.tiled)
+        self.by_kernel = [
+            p for p, view in enumerate(self.views) if all(hardware[k] == "cpu" and k not in tiled for k in view)
+        ]
+        self.kernel_processes = nn.ModuleList(KernelProcesses(len(self.views[place])) for place in self.by_kernel)
         # The kernels of each kind that were measured on each target, (region, kinds, outputs); none: lowest > highest.
         region = (len(_REGION), len(tokens.KINDS), config.outputs)
         self.register_buffer("lowest", torch.full(region, 1e3))
@@ -256,7 +265,7 @@ class Tally2(KernelSum):
     def begin(
         self, batch: Batch, targets: Tensor, weights: Tensor, shares: Shares | None = None
     ) -> Iterator[tuple[int, int, float]]:
-        """Fit prices to all networks at once, factors of tiles, prices of NPUs, then processes to what these leave."""
+        """Fit prices to all networks at once, then what they leave: of tiles, on NPUs, of kernels, of networks."""
         self.prices.count(torch.isfinite(targets).sum(dim=0))
 
         def tokens_of(rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -270,6 +279,8 @@ class Tally2(KernelSum):
             yield from fit_tiles(self.by_tile, lambda rows: self._shaped(*tokens_of(rows)), tiled, self._tile_penalty)
         if self.config.npus:
             yield from self._fit_npus(tokens_of, targets[:, list(self.config.npus)])
+        for place, process in self._of_kernels():
+            yield from self._fit_kernels(place, process, tokens_of, targets, shares)
         with torch.no_grad():
             self._refer()
             self._fit_processes(tokens_of, targets)
@@ -293,6 +304,40 @@ class Tally2(KernelSum):
             read, written, shaped = tile_places(features)
         nothing = 2 * _SHAPES * _CHANNELS  # a place after all factors
         return each, torch.where(shaped, read, nothing), torch.where(shaped, written, nothing), graph
+
+    def _fit_kernels(
+        self,
+        place: int,
+        process: KernelProcesses,
+        tokens_of: Callable[[npt.NDArray[np.int64]], tuple[Tensor, Tensor]],
+        targets: Tensor,
+        shares: Shares | None,
+    ) -> Iterator[tuple[int, int, float]]:
+        """Fit the factors of kernels of a view."""
+        view = self.views[place]
+        rows = torch.isfinite(targets[:, view]).any(dim=1).nonzero()[:, 0].cpu().numpy()
+        parts = []
+        for start in range(0, len(rows), _ROWS):
+            features, graph = tokens_of(rows[start : start + _ROWS])
+            with torch.no_grad():
+                ms = self.roofline(features, self.prices.prices(), self.prices.oddity())[:, view]
+            parts.append((features.cpu(), ms.cpu(), graph.cpu() + start))
+        if not parts:
+            return
+        kernels = Kernels(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        mine = None
+        if shares is not None and shares.output in view:
+            mine = shares._replace(output=view.index(shares.output), rows=np.searchsorted(rows, shares.rows))
+        yield from fit_kernels(process, kernels, torch.log(targets[torch.from_numpy(rows)][:, view]).cpu(), mine)
+        process.to(targets.device)
+
+    def _of_kernels(self) -> list[tuple[int, KernelProcesses]]:
+        """Views that have processes of kernels, and these."""
+        found = []
+        for place, process in zip(self.by_kernel, self.kernel_processes, strict=True):
+            assert isinstance(process, KernelProcesses)
+            found.append((place, process))
+        return found
 
     def _tile_penalty(self, networks: int) -> Tensor:
         tile = self.by_tile.view(-1, _CHANNELS, self.by_tile.shape[1])
@@ -384,6 +429,9 @@ class Tally2(KernelSum):
             held = state[f"processes.{place}.{name}"]
             column = self.views[place].index(output)
             state[f"processes.{place}.{name}"] = torch.cat([held, held[:, column, None]], dim=1)
+        if place in self.by_kernel:
+            name = f"kernel_processes.{self.by_kernel.index(place)}.weights"
+            state[name] = torch.cat([state[name], state[name][:, self.views[place].index(output), None]], dim=1)
         for name in ("lowest", "highest"):
             state[name] = torch.cat([state[name], state[name][..., output, None]], dim=2)
         times = torch.tensor([factors.get(name, factors.get("others", 1.0)) for name in WORK])
@@ -394,13 +442,19 @@ class Tally2(KernelSum):
         return wider.eval()
 
     def priced(self, features: Tensor) -> Tensor:
-        """Milliseconds of each token from its work, (T, outputs); 0 for one without a kind, which fills a batch up."""
+        """Milliseconds of each token, (T, outputs): of its work, times factors of tiles and kernels.
+
+        0 for one without a kind, which fills a batch up.
+        """
         each = self.roofline(features, self.prices.prices(), self.prices.oddity())
         if self.config.tiled:
             read, written, shaped = tile_places(features)
             ln = (self.by_tile.index_select(0, read) + self.by_tile.index_select(0, written)) * shaped[:, None]
             tiled = torch.tensor(self.config.tiled, device=ln.device)
             each = each * torch.exp(torch.zeros_like(each).index_add(1, tiled, ln))
+        for place, process in self._of_kernels():
+            view = torch.tensor(self.views[place], device=each.device)
+            each = each * torch.exp(torch.zeros_like(each).index_add(1, view, process(features)))
         if self.config.npus:
             place = list(range(each.shape[1]))
             for number, output in enumerate(self.config.npus):
