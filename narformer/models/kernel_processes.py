@@ -2,10 +2,10 @@
 
 Ours. A kernel of one shape takes the same time in every network, within a few percent, but prices miss it by a tenth or
 two: how the loops of a library fit a shape is no sum of amounts of work. Kernels of one kind and of like sizes are
-missed alike. A network's latency tells the sum of its kernels alone, and a profiler their shares in some networks, so
-that factors of all kernels are fitted to all networks at once, as prices are. What a process says is spanned by some of
-the kernels (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 8.3), and far from all of
-them it says nothing.
+missed alike, products of matrices above all. A network's latency tells the sum of its kernels alone, and a profiler
+their shares in some networks, so that factors of all kernels are fitted to all networks at once, as prices are. What a
+process says is spanned by some of the kernels (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
+section 8.3), and far from all of them it says nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from narformer.models.price_fit import RATE, SHARES_WEIGHT, WARMUP, Shares, roun
 from narformer.tokens import runtime_kernels as tokens
 
 Array = npt.NDArray[np.float64]
-REFERENCES = 256  # kernels of a kind that span what is said of the kind
+REFERENCES = 192  # kernels of a kind that span what is said of the kind
 FEWEST = 12  # kernels of a kind, with fewer of which nothing is said of it
 DEVIATION = 0.4  # of what prices leave of a kernel, in ln(ms)
 LENGTH = 6.5  # how far apart kernels are whose errors are still alike
 PENALTY = 0.05  # of a standard deviation squared, beside a network's |ln(prediction / truth)|
 ITERATIONS = 200
 _JITTER = 1e-4
+_KINDS = sorted(tokens.KINDS.index(kind) for kind in tokens.MATRIX)
 _SIZES = (
     *("rows", "columns", "depth", "products", "height", "window", "stride", "widest", "channels", "read", "written"),
     *("weights", "streamed", "operations", "macs", "absorbed", "within", "reordered", "pieces", "scalar", "steps"),
@@ -45,7 +46,7 @@ def coordinates(features: Tensor) -> Tensor:
     """Where kernels stand: ln of sizes, shares of idle work, how columns fill blocks, flags: (T, COORDINATES)."""
     sizes = torch.log1p(features[:, [tokens.COLUMN[name] for name in _SIZES]])
     macs = features[:, tokens.COLUMN["macs"], None].clamp_min(1)
-    idle = (features[:, [tokens.COLUMN[name] for name in _OF_MACS]] / macs).clamp(0, _MOST_IDLE)
+    idle = (features[:, [tokens.COLUMN[name] for name in _OF_MACS]] / macs).clamp(min=0.0, max=_MOST_IDLE)
     columns = features[:, tokens.COLUMN["columns"]]
     last = torch.remainder(columns, tokens.LANES) / tokens.LANES * (columns < _WIDE)
     blocks = torch.remainder(torch.ceil(columns / tokens.LANES), _TOGETHER) / _TOGETHER * (columns < 2 * _WIDE)
@@ -78,9 +79,11 @@ class KernelProcesses(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """ln of what to multiply each kernel's time by; 0 for one that is like none of its kind."""
-        where = coordinates(features)
         kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
-        return (alike(where, self.references) * (kind @ self.kinds.T)) @ self.weights
+        mine = kind[:, _KINDS].sum(dim=1).nonzero()[:, 0]
+        kind, where = kind.index_select(0, mine), coordinates(features).index_select(0, mine)
+        said = (alike(where, self.references) * (kind @ self.kinds.T)) @ self.weights
+        return features.new_zeros(len(features), said.shape[1]).index_add(0, mine, said)
 
 
 def alike(one: Tensor, other: Tensor) -> Tensor:
@@ -178,7 +181,7 @@ def _kinds(features: Tensor, ms: Tensor, place: Tensor, random: np.random.Genera
     kind = tokens.kinds(features.numpy())
     time = torch.zeros(len(features)).index_add(0, place, ms.mean(dim=1)).sqrt().double().numpy() + 1e-9
     found = {}
-    for k in sorted(set(kind.tolist()) - {0}):  # the run is no kernel
+    for k in _KINDS:
         mine = np.flatnonzero(kind == k)
         if len(mine) < FEWEST:
             continue

@@ -370,7 +370,7 @@ class Tally2(KernelSum):
                 composition, ms = self.compositions(features, graph, len(mine), [place])
                 parts.append(composition[:, 0].cpu().double().numpy())
                 times.append(ms[:, 0].cpu().double().numpy())
-                total = pool_sum(self.priced(features), graph, len(mine)).clamp_min(1e-9)[:, view]
+                total = pool_sum(self.priced(features, place), graph, len(mine)).clamp_min(1e-9)[:, view]
                 left.append(
                     (torch.log(targets[torch.from_numpy(mine)][:, view]) - torch.log(total)).cpu().double().numpy()
                 )
@@ -441,10 +441,11 @@ class Tally2(KernelSum):
         wider.load_state_dict(state)
         return wider.eval()
 
-    def priced(self, features: Tensor) -> Tensor:
+    def priced(self, features: Tensor, asked: int | None = None) -> Tensor:
         """Milliseconds of each token, (T, outputs): of its work, times factors of tiles and kernels.
 
-        0 for one without a kind, which fills a batch up.
+        0 for one without a kind, which fills a batch up. asked: the view whose factors of kernels are needed; all
+        without.
         """
         each = self.roofline(features, self.prices.prices(), self.prices.oddity())
         if self.config.tiled:
@@ -453,6 +454,8 @@ class Tally2(KernelSum):
             tiled = torch.tensor(self.config.tiled, device=ln.device)
             each = each * torch.exp(torch.zeros_like(each).index_add(1, tiled, ln))
         for place, process in self._of_kernels():
+            if asked not in (None, place):
+                continue
             view = torch.tensor(self.views[place], device=each.device)
             each = each * torch.exp(torch.zeros_like(each).index_add(1, view, process(features)))
         if self.config.npus:

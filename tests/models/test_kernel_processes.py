@@ -75,10 +75,10 @@ def test_an_output_with_few_measurements_has_what_others_say() -> None:
 
 
 def test_shares_tell_apart_what_latencies_tell_together() -> None:
-    # Each network is a convolution and an addition of 1 ms each by prices, and takes 2 ms, but three quarters of it
-    # are the convolution's.
-    convolutions, additions = (_single(kind, SIZES).features for kind in ("convolution", "add"))
-    features = torch.stack([convolutions, additions], dim=1).flatten(0, 1)
+    # Each network is a convolution and a depthwise one of 1 ms each by prices, and takes 2 ms, but three quarters of
+    # it are the first one's.
+    dense, depthwise = (_single(kind, SIZES).features for kind in ("convolution", "depthwise"))
+    features = torch.stack([dense, depthwise], dim=1).flatten(0, 1)
     kernels = Kernels(features, torch.ones(len(features), 1), torch.arange(len(SIZES)).repeat_interleave(2))
     truth = torch.full((len(SIZES), 1), float(np.log(2)))
     networks = np.arange(len(SIZES))
