@@ -20,20 +20,17 @@ from narformer.errors import DataError
 TABLE = Path(__file__).parent / "pytorch-gpu.csv"
 # What one of the columns says of a target; those of less are in the table, and nobody learns from them.
 LEAST_NETWORKS = 5
-# From this batch on the GPU computes for most of the time. In smaller ones it waits for its host, which takes 20 to 70
-# µs a kernel; a model that adds up what kernels take would spread that over all batches.
-BUSY_BATCH = 32
 COLUMNS = (
     *("source", "name", "size", "family", "fold", "split", "hardware", "precision", "layout", "compiled", "pytorch"),
     *("batch", "ms", "spread_ms", "min_ms", "steps"),
 )
 
 
-def load_pytorch_gpu(path: Path = TABLE, least: int = LEAST_NETWORKS, batch: int = BUSY_BATCH) -> Dataset:
+def load_pytorch_gpu(path: Path = TABLE, least: int = LEAST_NETWORKS) -> Dataset:
     """A row a network, image size and batch size; a column a target, NaN where it was not measured.
 
-    Rows of smaller batches, and then targets of fewer than `least` networks, are left out. Raises DataError for a
-    missing or malformed table, one with two measurements of the same, and where the zoo lacks one of its networks.
+    Targets of fewer than `least` networks are left out. Raises DataError for a missing or malformed table, one with two
+    measurements of the same, and where the zoo lacks one of its networks.
     """
     place: dict[tuple[str, str, int, int], int] = {}
     kept: list[Row] = []
@@ -58,9 +55,6 @@ def load_pytorch_gpu(path: Path = TABLE, least: int = LEAST_NETWORKS, batch: int
             raise DataError(f"{where}: {key[1]} at {key[2]}, batch {key[3]} was measured twice on {target}")
         measured[place[key], target] = positive(row["ms"], f"{where}, ms")
     networks: dict[str, set[str]] = {}
-    measured = {
-        (number, target): ms for (number, target), ms in measured.items() if int(kept[number]["batch"]) >= batch
-    }
     for number, target in measured:
         networks.setdefault(target, set()).add(kept[number]["name"])
     devices = tuple(target for target, names in networks.items() if len(names) >= least)

@@ -33,6 +33,12 @@ class Priced(Protocol):
     def penalty(self) -> Tensor:
         """Added to the loss."""
 
+    def launching(self) -> Tensor:
+        """ms that a host takes for each kernel, (outputs,): a network takes that at least for all of them; else 0."""
+
+    def calls(self) -> Tensor:
+        """1 for each column of work that counts kernels, (columns,)."""
+
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """What is fitted."""
 
@@ -42,6 +48,7 @@ class _Block(NamedTuple):
 
     work: Tensor  # (networks, columns)
     transposed: Tensor
+    kernels: Tensor  # (networks,), how many there are
     columns: Tensor
     outputs: Tensor
     truth: Tensor  # (networks, outputs) ln(ms), NaN where not measured
@@ -100,16 +107,18 @@ def fit_prices(
     (owners, columns). targets: (rows, outputs) ms, NaN where not measured. weights: (outputs,). shares: of kernels,
     compared within a network, so that a profiler that slows all kernels alike changes nothing.
     """
-    blocks = list(_blocks(lambda rows: work(*tokens_of(rows), len(rows)), targets))
-    kernels = None if shares is None or not len(shares.rows) else _kernels(shares, tokens_of, work, targets)
+    calls = priced.calls()
+    blocks = list(_blocks(lambda rows: work(*tokens_of(rows), len(rows)), targets, calls))
+    kernels = None if shares is None or not len(shares.rows) else _kernels(shares, tokens_of, work, targets, calls)
     known = torch.isfinite(targets).sum()
     optimizer = torch.optim.Adam(priced.parameters(), lr=RATE, betas=(0.9, 0.99))
     for iteration in range(iterations):
         slow(optimizer, iteration, iterations)
-        table = priced.table()
+        table, launching = priced.table(), priced.launching()
         total = torch.zeros((), device=table.device)
         for block in blocks:
-            total = total + (_error(_latency(block, table), block.truth) * weights[block.outputs]).sum()
+            latency = torch.maximum(_latency(block, table), block.kernels[:, None] * launching[block.outputs])
+            total = total + (_error(latency, block.truth) * weights[block.outputs]).sum()
         data = total / known
         if kernels is not None and shares is not None:
             data = data + SHARES_WEIGHT * weights[shares.output] * _share_error(kernels, table) / known
@@ -180,7 +189,7 @@ def slow(optimizer: torch.optim.Optimizer, iteration: int, iterations: int) -> N
         group["lr"] = RATE * min(1, (iteration + 1) / WARMUP) * (1 - iteration / iterations)
 
 
-def _kernels(shares: Shares, tokens_of: Tokens, work: Work, targets: Tensor) -> _Kernels:
+def _kernels(shares: Shares, tokens_of: Tokens, work: Work, targets: Tensor, calls: Tensor) -> _Kernels:
     """The labels as a block; tokens that ran as one kernel are one."""
     parts, kept, owners = [], [], []
     for start in range(0, len(shares.rows), _BATCH // 4):
@@ -205,7 +214,7 @@ def _kernels(shares: Shares, tokens_of: Tokens, work: Work, targets: Tensor) -> 
     on = torch.tensor([shares.output], device=targets.device)
     truth = torch.log(torch.from_numpy(share_of).to(targets.device) * ms)[:, None]
     return _Kernels(
-        _block(torch.cat(parts), on, truth),
+        _block(torch.cat(parts), on, truth, calls),
         torch.from_numpy(share_of).to(targets.device),
         torch.from_numpy(network_of).to(targets.device),
         len(shares.rows),
@@ -222,7 +231,7 @@ def _share_error(kernels: _Kernels, table: Tensor) -> Tensor:
     return (share * rounded(ln - common[kernels.network])).sum()
 
 
-def _blocks(work: Callable[[npt.NDArray[np.int64]], Tensor], targets: Tensor) -> Iterator[_Block]:
+def _blocks(work: Callable[[npt.NDArray[np.int64]], Tensor], targets: Tensor, calls: Tensor) -> Iterator[_Block]:
     """Rows by the first output that they were measured on: datasets have outputs of their own."""
     finite = torch.isfinite(targets).cpu()
     first = finite.int().argmax(dim=1)
@@ -231,10 +240,10 @@ def _blocks(work: Callable[[npt.NDArray[np.int64]], Tensor], targets: Tensor) ->
         outputs = torch.nonzero(finite[rows].any(dim=0))[:, 0]
         parts = [work(rows[k : k + _BATCH].numpy()).cpu().to_sparse() for k in range(0, len(rows), _BATCH)]
         outputs = outputs.to(targets.device)
-        yield _block(torch.cat(parts), outputs, torch.log(targets[rows.to(targets.device)][:, outputs]))
+        yield _block(torch.cat(parts), outputs, torch.log(targets[rows.to(targets.device)][:, outputs]), calls)
 
 
-def _block(work: Tensor, outputs: Tensor, truth: Tensor) -> _Block:
+def _block(work: Tensor, outputs: Tensor, truth: Tensor, calls: Tensor) -> _Block:
     """work: sparse, (rows, columns). truth: (rows, outputs) ln(ms)."""
     whole = work.coalesce()
     columns, place = torch.unique(whole.indices()[1], return_inverse=True)
@@ -244,4 +253,5 @@ def _block(work: Tensor, outputs: Tensor, truth: Tensor) -> _Block:
         warnings.simplefilter("ignore")  # PyTorch calls its sparse rows a beta
         sparse = torch.sparse_coo_tensor(at, whole.values(), (len(truth), len(columns))).coalesce().to(device)
         by_row, by_column = sparse.to_sparse_csr(), sparse.t().coalesce().to_sparse_csr()
-    return _Block(by_row, by_column, columns.to(device), outputs, truth)
+    columns = columns.to(device)
+    return _Block(by_row, by_column, by_row @ calls.to(device)[columns], columns, outputs, truth)

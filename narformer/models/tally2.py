@@ -87,6 +87,7 @@ _BLOCK, _TOGETHER, _PLACES = tokens.LANES, 4, 6
 # integers. Prices of a kind differ among them.
 _NUMBERS = 3
 _ODD_PENALTY = 3e-3
+_LAUNCHING, _LAUNCHING_PENALTY = -3.5, 2e-3  # ln of the ms that a host takes for each kernel of a GPU, and its penalty
 _TERM_PENALTY = 0.3  # what a group says of all kernels alike is cheaper than what it says of a kind
 # What a group says costs so much where the group has so many measurements; with more it is cheaper, with fewer dearer,
 # within these limits: what many say is believed sooner.
@@ -140,6 +141,7 @@ class Prices(nn.Module):
     start: Tensor
     there: Tensor
     least: Tensor
+    launched: Tensor
 
     def __init__(self, config: Tally2Config) -> None:
         super().__init__()
@@ -161,6 +163,8 @@ class Prices(nn.Module):
         least = torch.tensor(self.least_call).repeat(len(tokens.KINDS), 1)
         least[0] = torch.tensor(self.least_run)
         self.register_buffer("least", least, persistent=False)
+        self.register_buffer("launched", torch.tensor([float(of == "gpu") for of in hardware]), persistent=False)
+        self.host = nn.Parameter(torch.zeros(total))
         self.scale = nn.Parameter(torch.zeros(count))
         self.target = nn.Parameter(torch.zeros(terms, count))
         self.by_term = nn.Parameter(torch.zeros(terms, total))
@@ -189,6 +193,16 @@ class Prices(nn.Module):
         prices = torch.cat([prices[:-1], prices[-1:] + self.least.repeat(_NUMBERS, 1)])
         return torch.stack([prices, prices * torch.exp(self.oddity()).repeat(_NUMBERS, 1)]).flatten(0, 2)
 
+    def launching(self) -> Tensor:
+        """ms that a host takes to launch each kernel, (outputs,): a GPU waits where it computes less; 0 elsewhere."""
+        return self.launched * torch.exp(_LAUNCHING + self.belongs @ self.host)
+
+    def calls(self) -> Tensor:
+        """1 for each column of `work` that counts kernels, the run not among them, (columns,)."""
+        counts = torch.zeros(2, len(WORK), _NUMBERS, len(tokens.KINDS))
+        counts[:, WORK.index("calls"), :, 1:] = 1
+        return counts.flatten()
+
     def count(self, measured: Tensor) -> None:
         """Tell how many networks were measured on each target, (outputs,)."""
         self.measured = measured
@@ -204,6 +218,7 @@ class Prices(nn.Module):
         for each in (self.by_class, self.by_kind, *self.by_numbers):
             sizes = sizes + (size_of(each[:, 1:]) * groups).sum(dim=(1, 2))
         odd = _ODD_PENALTY * (size_of(self.by_oddity) * groups).sum()
+        odd = odd + _LAUNCHING_PENALTY * (size_of(self.host) * groups).sum()
         return (odd + (sizes * sizes.new_tensor(_PENALTIES)).sum()) / outputs
 
 
@@ -370,7 +385,8 @@ class Tally2(KernelSum):
                 composition, ms = self.compositions(features, graph, len(mine), [place])
                 parts.append(composition[:, 0].cpu().double().numpy())
                 times.append(ms[:, 0].cpu().double().numpy())
-                total = pool_sum(self.priced(features, place), graph, len(mine)).clamp_min(1e-9)[:, view]
+                each = self.with_waits(self.priced(features, place), features, graph, len(mine))
+                total = pool_sum(each, graph, len(mine)).clamp_min(1e-9)[:, view]
                 left.append(
                     (torch.log(targets[torch.from_numpy(mine)][:, view]) - torch.log(total)).cpu().double().numpy()
                 )
@@ -453,10 +469,10 @@ class Tally2(KernelSum):
             ln = (self.by_tile.index_select(0, read) + self.by_tile.index_select(0, written)) * shaped[:, None]
             tiled = torch.tensor(self.config.tiled, device=ln.device)
             each = each * torch.exp(torch.zeros_like(each).index_add(1, tiled, ln))
-        for place, process in self._of_kernels():
-            if asked not in (None, place):
+        for number, process in self._of_kernels():
+            if asked not in (None, number):
                 continue
-            view = torch.tensor(self.views[place], device=each.device)
+            view = torch.tensor(self.views[number], device=each.device)
             each = each * torch.exp(torch.zeros_like(each).index_add(1, view, process(features)))
         if self.config.npus:
             place = list(range(each.shape[1]))
@@ -465,6 +481,16 @@ class Tally2(KernelSum):
             both = torch.cat([each, self.npu_prices(features)], dim=1)
             each = both.index_select(1, torch.tensor(place, device=each.device))
         return each
+
+    def with_waits(self, each: Tensor, features: Tensor, graph: Tensor, networks: int) -> Tensor:
+        """Milliseconds of tokens (T, outputs) with what GPUs wait for their hosts, shared by a network's kernels alike.
+
+        A host launches kernels one after another, whatever each computes, while the GPU computes those before.
+        """
+        kernel = features[:, tokens.FIRST_KIND + 1 : tokens.FIRST_WINDOW].sum(dim=1, keepdim=True)
+        kernels = pool_sum(kernel, graph, networks)
+        waits = (kernels * self.prices.launching() - pool_sum(each, graph, networks)).clamp_min(0)
+        return each + kernel * (waits / kernels.clamp_min(1)).index_select(0, graph)
 
     def roofline(self, features: Tensor, prices: Tensor, oddity: Tensor) -> Tensor:
         """Milliseconds of each token by prices (terms, numbers x kinds, outputs), (T, outputs)."""
@@ -517,6 +543,7 @@ class Tally2(KernelSum):
         order = torch.tensor([k for view in self.views for k in view], device=features.device).argsort()
         said = torch.cat(added, dim=1).index_select(1, order)
         each = self.priced(features) * torch.exp(said).index_select(0, graph)
+        each = self.with_waits(each, features, graph, networks)
         total = pool_sum(each, graph, networks).clamp_min(1e-9)
         vector = torch.cat([torch.log(total), *where], dim=1)
         return vector, each, torch.cat(novelty, dim=1).index_select(1, order)

@@ -31,7 +31,7 @@ def _table(folder: Path, rows: str) -> Path:
 
 
 def test_a_row_is_a_network_a_size_and_a_batch(tmp_path: Path) -> None:
-    dataset = load_pytorch_gpu(_table(tmp_path, ROWS), least=1, batch=1)
+    dataset = load_pytorch_gpu(_table(tmp_path, ROWS), least=1)
     assert dataset.ids == (
         "pytorch-gpu:timm:resnet18@224x1",
         "pytorch-gpu:timm:resnet18@224x64",
@@ -51,16 +51,9 @@ def test_a_row_is_a_network_a_size_and_a_batch(tmp_path: Path) -> None:
 
 def test_targets_of_few_networks_and_rows_of_these_alone_are_left_out(tmp_path: Path) -> None:
     more = "timm,resnet34,224,resnet,3,train,h100,amp,nchw,0,2.11.0,1,2.5,0.1,1.4,20\n"
-    dataset = load_pytorch_gpu(_table(tmp_path, ROWS + more), least=2, batch=1)
+    dataset = load_pytorch_gpu(_table(tmp_path, ROWS + more), least=2)
     assert dataset.devices == ("h100:pytorch-2.11:fp16",)
     np.testing.assert_array_equal(dataset.targets, [[1.5], [2.5]])
-
-
-def test_rows_in_which_the_gpu_waits_for_its_host_are_left_out(tmp_path: Path) -> None:
-    dataset = load_pytorch_gpu(_table(tmp_path, ROWS), least=1)
-    assert dataset.devices == ("h100:pytorch-2.11-channels-last:fp16",)
-    assert dataset.batch == (64,)
-    assert min(load_pytorch_gpu().batch) == 32
 
 
 @pytest.mark.parametrize(
@@ -108,7 +101,7 @@ def test_its_targets_share_groups_with_the_gpus_of_timm() -> None:
 
 
 def test_it_is_one_dataset_with_others(tmp_path: Path) -> None:
-    first = load_pytorch_gpu(_table(tmp_path, ROWS), least=1, batch=1)
+    first = load_pytorch_gpu(_table(tmp_path, ROWS), least=1)
     shipped = load_pytorch_gpu()
     joined = concat("both", [first, shipped])
     assert len(joined) == len(first) + len(shipped)

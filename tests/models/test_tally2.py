@@ -94,7 +94,7 @@ def test_the_work_of_networks_times_the_table_of_prices_is_their_latency() -> No
 
 def test_prices_fitted_to_all_networks_at_once_are_those_that_made_their_latencies() -> None:
     torch.manual_seed(0)
-    model = Tally2(Tally2Config(outputs=2, hardware=("gpu", "gpu")))
+    model = Tally2(Tally2Config(outputs=2, hardware=("npu", "npu")))
     networks = [
         _network(_token("run"), *[_token("add", read=10.0 ** (4 + k % 3), written=10.0 ** (4 + k // 3))] * (1 + k))
         for k in range(9)
@@ -111,6 +111,38 @@ def test_prices_fitted_to_all_networks_at_once_are_those_that_made_their_latenci
     assert last[2] < 0.002
     fitted = model(*batch(np.arange(9))).detach()
     torch.testing.assert_close(fitted[1:], truth[1:], rtol=0.03, atol=0)
+
+
+def test_a_gpu_takes_what_it_computes_or_what_its_host_takes_to_launch_kernels_whichever_is_more() -> None:
+    model = Tally2(Tally2Config(outputs=2, hardware=("gpu", "cpu"))).eval()
+    launching = float(model.prices.launching().detach()[0])
+    assert model.prices.launching()[1] == 0
+    tiny, large = _token("add", read=4.0, written=4.0), _token("convolution", macs=1e12)
+    waiting = model(*_network(_token("run"), *[tiny] * 5))[0].detach()
+    assert float(waiting[0]) == pytest.approx(5 * launching)
+    assert waiting[1] < waiting[0]
+    computing = _network(_token("run"), *[tiny] * 4, large)
+    torch.testing.assert_close(model(*computing), model.priced(computing[0]).sum(dim=0)[None])
+    _, each = model.parts(*_network(_token("run"), *[tiny] * 5))
+    assert float(each.detach().sum(dim=0)[0]) == pytest.approx(5 * launching)  # kernels share what the GPU waits
+
+
+def test_what_a_host_takes_is_learned_from_networks_that_wait_for_it() -> None:
+    # 40 us a kernel, or what ten times as much work takes.
+    model = Tally2(Tally2Config(outputs=1, hardware=("gpu",)))
+    work_of = [10.0 ** (3 + k % 7) for k in range(14)]
+    networks = [
+        _network(_token("run"), *[_token("add", read=w, written=w)] * (2 + k % 3)) for k, w in enumerate(work_of)
+    ]
+
+    def batch(rows: npt.NDArray[np.int64]) -> tuple[torch.Tensor, ...]:
+        graph = torch.cat([torch.full((len(networks[row][0]),), k) for k, row in enumerate(rows.tolist())])
+        features = torch.cat([networks[row][0] for row in rows.tolist()])
+        return features, torch.zeros(2, 0, dtype=torch.int64), graph, torch.ones(len(rows), 1)
+
+    truth = torch.tensor([[max(0.04, 3e-7 * w) * (2 + k % 3)] for k, w in enumerate(work_of)])
+    list(model.begin(batch, truth, torch.ones(1)))
+    assert float(model.prices.launching().detach()[0]) == pytest.approx(0.04, rel=0.1)
 
 
 def _amounts(kind: str, **numbers: float) -> dict[str, float]:
