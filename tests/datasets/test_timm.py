@@ -12,12 +12,12 @@ from narformer.datasets.timm import load_timm
 from narformer.errors import DataError
 from narformer.evaluation.splits import left_out_folds
 
-HEADER = "model,family,fold,split,hardware,precision,layout,compiled,pytorch,img_size,batch_size,step_ms\n"
+HEADER = "model,family,fold,split,hardware,precision,layout,compiled,pytorch,img_size,batch_size,step_ms,params_m\n"
 ROWS = (
-    "resnet18,resnet,3,train,rtx4090,amp,nchw,0,2.9.1,224,256,10.5\n"
-    "resnet18,resnet,3,train,rtx4090,amp,nhwc,0,2.4.0,224,256,8.5\n"
-    "resnet18,resnet,3,train,i7_12700h,fp32,nchw,1,2.4.0,224,1,20\n"
-    "mobilenetv3_small_050,mobilenetv3,4,test,rtx4090,amp,nchw,0,2.9.1,224,1024,22\n"
+    "resnet18,resnet,3,train,rtx4090,amp,nchw,0,2.9.1,224,256,10.5,\n"
+    "resnet18,resnet,3,train,rtx4090,amp,nhwc,0,2.4.0,224,256,8.5,\n"
+    "resnet18,resnet,3,train,i7_12700h,fp32,nchw,1,2.4.0,224,1,20,\n"
+    "mobilenetv3_small_050,mobilenetv3,4,test,rtx4090,amp,nchw,0,2.9.1,224,1024,22,\n"
 )
 
 
@@ -38,6 +38,15 @@ def test_a_row_is_a_network_a_size_and_a_batch(tmp_path: Path) -> None:
     np.testing.assert_array_equal(dataset.targets, [[10.5, 8.5, np.nan], [np.nan, np.nan, 20], [22, np.nan, np.nan]])
     assert dataset.batch == (256, 1, 1024)
     assert [task.name for task in left_out_folds(dataset)] == ["fold 3", "fold 4"]
+
+
+def test_rows_of_a_network_whose_branches_are_not_merged_are_left_out(tmp_path: Path) -> None:
+    merged = "mobileone_s0,byobnet,5,train,rtx4090,amp,nchw,0,2.9.1,224,256,30,2.08\n"
+    branches = "mobileone_s0,byobnet,5,train,rtx4090,amp,nchw,0,2.4.0,224,256,90,5.29\n"
+    with pytest.warns(UserWarning, match=r"1 rows of another form .* of 1 networks \(mobileone_s0"):
+        dataset = load_timm(_root(tmp_path, ROWS + merged + branches))
+    assert dataset.ids[-1] == "mobileone_s0@224x256"
+    assert np.nanmax(dataset.targets[-1]) == np.nanmin(dataset.targets[-1]) == 30
 
 
 def test_tokens_of_a_network_are_kept_once_and_multiplied_by_its_batches(tmp_path: Path) -> None:
