@@ -59,10 +59,10 @@ def target_id(hardware: str, precision: str, layout: str, compiled: str, pytorch
 def load_timm(root: str | Path | None = None) -> Dataset:
     """A row a network, image size and batch size; NaN where a target has none.
 
-    Networks that the zoo does not have are left out, and rows of another form of a network than the zoo's, with branches
-    that have not been merged; a warning names them. Raises DataError for a missing or
-    malformed table, one with two measurements of the same, and where the zoo has none of its networks or was made with
-    other versions than were checked against the table.
+    Networks that the zoo does not have are left out, and so are rows of another form of a network than the zoo's, with
+    branches that are not merged; warnings tell them. Raises DataError for a missing or malformed table, one with two
+    measurements of the same, and where the zoo has none of its networks or was made with other versions than were
+    checked against the table.
     """
     path = data_root(root) / "timm" / "infer.csv"
     table = read_table(path, _COLUMNS)
@@ -71,8 +71,8 @@ def load_timm(root: str | Path | None = None) -> Dataset:
     if other:
         names = sorted({table[place]["model"] for place in other})
         warnings.warn(
-            f"{path}: left out, {len(other)} rows of another form of a network than the zoo's, with branches that are not "
-            f"merged: of {len(names)} networks ({', '.join(names[:3])}, …)",
+            f"{path}: left out, {len(other)} rows of another form of a network than the zoo's, with branches that are "
+            f"not merged: of {len(names)} networks ({', '.join(names[:3])}, …)",
             stacklevel=2,
         )
     devices = tuple(dict.fromkeys(target_id(*(row[c] for c in _COLUMNS[4:9])) for row in table))

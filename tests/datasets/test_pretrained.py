@@ -66,6 +66,6 @@ def test_the_tables_are_what_their_command_makes(tmp_path: Path, data_root: Path
         assert lzma.decompress((tmp_path / path.name).read_bytes()) == lzma.decompress(path.read_bytes())
 
 
-@pytest.mark.filterwarnings("ignore:.*left out, for the zoo")
+@pytest.mark.filterwarnings("ignore:.*infer.csv. left out, ")
 def test_targets_have_the_ids_of_the_dataset(data_root: Path) -> None:
     assert set(pretrained.timed()) == set(load_timm(data_root).devices)

@@ -152,9 +152,11 @@ def test_a_zoo_of_other_versions_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     zoo.check_versions()
     monkeypatch.setattr(zoo, "made_by", lambda path=zoo.FILE: {"timm": "0.9.2"})
     (tmp_path / "timm").mkdir()
-    columns = "model,family,fold,split,hardware,precision,layout,compiled,pytorch,img_size,batch_size,step_ms\n"
+    columns = (
+        "model,family,fold,split,hardware,precision,layout,compiled,pytorch,img_size,batch_size,step_ms,params_m\n"
+    )
     (tmp_path / "timm" / "infer.csv").write_text(
-        columns + "resnet18,resnet,3,train,rtx4090,amp,nchw,0,2.9.1,224,256,10.5\n"
+        columns + "resnet18,resnet,3,train,rtx4090,amp,nchw,0,2.9.1,224,256,10.5,\n"
     )
     for load in (load_timm, load_qai_hub):
         with pytest.raises(DataError, match=r"timm 0\.9\.2"):
