@@ -179,6 +179,18 @@ def kernels(graph: Graph) -> list[int]:
     return _hosts(graph, _nodes(graph))
 
 
+def _masked(node: Node, kind: str, scores: float) -> float:
+    """Bytes that attention reads and writes where a mask is as large as its scores: computed, or another by window.
+
+    One that all of a batch share is read from caches, beside the scores.
+    """
+    mask = node.operands[3] if kind == "attention" and len(node.operands) > 3 else None
+    if mask is None or len(mask.tensor.shape) < 3:
+        return 0
+    heads = node.operands[0].tensor.shape[1]
+    return 8 * scores if mask.source is not None or math.prod(mask.tensor.shape[:-2]) > heads else 0
+
+
 def _hosts(graph: Graph, nodes: list[_Described]) -> list[int]:
     readers = np.zeros(len(nodes), dtype=np.int64)
     for source, _ in graph.reads:
@@ -309,7 +321,7 @@ def _described(node: Node, cost: Cost) -> _Described:
         "scalar": one_by_one(node),
         "read": _moved(cost.read_bytes, computed),
         "written": sum(_bytes(t) for t in node.outputs),
-        "within": 0,
+        "within": _masked(node, kind, rows * columns * products),
         "idle": cost.macs * _idle(channels if depthwise else columns) if kind in _MATRIX and not vector else 0,
         "padding": cost.macs * padding_share(node),
         "unblocked": _slow(node, weights) * cost.macs if integers else unblocked * (cost.macs or cost.operations),
