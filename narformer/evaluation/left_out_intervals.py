@@ -24,6 +24,7 @@ from narformer.models.interface import LatencyModel
 from narformer.prediction.trust import beyond, doubted_widths, is_foreign, known_widths, network_sums
 from narformer.training.batching import to_tensors
 from narformer.training.export import (
+    SMALL,
     WIDER,
     answers_of,
     beside_novelty,
@@ -95,6 +96,7 @@ def left_out_intervals(
     for column, device in enumerate(devices):
         with np.errstate(invalid="ignore", divide="ignore"):  # a model that knows no floor may predict 0 or less
             errors = [np.abs(np.log(p[:, column] / t[:, column])) for p, t in zip(predictions, truths, strict=True)]
+        few = sum(int(np.isfinite(each).sum()) for each in errors) < SMALL
         tried: dict[str, list[Array]] = {}
         for number, (home, mine) in enumerate(zip(homes, errors, strict=True)):
             others = np.concatenate([np.zeros(0), *(each for k, each in enumerate(errors) if k != number)])
@@ -102,7 +104,7 @@ def left_out_intervals(
             width = conformal_quantile(np.exp(others), np.ones(len(others))) if len(others) >= FEWEST else None
             relative = np.abs(predictions[number][:, column] / truths[number][:, column] - 1)
             halves = {"other tasks": None if width is None else np.full(len(mine), width)}
-            halves["stated"], foreign = _stated(home, column, width, len(mine))
+            halves["stated"], foreign = _stated(home, column, width, few, len(mine))
             for rule, half in halves.items():
                 if half is not None:
                     rows = np.isfinite(relative)
@@ -122,8 +124,11 @@ def left_out_intervals(
     return found
 
 
-def _stated(home: Path, column: int, novel: float | None, rows: int) -> tuple[Array | None, Array]:
-    """Of a task's test rows on a device, half widths in ln(ms), None where they cannot be told, and what is foreign."""
+def _stated(home: Path, column: int, novel: float | None, few: bool, rows: int) -> tuple[Array | None, Array]:
+    """Of a task's test rows on a device, half widths in ln(ms), None where they cannot be told, and what is foreign.
+
+    novel: the width of families left out. few: whether all rows have it, as a target of so few networks has.
+    """
     if not (home / FILE).exists():
         return None, np.zeros(rows)
     with np.load(home / FILE) as arrays:
@@ -134,6 +139,10 @@ def _stated(home: Path, column: int, novel: float | None, rows: int) -> tuple[Ar
     there = np.isfinite(residuals)
     if not there.any():
         return None, np.zeros(rows)
+    if few and novel is not None:
+        half, nothing = np.full(rows, novel), np.zeros(rows)
+        foreign = is_foreign(share, mine_far, nothing, nothing)
+        return np.where(foreign, doubted_widths(half), half), foreign.astype(float)
     away, usual = WIDER if novel is None else novel, usual_novelty(far, residuals)
     foreign = is_foreign(share, mine_far, usual, away)
     averaged, known = narrowest(beside_novelty(residuals[there], beyond(far[there], usual), away), kernels[there])
