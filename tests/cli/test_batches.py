@@ -47,7 +47,7 @@ def test_a_table_has_the_batches_of_a_target_together_and_counts_those_never_mea
     plain = " ".join(run("predict", resnet18, "-b", "1,64").out.split())
     assert "targets at batch size 1," in plain
     assert "targets at batch size 64, never measured there" in plain
-    compiled = "rtx4090:pytorch-2.9-compiled:fp16"  # of those of one GPU the one that stands for all
+    compiled = "rtx5090:pytorch-2.9-compiled:fp16"  # of those of one GPU the one that stands for all
     assert plain.split("not shown")[0].split().count(compiled) == 1
 
 
