@@ -108,7 +108,7 @@ def main() -> None:
 
 def measured(predictor: Predictor) -> Iterator[Measured]:
     """Each target of the dataset, with what the predictor says of related targets of other hardware."""
-    dataset = load_pytorch_gpu(batch=1)
+    dataset = load_pytorch_gpu()
     readings = zoo_readings()
     for column, target in enumerate(dataset.devices):
         rows = np.flatnonzero(np.isfinite(dataset.targets[:, column]))
