@@ -37,7 +37,21 @@ class Fitted(NamedTuple):
     measured: npt.NDArray[np.bool_]  # (R, outputs)
 
 
-class Processes(nn.Module):
+class Held(nn.Module):
+    """What was fitted, as buffers; those of a checkpoint have as many references as were saved."""
+
+    def keep(self, **values: npt.ArrayLike) -> None:
+        """Take these, by their names."""
+        for name, value in values.items():
+            self.register_buffer(name, torch.from_numpy(np.asarray(value, dtype=np.float32)))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
+        for name in [name for name, _ in self.named_buffers(recurse=False) if prefix + name in state_dict]:
+            self.register_buffer(name, torch.empty_like(state_dict[prefix + name]))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class Processes(Held):
     """Processes of a group of outputs. `forward` gives what to add in ln(ms), and how novel, 0 to 1: (B, outputs)."""
 
     center: Tensor
@@ -59,14 +73,7 @@ class Processes(nn.Module):
 
     def hold(self, fitted: Fitted) -> None:
         """Take what was fitted."""
-        for name, value in fitted._asdict().items():
-            self.register_buffer(name, torch.from_numpy(np.asarray(value, dtype=np.float32)))
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
-        for name in Fitted._fields:  # as many references as were saved
-            if prefix + name in state_dict:
-                self.register_buffer(name, torch.empty_like(state_dict[prefix + name]))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+        self.keep(**fitted._asdict())
 
     def coordinates(self, composition: Tensor, ms: Tensor) -> Tensor:
         """Where networks stand, (B, width + 1). composition: (B, composition), ms: (B,)."""
@@ -74,11 +81,16 @@ class Processes(nn.Module):
 
     def forward(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         """What to add to ln(ms), and 1 less the squared correlation with the nearest measured: (B, outputs) each."""
-        squares = coordinates.square().sum(dim=1, keepdim=True) + self.references.square().sum(dim=1)
-        distance = (squares - 2 * coordinates @ self.references.T).clamp_min(0).sqrt()
-        alike = torch.exp(-distance / LENGTH)
-        nearest = (alike[:, None] * self.measured.T).amax(dim=2)
-        return DEVIATION**2 * alike @ self.weights, 1 - nearest.square()
+        common = alike(coordinates, self.references, LENGTH)
+        nearest = (common[:, None] * self.measured.T).amax(dim=2)
+        return DEVIATION**2 * common @ self.weights, 1 - nearest.square()
+
+
+def alike(one: Tensor, other: Tensor, length: float) -> Tensor:
+    """How much what is said of points has in common, 0 to 1: (N, D) and (M, D) points -> (N, M)."""
+    squares = one.square().sum(dim=1, keepdim=True) + other.square().sum(dim=1)
+    distance = (squares - 2 * one @ other.T).clamp_min(0).sqrt()
+    return torch.exp(-distance / length)
 
 
 def fit(compositions: Array, ms: Array, residuals: Array, seed: int = 0) -> Fitted:

@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from narformer.models.price_fit import RATE, SHARES_WEIGHT, WARMUP, Shares, rounded, slow
+from narformer.models.gaussian_process import Held, alike
+from narformer.models.price_fit import RATE, SHARES_WEIGHT, WARMUP, Shares, rounded, share_error, slow
 from narformer.tokens import runtime_kernels as tokens
 
 Array = npt.NDArray[np.float64]
@@ -54,7 +55,7 @@ def coordinates(features: Tensor) -> Tensor:
     return torch.cat([sizes, idle, last[:, None], blocks[:, None], flags], dim=1)
 
 
-class KernelProcesses(nn.Module):
+class KernelProcesses(Held):
     """Processes of a group of outputs that share references. `forward` gives ln of factors of kernels, (T, outputs)."""
 
     references: Tensor  # (R, COORDINATES)
@@ -67,29 +68,15 @@ class KernelProcesses(nn.Module):
 
     def hold(self, references: Array, kinds: npt.NDArray[np.int64], weights: Array) -> None:
         """Take what was fitted. kinds: (R,) places in KINDS."""
-        one_hot = np.eye(len(tokens.KINDS))[kinds]
-        for name, value in (("references", references), ("kinds", one_hot), ("weights", weights)):
-            self.register_buffer(name, torch.from_numpy(np.asarray(value, dtype=np.float32)))
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
-        for name in ("references", "kinds", "weights"):  # as many references as were saved
-            if prefix + name in state_dict:
-                self.register_buffer(name, torch.empty_like(state_dict[prefix + name]))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+        self.keep(references=references, kinds=np.eye(len(tokens.KINDS))[kinds], weights=weights)
 
     def forward(self, features: Tensor) -> Tensor:
         """ln of what to multiply each kernel's time by; 0 for one that is like none of its kind."""
         kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
         mine = kind[:, _KINDS].sum(dim=1).nonzero()[:, 0]
         kind, where = kind.index_select(0, mine), coordinates(features).index_select(0, mine)
-        said = (alike(where, self.references) * (kind @ self.kinds.T)) @ self.weights
+        said = (alike(where, self.references, LENGTH) * (kind @ self.kinds.T)) @ self.weights
         return features.new_zeros(len(features), said.shape[1]).index_add(0, mine, said)
-
-
-def alike(one: Tensor, other: Tensor) -> Tensor:
-    """How much the errors of kernels have in common, 0 to 1: (N, D) and (M, D) coordinates -> (N, M)."""
-    squares = one.square().sum(dim=1, keepdim=True) + other.square().sum(dim=1) - 2 * one @ other.T
-    return torch.exp(-squares.clamp_min(0).sqrt() / LENGTH)
 
 
 class Kernels(NamedTuple):
@@ -189,8 +176,8 @@ def _kinds(features: Tensor, ms: Tensor, place: Tensor, random: np.random.Genera
         if len(mine) > REFERENCES:
             chosen = np.sort(random.choice(mine, REFERENCES, replace=False, p=time[mine] / time[mine].sum()))
         references = where[chosen]
-        root = torch.linalg.cholesky(alike(references, references) + _JITTER * torch.eye(len(references)))
-        basis = torch.linalg.solve_triangular(root, alike(references, where[mine]), upper=False).T
+        root = torch.linalg.cholesky(alike(references, references, LENGTH) + _JITTER * torch.eye(len(references)))
+        basis = torch.linalg.solve_triangular(root, alike(references, where[mine], LENGTH), upper=False).T
         found[k] = _Kind(torch.from_numpy(mine), references, root, basis.float().contiguous())
     return found
 
@@ -213,10 +200,7 @@ def _labels(shares: Shares, owner: Tensor) -> _Labels:
 
 
 def _share_error(labels: _Labels, ms: Tensor, networks: int) -> Tensor:
-    """Sum over networks of the mean error of their kernels, by share, beside what all of a network's have in common."""
+    """`share_error` of labels, by the ms of tokens."""
     told = torch.zeros_like(labels.share).index_add(0, labels.kernel, ms.index_select(0, labels.tokens))
     ln = torch.log(told.clamp_min(1e-9)) - torch.log(labels.share)
-    nothing = torch.zeros(networks)
-    total = nothing.index_add(0, labels.network, labels.share).clamp_min(1e-9)
-    common = nothing.index_add(0, labels.network, labels.share * ln) / total
-    return (labels.share * rounded(ln - common[labels.network])).sum()
+    return share_error(ln, labels.share, labels.network, networks)

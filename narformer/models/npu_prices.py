@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from narformer.models.price_fit import WARMUP, rounded, slow
 from narformer.tokens import runtime_kernels as tokens
 
 # Kinds of work, and ms that a unit of each takes, from which training starts: about those of a phone's NPU of 2024 on
@@ -57,7 +58,7 @@ _OWN_MEMORY = 16e6  # bytes, four a number: 4 million numbers
 _IMAGE = 4  # channels at most
 _ROWS = 256  # from which on reading weights is hidden
 ITERATIONS = 300
-RATE, WARMUP = 0.05, 20
+RATE = 0.05
 _PENALTY = 1.5e-3
 _ROUNDED = 0.05  # below this error, in ln, the loss is a parabola
 
@@ -185,10 +186,9 @@ class NpuPrices(nn.Module):
         truth = torch.log(targets).nan_to_num(0.0)
         optimizer = torch.optim.Adam(self.parameters(), lr=RATE)
         for iteration in range(iterations):
-            for group in optimizer.param_groups:
-                group["lr"] = RATE * min(1, (iteration + 1) / WARMUP) * (1 - iteration / iterations)
+            slow(optimizer, iteration, iterations, RATE)
             off = torch.log((work @ self.prices()).clamp_min(1e-9)) - truth
-            total = (weights * (torch.sqrt(off.square() + _ROUNDED**2) - _ROUNDED)).sum()
+            total = (weights * rounded(off, _ROUNDED)).sum()
             loss = total + _PENALTY * self.said.square().sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

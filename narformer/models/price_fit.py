@@ -121,7 +121,7 @@ def fit_prices(
             total = total + (_error(latency, block.truth) * weights[block.outputs]).sum()
         data = total / known
         if kernels is not None and shares is not None:
-            data = data + SHARES_WEIGHT * weights[shares.output] * _share_error(kernels, table) / known
+            data = data + SHARES_WEIGHT * weights[shares.output] * _kernel_error(kernels, table) / known
         loss = data + priced.penalty()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -178,15 +178,15 @@ def _error(latency: Tensor, truth: Tensor) -> Tensor:
     return rounded((torch.log(latency.clamp_min(1e-9)) - truth).nan_to_num(0.0))
 
 
-def rounded(ln: Tensor) -> Tensor:
+def rounded(ln: Tensor, below: float = _ROUNDED) -> Tensor:
     """Nearly |ln|, a parabola where it is small."""
-    return torch.sqrt(ln.square() + _ROUNDED**2) - _ROUNDED
+    return torch.sqrt(ln.square() + below**2) - below
 
 
-def slow(optimizer: torch.optim.Optimizer, iteration: int, iterations: int) -> None:
+def slow(optimizer: torch.optim.Optimizer, iteration: int, iterations: int, rate: float = RATE) -> None:
     """A rate that rises at first, then falls to 0."""
     for group in optimizer.param_groups:
-        group["lr"] = RATE * min(1, (iteration + 1) / WARMUP) * (1 - iteration / iterations)
+        group["lr"] = rate * min(1, (iteration + 1) / WARMUP) * (1 - iteration / iterations)
 
 
 def _kernels(shares: Shares, tokens_of: Tokens, work: Work, targets: Tensor, calls: Tensor) -> _Kernels:
@@ -221,14 +221,21 @@ def _kernels(shares: Shares, tokens_of: Tokens, work: Work, targets: Tensor, cal
     )
 
 
-def _share_error(kernels: _Kernels, table: Tensor) -> Tensor:
-    """Sum over networks of the mean error of their kernels, by share, beside what all of a network's have in common."""
-    block, share = kernels.block, kernels.share
-    ln = (torch.log(_latency(block, table).clamp_min(1e-9)) - block.truth)[:, 0]
-    nothing = torch.zeros(kernels.networks, device=table.device)
-    total = nothing.index_add(0, kernels.network, share).clamp_min(1e-9)
-    common = nothing.index_add(0, kernels.network, share * ln) / total
-    return (share * rounded(ln - common[kernels.network])).sum()
+def _kernel_error(kernels: _Kernels, table: Tensor) -> Tensor:
+    """`share_error` of labels, by a table of prices."""
+    ln = (torch.log(_latency(kernels.block, table).clamp_min(1e-9)) - kernels.block.truth)[:, 0]
+    return share_error(ln, kernels.share, kernels.network, kernels.networks)
+
+
+def share_error(ln: Tensor, share: Tensor, network: Tensor, networks: int) -> Tensor:
+    """Sum over networks of the mean error of their kernels, by share, beside what all of a network's have in common.
+
+    ln, share, network: of kernels (K,), the error in ln, the share of a network's time, and the network.
+    """
+    nothing = torch.zeros(networks, device=ln.device)
+    total = nothing.index_add(0, network, share).clamp_min(1e-9)
+    common = nothing.index_add(0, network, share * ln) / total
+    return (share * rounded(ln - common[network])).sum()
 
 
 def _blocks(work: Callable[[npt.NDArray[np.int64]], Tensor], targets: Tensor, calls: Tensor) -> Iterator[_Block]:

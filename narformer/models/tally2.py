@@ -18,7 +18,7 @@ from those is told too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -33,7 +33,7 @@ from narformer.models.kernel_processes import KernelProcesses, Kernels, fit_kern
 from narformer.models.layers import pool_sum
 from narformer.models.npu_prices import NpuPrices
 from narformer.models.npu_prices import amounts as npu_amounts
-from narformer.models.price_fit import Shares, fit_prices, fit_tiles
+from narformer.models.price_fit import Shares, Tokens, fit_prices, fit_tiles
 from narformer.models.tally import place_of, size_of
 from narformer.tokens import runtime_kernels as tokens
 
@@ -300,15 +300,11 @@ class Tally2(KernelSum):
             self._refer()
             self._fit_processes(tokens_of, targets)
 
-    def _fit_npus(
-        self, tokens_of: Callable[[npt.NDArray[np.int64]], tuple[Tensor, Tensor]], targets: Tensor
-    ) -> Iterator[tuple[int, int, float]]:
-        rows = torch.isfinite(targets).any(dim=1).nonzero()[:, 0].cpu().numpy()
-        parts = []
-        for start in range(0, len(rows), _ROWS):
-            mine = rows[start : start + _ROWS]
-            features, graph = tokens_of(mine)
-            parts.append(pool_sum(npu_amounts(features), graph, len(mine)))
+    def _fit_npus(self, tokens_of: Tokens, targets: Tensor) -> Iterator[tuple[int, int, float]]:
+        rows = _measured(targets)
+        parts = [
+            pool_sum(npu_amounts(features), graph, len(mine)) for mine, features, graph in _batches(tokens_of, rows)
+        ]
         if parts:
             yield from self.npu_prices.fit(torch.cat(parts), targets[torch.from_numpy(rows)])
 
@@ -324,26 +320,26 @@ class Tally2(KernelSum):
         self,
         place: int,
         process: KernelProcesses,
-        tokens_of: Callable[[npt.NDArray[np.int64]], tuple[Tensor, Tensor]],
+        tokens_of: Tokens,
         targets: Tensor,
         shares: Shares | None,
     ) -> Iterator[tuple[int, int, float]]:
         """Fit the factors of kernels of a view."""
         view = self.views[place]
-        rows = torch.isfinite(targets[:, view]).any(dim=1).nonzero()[:, 0].cpu().numpy()
-        parts = []
-        for start in range(0, len(rows), _ROWS):
-            features, graph = tokens_of(rows[start : start + _ROWS])
+        rows = _measured(targets[:, view])
+        parts, before = [], 0
+        for mine, features, graph in _batches(tokens_of, rows):
             with torch.no_grad():
                 ms = self.roofline(features, self.prices.prices(), self.prices.oddity())[:, view]
-            parts.append((features.cpu(), ms.cpu(), graph.cpu() + start))
+            parts.append((features.cpu(), ms.cpu(), graph.cpu() + before))
+            before += len(mine)
         if not parts:
             return
         kernels = Kernels(*(torch.cat(column) for column in zip(*parts, strict=True)))
-        mine = None
+        own = None
         if shares is not None and shares.output in view:
-            mine = shares._replace(output=view.index(shares.output), rows=np.searchsorted(rows, shares.rows))
-        yield from fit_kernels(process, kernels, torch.log(targets[torch.from_numpy(rows)][:, view]).cpu(), mine)
+            own = shares._replace(output=view.index(shares.output), rows=np.searchsorted(rows, shares.rows))
+        yield from fit_kernels(process, kernels, torch.log(targets[torch.from_numpy(rows)][:, view]).cpu(), own)
         process.to(targets.device)
 
     def _of_kernels(self) -> list[tuple[int, KernelProcesses]]:
@@ -373,15 +369,10 @@ class Tally2(KernelSum):
         assert isinstance(process, Processes)
         return process
 
-    def _fit_processes(
-        self, tokens_of: Callable[[npt.NDArray[np.int64]], tuple[Tensor, Tensor]], targets: Tensor
-    ) -> None:
+    def _fit_processes(self, tokens_of: Tokens, targets: Tensor) -> None:
         for place, view in enumerate(self.views):
-            rows = torch.isfinite(targets[:, view]).any(dim=1).nonzero()[:, 0].cpu().numpy()
             parts, times, left = [], [], []
-            for start in range(0, len(rows), _ROWS):
-                mine = rows[start : start + _ROWS]
-                features, graph = tokens_of(mine)
+            for mine, features, graph in _batches(tokens_of, _measured(targets[:, view])):
                 composition, ms = self.compositions(features, graph, len(mine), [place])
                 parts.append(composition[:, 0].cpu().double().numpy())
                 times.append(ms[:, 0].cpu().double().numpy())
@@ -547,6 +538,18 @@ class Tally2(KernelSum):
         total = pool_sum(each, graph, networks).clamp_min(1e-9)
         vector = torch.cat([torch.log(total), *where], dim=1)
         return vector, each, torch.cat(novelty, dim=1).index_select(1, order)
+
+
+def _measured(targets: Tensor) -> npt.NDArray[np.int64]:
+    """Rows that were measured on any of some outputs: targets (rows, outputs), NaN where not."""
+    return torch.isfinite(targets).any(dim=1).nonzero()[:, 0].cpu().numpy()
+
+
+def _batches(tokens_of: Tokens, rows: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], Tensor, Tensor]]:
+    """Some rows at a time, with the features and owners of their tokens."""
+    for start in range(0, len(rows), _ROWS):
+        mine = rows[start : start + _ROWS]
+        yield mine, *tokens_of(mine)
 
 
 def amounts(features: Tensor) -> Tensor:

@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from narformer.models.kernel_processes import (
-    FEWEST,
-    KernelProcesses,
-    Kernels,
-    alike,
-    coordinates,
-    fit_kernels,
-)
+from narformer.models.gaussian_process import alike
+from narformer.models.kernel_processes import FEWEST, LENGTH, KernelProcesses, Kernels, coordinates, fit_kernels
 from narformer.models.price_fit import Shares
 from narformer.models.tally2 import Tally2, Tally2Config
 from narformer.tokens import runtime_kernels as tokens
@@ -103,7 +97,7 @@ def test_a_saved_process_says_the_same() -> None:
 
 def test_kernels_have_most_in_common_with_themselves() -> None:
     where = coordinates(_single("convolution", SIZES).features)
-    common = alike(where, where)
+    common = alike(where, where, LENGTH)
     torch.testing.assert_close(common.diagonal(), torch.ones(len(SIZES)), atol=5e-3, rtol=0)
     assert bool((common.diff(dim=1)[0] < 0).all())  # the less the further
 
