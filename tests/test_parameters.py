@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import io
 
 import pytest
 import torch
 from torch import nn
+from trained import as_if_trained
 
 from narformer.cost import graph_cost, node_costs
 from narformer.frontends.canonical import canonical
@@ -32,10 +32,7 @@ def test_a_network_fresh_and_trained_is_one(dynamo: bool) -> None:
     """Layers are copies of one, with norms of ones and zeros: the exporters store what is equal once."""
     torch.backends.mha.set_fastpath_enabled(False)
     fresh = nn.TransformerEncoder(nn.TransformerEncoderLayer(48, 4, 48, batch_first=True, bias=True), 2)
-    trained = copy.deepcopy(fresh)
-    with torch.no_grad():
-        for p in trained.parameters():
-            p.add_(torch.randn_like(p) * 0.01)
+    trained = as_if_trained(fresh, 0.01)
     a, b = (exported(m, torch.randn(1, 16, 48), dynamo) for m in (fresh, trained))
     torch.backends.mha.set_fastpath_enabled(True)
     assert canonical(a).hash == canonical(b).hash

@@ -32,6 +32,19 @@ def _home(folder: Path, name: str, errors: np.ndarray) -> Path:
     return folder / name
 
 
+def _kernels(home: Path, strange: float, novelty: float) -> None:
+    """Of a task of 41 rows beside known ones that are off by 0.1: all alike strange, and novel."""
+    np.savez(
+        home / FILE,
+        validation=np.full((30, 1), 0.1),
+        validation_kernels=np.ones((30, 1)),
+        kernels=np.ones((41, 1)),
+        strange=np.full((41, 1), strange),
+        validation_novelty=np.zeros((30, 1)),
+        novelty=np.full((41, 1), novelty),
+    )
+
+
 def test_a_width_from_other_tasks_covers_what_is_like_them_and_not_what_is_worse(tmp_path: Path) -> None:
     usual = np.linspace(-0.2, 0.2, 81)
     homes = [_home(tmp_path, str(k), errors) for k, errors in enumerate((usual, usual, 10 * usual))]
@@ -49,15 +62,7 @@ def test_a_width_from_other_tasks_covers_what_is_like_them_and_not_what_is_worse
 def test_unlike_networks_have_a_width_beyond_that_of_the_other_tasks(tmp_path: Path) -> None:
     homes = [_home(tmp_path, name, np.linspace(-0.5, 0.5, 41)) for name in ("a", "b")]
     for home, strange in zip(homes, (0.0, 1.0), strict=True):
-        np.savez(
-            home / FILE,
-            validation=np.full((30, 1), 0.1),
-            validation_kernels=np.ones((30, 1)),
-            kernels=np.ones((41, 1)),
-            strange=np.full((41, 1), strange),
-            validation_novelty=np.zeros((30, 1)),
-            novelty=np.full((41, 1), 0.95 * strange),
-        )
+        _kernels(home, strange, 0.95 * strange)
     truth = np.ones((41, 1))
     truth[0] = np.nan
     figures = left_out_intervals(["d"], [truth, truth], homes)["stated"]["d"]
@@ -71,15 +76,7 @@ def test_unlike_networks_have_a_width_beyond_that_of_the_other_tasks(tmp_path: P
 def test_where_few_networks_were_measured_all_have_the_width_of_the_other_tasks(tmp_path: Path) -> None:
     homes = [_home(tmp_path, name, np.linspace(-0.5, 0.5, 41)) for name in ("a", "b")]
     for home, strange in zip(homes, (0.0, 1.0), strict=True):
-        np.savez(
-            home / FILE,
-            validation=np.full((30, 1), 0.1),
-            validation_kernels=np.ones((30, 1)),
-            kernels=np.ones((41, 1)),
-            strange=np.full((41, 1), strange),
-            validation_novelty=np.zeros((30, 1)),
-            novelty=np.zeros((41, 1)),
-        )
+        _kernels(home, strange, 0.0)
     figures = left_out_intervals(["d"], [np.ones((41, 1))] * 2, homes)["stated"]["d"]
     # Those of the first task have ±0.45, in which nine in ten of the other's errors are, and the others more.
     assert figures.coverage == pytest.approx(95, abs=2)
@@ -90,15 +87,7 @@ def test_where_few_networks_were_measured_all_have_the_width_of_the_other_tasks(
 def test_novel_networks_have_the_width_of_the_other_tasks_beside_their_own(tmp_path: Path) -> None:
     homes = [_home(tmp_path, name, np.linspace(-0.5, 0.5, 41)) for name in ("a", "b")]
     for home in homes:
-        np.savez(
-            home / FILE,
-            validation=np.full((30, 1), 0.1),
-            validation_kernels=np.ones((30, 1)),
-            kernels=np.ones((41, 1)),
-            strange=np.zeros((41, 1)),
-            validation_novelty=np.zeros((30, 1)),
-            novelty=np.full((41, 1), 0.9),
-        )
+        _kernels(home, 0.0, 0.9)
     truth = np.ones((41, 1))
     figures = left_out_intervals(["d"], [truth, truth], homes)["stated"]["d"]
     assert figures.ratio == pytest.approx(np.exp(2 * np.hypot(0.1, 0.475 * np.sqrt(0.9))), rel=0.06)
