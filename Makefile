@@ -10,7 +10,7 @@ predict: $(VENV)/.installed  ## Install what predictions need, and predict the e
 	$(BIN)/narformer predict examples/resnet18.onnx
 
 test: $(VENV)/.installed-dev  ## Install everything, and pass the tests, two files at a time.
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 lint: $(VENV)/.installed-dev  ## Style, types, and which way imports may point.
 	$(BIN)/ruff check .

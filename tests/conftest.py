@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dummies import write_dummy
@@ -25,24 +24,7 @@ settings.load_profile("patient")
 TESTS = Path(__file__).resolve().parent
 REPOSITORY = TESTS.parent
 # What takes longest, so that nobody begins it when all else is done.
-FIRST = ("fleet/test_measuring.py", "fleet/test_scoring.py", "test_docs.py", "measurement/test_store.py")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """`--dist loadfile`, but for the tests of the fleet, which go to one process together and share one cluster.
-
-    Two clusters of Ray on two cores starve each other, and a process of tests whose cluster gives up dies with it.
-    """
-    if config.getoption("dist") != "loadfile":
-        return None
-    from xdist.scheduler import LoadFileScheduling
-
-    class Together(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "tests/fleet" if nodeid.startswith("tests/fleet/") else super()._split_scope(nodeid)
-
-    return Together(config, log)
+FIRST = ("fleet/test_on_a_cluster.py", "test_docs.py", "measurement/test_store.py")
 
 
 @pytest.hookimpl(tryfirst=True)
