@@ -8,6 +8,7 @@ nothing and the sum of prices stands. Rasmussen and Williams, Gaussian Processes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -75,22 +76,54 @@ class Processes(Held):
         """Take what was fitted."""
         self.keep(**fitted._asdict())
 
-    def coordinates(self, composition: Tensor, ms: Tensor) -> Tensor:
-        """Where networks stand, (B, width + 1). composition: (B, composition), ms: (B,)."""
-        return torch.cat([(composition - self.center) @ self.axes, SIZE * torch.log(ms)[:, None]], dim=1)
-
     def forward(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         """What to add to ln(ms), and 1 less the squared correlation with the nearest measured: (B, outputs) each."""
-        common = alike(coordinates, self.references, LENGTH)
-        nearest = (common[:, None] * self.measured.T).amax(dim=2)
-        return DEVIATION**2 * common @ self.weights, 1 - nearest.square()
+        return told([self], coordinates[None])
+
+
+def coordinates(processes: Sequence[Processes], compositions: Tensor, ms: Tensor) -> Tensor:
+    """Where networks stand for each of some processes, (processes, B, width + 1).
+
+    compositions: (B, processes, composition). ms: (B, processes).
+    """
+    centers, axes = (torch.stack([getattr(one, name) for one in processes]) for name in ("center", "axes"))
+    composed = torch.bmm(compositions.transpose(0, 1) - centers[:, None], axes)
+    return torch.cat([composed, SIZE * torch.log(ms).T[:, :, None]], dim=2)
+
+
+def told(processes: Sequence[Processes], coordinates: Tensor) -> tuple[Tensor, Tensor]:
+    """What each process says of networks: to add to ln(ms), and how novel, (B, outputs of all) each.
+
+    coordinates: (processes, B, width + 1). What is done number by number is done for the references of all at once.
+    """
+    left = _left(coordinates).unbind()
+    apart = [where @ _right(one.references).T for where, one in zip(left, processes, strict=True)]
+    common = closeness(torch.cat(apart, dim=1), LENGTH)
+    parts = torch.split(common, [len(one.references) for one in processes], dim=1)
+    both = list(zip(parts, processes, strict=True))
+    nearest = torch.cat([(each[:, None] * one.measured.T).amax(dim=2) for each, one in both], dim=1)
+    return DEVIATION**2 * torch.cat([each @ one.weights for each, one in both], dim=1), 1 - nearest.square()
 
 
 def alike(one: Tensor, other: Tensor, length: float) -> Tensor:
     """How much what is said of points has in common, 0 to 1: (N, D) and (M, D) points -> (N, M)."""
-    squares = one.square().sum(dim=1, keepdim=True) + other.square().sum(dim=1)
-    distance = (squares - 2 * one @ other.T).clamp_min(0).sqrt()
-    return torch.exp(-distance / length)
+    return closeness(_left(one) @ _right(other).T, length)
+
+
+def closeness(apart: Tensor, length: float) -> Tensor:
+    """`alike` of points whose distances have these squares."""
+    return torch.exp(apart.clamp_min(0).sqrt() / -length)
+
+
+def _left(points: Tensor) -> Tensor:
+    """What times `_right` of other points gives squares of distances, in one product: (…, D) -> (…, D + 2)."""
+    squares = points.square().sum(dim=-1, keepdim=True)
+    return torch.cat([-2 * points, squares, torch.ones_like(squares)], dim=-1)
+
+
+def _right(points: Tensor) -> Tensor:
+    squares = points.square().sum(dim=-1, keepdim=True)
+    return torch.cat([points, torch.ones_like(squares), squares], dim=-1)
 
 
 def fit(compositions: Array, ms: Array, residuals: Array, seed: int = 0) -> Fitted:

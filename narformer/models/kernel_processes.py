@@ -10,7 +10,7 @@ section 8.3), and far from all of them it says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from narformer.models.columns import columns, one_hot_kinds, places
 from narformer.models.gaussian_process import Held, alike
 from narformer.models.price_fit import RATE, SHARES_WEIGHT, WARMUP, Shares, rounded, share_error, slow
 from narformer.tokens import runtime_kernels as tokens
@@ -30,7 +31,7 @@ LENGTH = 6.5  # how far apart kernels are whose errors are still alike
 PENALTY = 0.05  # of a standard deviation squared, beside a network's |ln(prediction / truth)|
 ITERATIONS = 200
 _JITTER = 1e-4
-_KINDS = sorted(tokens.KINDS.index(kind) for kind in tokens.MATRIX)
+_KINDS = sorted(places(*tokens.MATRIX))
 _SIZES = (
     *("rows", "columns", "depth", "products", "height", "window", "stride", "widest", "channels", "read", "written"),
     *("weights", "streamed", "operations", "macs", "absorbed", "within", "reordered", "pieces", "scalar", "steps"),
@@ -45,14 +46,14 @@ COORDINATES = len(_SIZES) + len(_OF_MACS) + 2 + len(tokens.FLAGS)
 
 def coordinates(features: Tensor) -> Tensor:
     """Where kernels stand: ln of sizes, shares of idle work, how columns fill blocks, flags: (T, COORDINATES)."""
-    sizes = torch.log1p(features[:, [tokens.COLUMN[name] for name in _SIZES]])
-    macs = features[:, tokens.COLUMN["macs"], None].clamp_min(1)
-    idle = (features[:, [tokens.COLUMN[name] for name in _OF_MACS]] / macs).clamp(min=0.0, max=_MOST_IDLE)
-    columns = features[:, tokens.COLUMN["columns"]]
-    last = torch.remainder(columns, tokens.LANES) / tokens.LANES * (columns < _WIDE)
-    blocks = torch.remainder(torch.ceil(columns / tokens.LANES), _TOGETHER) / _TOGETHER * (columns < 2 * _WIDE)
+    column = columns(features)
+    sizes = torch.log1p(torch.cat([column[name] for name in _SIZES], dim=1))
+    idle = torch.cat([column[name] for name in _OF_MACS], dim=1) / column["macs"].clamp_min(1)
+    wide = column["columns"]
+    last = torch.fmod(wide, tokens.LANES) / tokens.LANES * (wide < _WIDE)
+    blocks = torch.fmod(torch.ceil(wide / tokens.LANES), _TOGETHER) / _TOGETHER * (wide < 2 * _WIDE)
     flags = _FLAG * features[:, len(tokens.COLUMNS) : tokens.FIRST_KIND]
-    return torch.cat([sizes, idle, last[:, None], blocks[:, None], flags], dim=1)
+    return torch.cat([sizes, idle.clamp(min=0.0, max=_MOST_IDLE), last, blocks, flags], dim=1)
 
 
 class KernelProcesses(Held):
@@ -72,11 +73,16 @@ class KernelProcesses(Held):
 
     def forward(self, features: Tensor) -> Tensor:
         """ln of what to multiply each kernel's time by; 0 for one that is like none of its kind."""
-        kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
-        mine = kind[:, _KINDS].sum(dim=1).nonzero()[:, 0]
-        kind, where = kind.index_select(0, mine), coordinates(features).index_select(0, mine)
-        said = (alike(where, self.references, LENGTH) * (kind @ self.kinds.T)) @ self.weights
-        return features.new_zeros(len(features), said.shape[1]).index_add(0, mine, said)
+        return kernel_factors([self], features)
+
+
+def kernel_factors(processes: Sequence[KernelProcesses], features: Tensor) -> Tensor:
+    """What processes say of kernels, as `KernelProcesses` tells it, (T, outputs of all)."""
+    references, kinds = (torch.cat([getattr(one, name) for one in processes]) for name in ("references", "kinds"))
+    same = kinds.T.index_select(0, one_hot_kinds(features).argmax(dim=1))
+    common = alike(coordinates(features), references, LENGTH) * same
+    parts = torch.split(common, [len(one.references) for one in processes], dim=1)
+    return torch.cat([part @ one.weights for part, one in zip(parts, processes, strict=True)], dim=1)
 
 
 class Kernels(NamedTuple):
@@ -155,7 +161,7 @@ def fit_kernels(
 
 def _distinct(features: Tensor) -> tuple[Tensor, Tensor]:
     """The first token of each distinct kernel, and the place of each token's among them."""
-    rows = torch.cat([features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW], coordinates(features)], dim=1).numpy()
+    rows = torch.cat([one_hot_kinds(features), coordinates(features)], dim=1).numpy()
     rows = np.ascontiguousarray(rows)
     whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))[:, 0]
     _, first, place = np.unique(whole, return_index=True, return_inverse=True)

@@ -9,11 +9,12 @@ these: each starts from what such hardware does, and what groups of targets say 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from narformer.models.columns import columns, is_among, named, places
 from narformer.models.price_fit import WARMUP, rounded, slow
 from narformer.tokens import runtime_kernels as tokens
 
@@ -63,73 +64,78 @@ _PENALTY = 1.5e-3
 _ROUNDED = 0.05  # below this error, in ln, the loss is a parabola
 
 
-def _kinds(*names: str) -> list[int]:
-    return [tokens.KINDS.index(name) for name in names]
-
-
-_CONVOLUTIONS = _kinds("convolution", "transposed convolution")
-_LINEAR = _kinds(tokens.LINEAR, "fully connected")
-_PRODUCTS = _kinds("matrix product", "attention")
-_MATRIX = _kinds(*sorted(tokens.MATRIX))
-_ELEMENTS = _kinds("rectifier", "clip", "add", "multiply", "other", "quantize")
-_SEARCH = _kinds("sort", "trees")
+_PRODUCTS = ("matrix product", "attention")
+_MATRIX = tuple(sorted(tokens.MATRIX))
+_ELEMENTS = ("rectifier", "clip", "add", "multiply", "other", "quantize")
+_KERNELS = tokens.KINDS[1:]  # the run is none
+# The kinds whose multiply-adds, and whose bytes, are a term.
+_OF_MACS: Mapping[str, tuple[str, ...]] = {
+    "convolution": ("convolution", "transposed convolution"),
+    "pointwise": ("pointwise",),
+    "depthwise": ("depthwise",),
+    "grouped": ("grouped convolution",),
+    "linear": (tokens.LINEAR, "fully connected"),
+    "matrix product": _PRODUCTS,
+    "recurrent": ("recurrent",),
+}
+_OF_BYTES: Mapping[str, tuple[str, ...]] = {
+    "by products": _MATRIX,
+    "by depthwise": ("depthwise",),
+    "normalised": ("normalization",),
+    "smooth": ("smooth activation",),
+    "element-wise": _ELEMENTS,
+    "concatenated": ("concatenate",),
+    "split": ("split",),
+    "moved": ("move", "gather", "resize"),
+    "gathered": ("gather",),
+    "resized": ("resize",),
+    "pooled": ("pool", "global pool", "reduction"),
+    "searched": ("sort", "trees"),
+}
+_OTHERS: Mapping[str, tuple[str, ...]] = {
+    "run": (tokens.RUN,),
+    "kernels": _KERNELS,
+    "products": _MATRIX,
+    "convolution": ("convolution", "transposed convolution"),
+    "image": ("convolution", "transposed convolution", "pointwise"),
+    "attention": ("attention",),
+    "softmax": ("softmax",),
+    "transpose": ("transpose",),
+}
 
 
 def amounts(features: Tensor) -> Tensor:
     """Work of each token by TERMS, (T, terms); 0 for one without a kind, which fills a batch up."""
-    column = {name: features[:, place] for name, place in tokens.COLUMN.items()}
-    kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
-
-    def of(places: Sequence[int]) -> Tensor:
-        return kind[:, list(places)].sum(dim=1)
-
-    def is_a(*names: str) -> Tensor:
-        return of(_kinds(*names))
-
+    column = columns(features)
+    sets = [places(*kinds) for of in (_OF_MACS, _OF_BYTES, _OTHERS) for kinds in of.values()]
+    sizes = [len(_OF_MACS), len(_OF_BYTES), len(_OTHERS)]
+    of_macs, of_bytes, others = torch.split(is_among(features, *sets), sizes, dim=1)
+    is_a = named(_OTHERS, others)
     macs, moved = column["macs"], column["read"] + column["written"]
     weights = column["weights"] + column["streamed"]
-    matrix, convolved, transposed = of(_MATRIX), of(_CONVOLUTIONS), is_a("transpose")
     elements = column["written"] / 4
-    relaid = transposed * (torch.abs(column["channels"] * column["widest"] - elements) < 0.01 * elements)
+    relaid = is_a["transpose"] * (torch.abs(column["channels"] * column["widest"] - elements) < 0.01 * elements)
     kept = moved * (1 - relaid)
     # Images are computed in blocks but where four does not divide their channels; nothing else is.
-    blocked = (column["unblocked"] == 0) | ((column["widest"] >= tokens.LANES) & (column["widest"] % 4 > 0))
+    blocked = (column["unblocked"] == 0) | ((column["widest"] >= tokens.LANES) & (torch.fmod(column["widest"], 4) > 0))
     amount = {
-        "convolution": macs * convolved,
-        "pointwise": macs * is_a("pointwise"),
-        "depthwise": macs * is_a("depthwise"),
-        "grouped": macs * is_a("grouped convolution"),
-        "volume": macs * convolved * ~blocked,
-        "linear": macs * of(_LINEAR),
-        "matrix product": macs * of(_PRODUCTS),
-        "recurrent": macs * is_a("recurrent"),
-        "scores": column["rows"] * column["columns"] * column["products"] * is_a("attention")
-        + elements * is_a("softmax"),
-        "image": column["read"] * (column["widest"] <= _IMAGE) * (convolved + is_a("pointwise")),
-        "by products": moved * matrix,
-        "by depthwise": moved * is_a("depthwise"),
-        "normalised": moved * is_a("normalization"),
-        "smooth": moved * is_a("smooth activation"),
-        "element-wise": moved * of(_ELEMENTS),
+        **named(_OF_MACS, macs * of_macs),
+        **named(_OF_BYTES, moved * of_bytes),
+        **named(("spilled", "spilled far"), (kept - kept.new_tensor([_OWN_MEMORY, 4 * _OWN_MEMORY])).clamp_min(0)),
+        "volume": macs * is_a["convolution"] * ~blocked,
+        "scores": column["rows"] * column["columns"] * column["products"] * is_a["attention"]
+        + elements * is_a["softmax"],
+        "image": column["read"] * (column["widest"] <= _IMAGE) * is_a["image"],
         "within": column["within"],
-        "concatenated": moved * is_a("concatenate"),
-        "split": moved * is_a("split"),
-        "moved": moved * is_a("move", "gather", "resize"),
-        "gathered": moved * is_a("gather"),
-        "resized": moved * is_a("resize"),
-        "transposed": moved * (transposed - relaid),
+        "transposed": moved * (is_a["transpose"] - relaid),
         "channels last": moved * relaid,
-        "pooled": moved * is_a("pool", "global pool", "reduction"),
-        "searched": moved * of(_SEARCH),
-        "spilled": (kept - _OWN_MEMORY).clamp_min(0),
-        "spilled far": (kept - 4 * _OWN_MEMORY).clamp_min(0),
         "weights": weights,
         "waited for": weights * (1 - column["rows"] / _ROWS).clamp_min(0),
-        "kernels": kind[:, 1:].sum(dim=1),
-        "products": matrix,
-        "run": kind[:, 0],
+        "kernels": is_a["kernels"],
+        "products": is_a["products"],
+        "run": is_a["run"],
     }
-    return torch.stack([amount[name] for name in TERMS], dim=1)
+    return torch.cat([amount[name] for name in TERMS], dim=1)
 
 
 class NpuPrices(nn.Module):

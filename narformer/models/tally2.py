@@ -27,9 +27,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from narformer.models.gaussian_process import Processes, fit
+from narformer.models.columns import columns, is_among, named, one_hot_kinds, places
+from narformer.models.gaussian_process import Processes, coordinates, fit, told
 from narformer.models.interface import Batch, KernelSum, register
-from narformer.models.kernel_processes import KernelProcesses, Kernels, fit_kernels
+from narformer.models.kernel_processes import KernelProcesses, Kernels, fit_kernels, kernel_factors
 from narformer.models.layers import pool_sum
 from narformer.models.npu_prices import NpuPrices
 from narformer.models.npu_prices import amounts as npu_amounts
@@ -96,15 +97,15 @@ _USUAL, _CHEAPEST, _DEAREST = 1000.0, 0.05, 3.0
 _HEIGHTS, _CHANNELS = 8, 256
 _SHAPES = (len(tokens.WINDOWS) + 2) * _HEIGHTS
 _TILE_PENALTY, _TILE_STEP_PENALTY = 0.1, 0.8
-_ATTENTION = tokens.KINDS.index("attention")
-_CONVOLVED = [tokens.KINDS.index(n) for n in ("convolution", "pointwise", "grouped convolution")]
-_DENSE = [tokens.KINDS.index(n) for n in ("convolution", "pointwise")]
-_IN_BLOCKS = [*_CONVOLVED, tokens.KINDS.index("depthwise")]
-_PRODUCTS = ("transposed convolution", "fully connected", tokens.LINEAR, "matrix product")
-_TILED = [*_CONVOLVED, *(tokens.KINDS.index(n) for n in _PRODUCTS), _ATTENTION]
-_SHAPED = [
-    tokens.KINDS.index(n) for n in ("convolution", "pointwise", "depthwise", "multiply")
-]  # have factors of tiles
+_ATTENTION = places("attention")
+_CONVOLVED = places("convolution", "pointwise", "grouped convolution")
+_DENSE = places("convolution", "pointwise")
+_IN_BLOCKS = [*_CONVOLVED, *places("depthwise")]
+_PRODUCTS = places("transposed convolution", "fully connected", tokens.LINEAR, "matrix product")
+_TILED = [*_CONVOLVED, *_PRODUCTS, *_ATTENTION]
+_SHAPED = places("convolution", "pointwise", "depthwise", "multiply")  # have factors of tiles
+_MULTIPLY, _RECURRENT = places("multiply", "recurrent")
+_ANY = range(len(tokens.KINDS))
 # What is looked at to tell kernels apart from those of training, and how far from them is still near, in ln.
 _REGION = ("work", "rows", "columns")
 _NEAR = 0.7
@@ -312,9 +313,10 @@ class Tally2(KernelSum):
         """Of the tokens of a batch: ms without factors (T, tiled), the two places of their factors, and owners."""
         with torch.no_grad():
             each = self.roofline(features, self.prices.prices(), self.prices.oddity())[:, list(self.config.tiled)]
-            read, written, shaped = tile_places(features)
+            place, shaped = tile_places(features)
         nothing = 2 * _SHAPES * _CHANNELS  # a place after all factors
-        return each, torch.where(shaped, read, nothing), torch.where(shaped, written, nothing), graph
+        read, written = torch.where(shaped > 0, place, nothing).unbind(dim=1)
+        return each, read, written, graph
 
     def _fit_kernels(
         self,
@@ -376,7 +378,9 @@ class Tally2(KernelSum):
                 composition, ms = self.compositions(features, graph, len(mine), [place])
                 parts.append(composition[:, 0].cpu().double().numpy())
                 times.append(ms[:, 0].cpu().double().numpy())
-                each = self.with_waits(self.priced(features, place), features, graph, len(mine))
+                distinct, which = torch.unique(features, dim=0, return_inverse=True)
+                each = self.priced(distinct, place).index_select(0, which)
+                each = self.with_waits(each, features, graph, len(mine))
                 total = pool_sum(each, graph, len(mine)).clamp_min(1e-9)[:, view]
                 left.append(
                     (torch.log(targets[torch.from_numpy(mine)][:, view]) - torch.log(total)).cpu().double().numpy()
@@ -389,7 +393,7 @@ class Tally2(KernelSum):
     @torch.no_grad()
     def observe(self, features: Tensor, graph: Tensor, measured: Tensor) -> None:
         """Widen the region of kernels seen by those of training networks. measured (B, outputs): where each was."""
-        kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
+        kind = one_hot_kinds(features)
         there = kind.sum(dim=1) > 0
         of, where = kind[there].argmax(dim=1), measured[graph[there]]
         for k, values in enumerate(_region(features[there]).T):
@@ -403,13 +407,11 @@ class Tally2(KernelSum):
 
     def unfamiliar(self, features: Tensor) -> Tensor:
         """1 for each kernel that is unlike all of its kind that were measured on a target, (T, outputs)."""
-        kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
-        beyond = torch.zeros(1, 1)
-        for k, values in enumerate(_region(features).unbind(dim=1)):
-            under = (kind @ self.lowest[k]) - _NEAR - values[:, None]
-            over = values[:, None] - (kind @ self.highest[k]) - _NEAR
-            beyond = torch.maximum(beyond, torch.maximum(under, over))
-        return (beyond > 0).to(features.dtype) * kind[:, 1:].sum(dim=1, keepdim=True)
+        kind, values = one_hot_kinds(features), _region(features)[:, :, None]
+        number = kind.argmax(dim=1)
+        under = values < self.lowest.transpose(0, 1).index_select(0, number) - _NEAR
+        over = values - self.highest.transpose(0, 1).index_select(0, number) > _NEAR
+        return (under | over).any(dim=1) * kind[:, 1:].sum(dim=1, keepdim=True)
 
     def with_relative(self, output: int, factors: Mapping[str, float]) -> Tally2:
         """The model with one more output: a target that nothing was measured on, from a measured one.
@@ -455,16 +457,20 @@ class Tally2(KernelSum):
         without.
         """
         each = self.roofline(features, self.prices.prices(), self.prices.oddity())
+        said: list[Tensor] = []
+        of: list[int] = []
         if self.config.tiled:
-            read, written, shaped = tile_places(features)
-            ln = (self.by_tile.index_select(0, read) + self.by_tile.index_select(0, written)) * shaped[:, None]
-            tiled = torch.tensor(self.config.tiled, device=ln.device)
-            each = each * torch.exp(torch.zeros_like(each).index_add(1, tiled, ln))
-        for number, process in self._of_kernels():
-            if asked not in (None, number):
-                continue
-            view = torch.tensor(self.views[number], device=each.device)
-            each = each * torch.exp(torch.zeros_like(each).index_add(1, view, process(features)))
+            tile, shaped = tile_places(features)
+            both = self.by_tile.index_select(0, tile.flatten()).view(*tile.shape, len(self.config.tiled))
+            said.append(both.sum(dim=1) * shaped)
+            of += self.config.tiled
+        views = [(number, process) for number, process in self._of_kernels() if asked in (None, number)]
+        if views:
+            said.append(kernel_factors([process for _, process in views], features))
+            of += [output for number, _ in views for output in self.views[number]]
+        if said:
+            outputs = torch.eye(each.shape[1]).to(each)[of]  # no output has factors of both
+            each = each * torch.exp(torch.cat(said, dim=1) @ outputs)
         if self.config.npus:
             place = list(range(each.shape[1]))
             for number, output in enumerate(self.config.npus):
@@ -485,59 +491,69 @@ class Tally2(KernelSum):
 
     def roofline(self, features: Tensor, prices: Tensor, oddity: Tensor) -> Tensor:
         """Milliseconds of each token by prices (terms, numbers x kinds, outputs), (T, outputs)."""
-        kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
-        mine = prices.transpose(0, 1).index_select(0, by_numbers(features).argmax(dim=1))
+        kind = one_hot_kinds(features)
+        mine = prices.transpose(0, 1).index_select(0, numbered(features))
         each = torch.bmm(amounts(features)[:, None], mine)[:, 0] + kind @ self.prices.least
-        return each * torch.exp(odd(features)[:, None] * (kind @ oddity))
+        return each * torch.exp(odd(features) * oddity.index_select(0, kind.argmax(dim=1)))
 
     def compositions(
-        self, features: Tensor, graph: Tensor, networks: int, asked: Sequence[int] | None = None
+        self,
+        features: Tensor,
+        graph: Tensor,
+        networks: int,
+        asked: Sequence[int] | None = None,
+        place: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """How networks' time divides, as views see it: square roots of shares (B, views, kinds x terms), and ms.
 
-        asked: the views; all without.
+        asked: the views; all without. place: where each token is among features; without, one after the other.
         """
         reference, reference_odd = self.reference, self.reference_odd
         if asked is not None:
             reference, reference_odd = reference[..., asked], reference_odd[..., asked]
-        kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
-        mine = reference.transpose(0, 1).index_select(0, by_numbers(features).argmax(dim=1))
-        each = (
-            amounts(features)[:, :, None] * mine * torch.exp(odd(features)[:, None] * (kind @ reference_odd))[:, None]
-        )
+        number = one_hot_kinds(features).argmax(dim=1)
+        mine = reference.permute(1, 2, 0).index_select(0, numbered(features))  # (T, views, terms)
+        factor = torch.exp(odd(features) * reference_odd.index_select(0, number))
+        each = amounts(features)[:, None] * mine * factor[:, :, None]
         kinds, terms, views = len(tokens.KINDS), len(WORK), reference.shape[2]
-        place = graph * kinds + kind.argmax(dim=1)
-        sums = pool_sum(each.flatten(1), place, networks * kinds).view(networks, kinds * terms, views).transpose(1, 2)
+        each = each.flatten(1)
+        if place is not None:
+            each, number = each.index_select(0, place), number.index_select(0, place)
+        sums = pool_sum(each, graph * kinds + number, networks * kinds)
+        sums = sums.view(networks, kinds, views, terms).transpose(1, 2).flatten(2)
         ms = sums.sum(dim=2).clamp_min(1e-9)
         return torch.sqrt(sums / ms[:, :, None]), ms
 
     def parts(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
         """What `embed` returns, and the milliseconds of each token that it sums, (T, outputs)."""
-        vector, each, _ = self._answer(features, graph, static.shape[0])
+        distinct, place = torch.unique(features, dim=0, return_inverse=True)
+        vector, each, _ = self._answer(distinct, place, graph, static.shape[0])
         return vector, each
 
     def answers(self, features: Tensor, edges: Tensor, graph: Tensor, static: Tensor) -> tuple[Tensor, ...]:
         """Latency, embedding, the latency of each token, which are unlike those measured, how novel networks are."""
-        vector, each, novelty = self._answer(features, graph, static.shape[0])
-        return self.from_embedding(vector), vector, each, self.unfamiliar(features), novelty
+        distinct, place = torch.unique(features, dim=0, return_inverse=True)
+        vector, each, novelty = self._answer(distinct, place, graph, static.shape[0])
+        strange = self.unfamiliar(distinct).index_select(0, place)
+        return self.from_embedding(vector), vector, each, strange, novelty
 
-    def _answer(self, features: Tensor, graph: Tensor, networks: int) -> tuple[Tensor, Tensor, Tensor]:
-        """ln of latencies and coordinates in all views (B, D), ms of tokens (T, outputs), novelty (B, outputs)."""
-        composition, ms = self.compositions(features, graph, networks)
-        where, added, novelty = [], [], []
-        for place in range(len(self.views)):
-            process = self._process(place)
-            where.append(process.coordinates(composition[:, place], ms[:, place]))
-            more, novel = process(where[-1])
-            added.append(more)
-            novelty.append(novel)
-        order = torch.tensor([k for view in self.views for k in view], device=features.device).argsort()
-        said = torch.cat(added, dim=1).index_select(1, order)
-        each = self.priced(features) * torch.exp(said).index_select(0, graph)
-        each = self.with_waits(each, features, graph, networks)
+    def _answer(self, distinct: Tensor, place: Tensor, graph: Tensor, networks: int) -> tuple[Tensor, Tensor, Tensor]:
+        """ln of latencies and coordinates in all views (B, D), ms of tokens (T, outputs), novelty (B, outputs).
+
+        distinct: the kernels that differ; networks repeat themselves. place: where each token is among them, (T,).
+        """
+        composition, ms = self.compositions(distinct, graph, networks, place=place)
+        processes = [self._process(place) for place in range(len(self.views))]
+        where = coordinates(processes, composition, ms)
+        added, novelty = told(processes, where)
+        outputs = [k for view in self.views for k in view]
+        order = torch.tensor(sorted(range(len(outputs)), key=outputs.__getitem__), device=distinct.device)
+        said = added.index_select(1, order)
+        each = self.priced(distinct).index_select(0, place) * torch.exp(said).index_select(0, graph)
+        each = self.with_waits(each, distinct.index_select(0, place), graph, networks)
         total = pool_sum(each, graph, networks).clamp_min(1e-9)
-        vector = torch.cat([torch.log(total), *where], dim=1)
-        return vector, each, torch.cat(novelty, dim=1).index_select(1, order)
+        vector = torch.cat([torch.log(total), where.transpose(0, 1).flatten(1)], dim=1)
+        return vector, each, novelty.index_select(1, order)
 
 
 def _measured(targets: Tensor) -> npt.NDArray[np.int64]:
@@ -554,89 +570,93 @@ def _batches(tokens_of: Tokens, rows: npt.NDArray[np.int64]) -> Iterator[tuple[n
 
 def amounts(features: Tensor) -> Tensor:
     """Work of each token by the terms of WORK, (T, terms); 0 for one without a kind."""
-    column = {name: features[:, place] for name, place in tokens.COLUMN.items()}
-    kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
-    tiled, convolved, attends = (kind[:, of].sum(dim=1) for of in (_TILED, _CONVOLVED, [_ATTENTION]))
-    macs = column["macs"] * tiled
+    column, full = columns(features), columns(features.clamp_min(1))
+    kinds = is_among(features, _TILED, _ATTENTION, _ANY, _DENSE, _CONVOLVED, _IN_BLOCKS)
+    tiled, attends, kernels, _, convolved, _ = torch.split(kinds, 1, dim=1)
     # A convolution goes through its channels tap by tap of its window.
-    taps = torch.where(convolved > 0, column["window"].clamp_min(1).square(), 1)
-    blank, blocks = _blocks(column, kind)
+    taps = torch.where(convolved > 0, full["window"].square(), 1)
+    depth = (column["depth"] / taps).clamp_min(1)
+    sizes = (full["columns"], depth, full["rows"], full["widest"], full["channels"])
+    unfilled = _unfilled(sizes, (_TILE_COLUMNS, _TILE_DEPTH, _TILE_ROWS, _BLOCK, _BLOCK))
+    idle = column["macs"] * tiled * unfilled[:, :3]
+    blank, blocks = _blocks(column, full, kinds[:, 3:], unfilled[:, 3:])
     moved = column["read"] + column["written"] + blank
+    beyond = (moved - moved.new_tensor([_L2, _L3])).clamp_min(0)
     amount = {
         **column,
         **blocks,
+        **named(("idle columns", "idle depth", "idle rows"), idle),
+        **named(("beyond L2", "beyond L3"), beyond),
         "blank": blank,
         "inside": column["macs"] - column["padding"],
-        "idle columns": macs * _unfilled(column["columns"], _TILE_COLUMNS),
-        "idle depth": macs * _unfilled(column["depth"] / taps, _TILE_DEPTH),
-        "idle rows": macs * _unfilled(column["rows"], _TILE_ROWS),
         "scores": column["rows"] * column["columns"] * column["products"] * attends,
-        "beyond L2": (moved - _L2).clamp_min(0),
-        "beyond L3": (moved - _L3).clamp_min(0),
-        "far weights": column["weights"] * ((column["held"] - _L3) / column["held"].clamp_min(1)).clamp_min(0),
-        "calls": kind.sum(dim=1),
+        "far weights": column["weights"] * ((column["held"] - _L3) / full["held"]).clamp_min(0),
+        "calls": kernels,
     }
-    return torch.stack([amount[name] for name in WORK], dim=1)
+    return torch.cat([amount[name] for name in WORK], dim=1)
 
 
-def _blocks(column: Mapping[str, Tensor], kind: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _blocks(
+    column: Mapping[str, Tensor], full: Mapping[str, Tensor], kinds: Tensor, unfilled: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Bytes that fill up blocks of channels, and what of convolutions is on them, lacks others beside it or is first.
 
     Images are kept in blocks of 16 channels, but for those of fewer, which the first convolution reads as they are.
     Multiply-adds of several places and blocks go on at once; what is left of either does by itself, and waits.
+
+    column, full: numbers of tokens by name; the same, at least 1. kinds (T, 3): 1 for tokens whose kind is dense,
+    convolved, kept in blocks. unfilled (T, 2): of channels read and written.
     """
-    kind = kind * (column["unblocked"] == 0)[:, None]
-    dense, convolved, kept = (kind[:, of].sum(dim=1) for of in (_DENSE, _CONVOLVED, _IN_BLOCKS))
-    read, written = column["widest"].clamp_min(1), column["channels"].clamp_min(1)
-    more = torch.where(read >= _BLOCK, _unfilled(read, _BLOCK), 0)
-    blank = column["read"] * more + column["written"] * _unfilled(written, _BLOCK)
+    dense, convolved, kept = torch.split(kinds * (column["unblocked"] == 0), 1, dim=1)
+    read, rows, window = full["widest"], full["rows"], column["window"]
+    more = torch.where(read >= _BLOCK, unfilled[:, :1], 0)
+    blank = column["read"] * more + column["written"] * unfilled[:, 1:]
     macs = column["macs"] + column["idle"]
     blocks = torch.ceil(column["columns"] / _BLOCK).clamp_min(1)
-    rows, window = column["rows"].clamp_min(1), column["window"]
-    width = torch.round(rows / column["height"].clamp_min(1)).clamp_min(1)
-    beside = torch.minimum(width, 2 * torch.ceil((window - 1) / 2 / column["stride"].clamp_min(1)))  # on padding
+    width = torch.round(rows / full["height"]).clamp_min(1)
+    beside = torch.minimum(width, 2 * torch.ceil((window - 1) / 2 / full["stride"]))  # on padding
     alone = torch.where(
         window > 1,
-        (beside + torch.remainder(width - beside, _PLACES)) / width,
-        torch.remainder(rows, _PLACES) / rows,
+        (beside + torch.fmod(width - beside, _PLACES)) / width,
+        torch.fmod(rows, _PLACES) / rows,
     )
     return blank * kept, {
         "idle inputs": macs * more * dense,
-        "narrow": macs * (torch.remainder(blocks, _TOGETHER) == 1) / blocks * convolved,
+        "narrow": macs * (torch.fmod(blocks, _TOGETHER) == 1) / blocks * convolved,
         "single": macs * alone * dense,
         "first blocks": rows * blocks * (read < _BLOCK) * dense,
     }
 
 
-def _unfilled(size: Tensor, tile: int) -> Tensor:
-    """How much of tiles is left empty, for each unit that is full."""
-    size = size.clamp_min(1)
+def _unfilled(sizes: Sequence[Tensor], tiles: Sequence[int]) -> Tensor:
+    """How much of tiles is left empty, for each unit that is full, (T, sizes). sizes: (T, 1) each, at least 1."""
+    size, tile = torch.cat(list(sizes), dim=1), sizes[0].new_tensor(tiles)
     return torch.ceil(size / tile) * tile / size - 1
 
 
-def by_numbers(features: Tensor) -> Tensor:
-    """Which kind of kernel a token is, on which kind of numbers, (T, numbers x kinds)."""
-    kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
+def numbered(features: Tensor) -> Tensor:
+    """Which kind of kernel a token is, on which kind of numbers: a place among numbers x kinds, (T,)."""
+    kind = one_hot_kinds(features)
     # Recurrent kernels with integer weights make integers of their data at each step.
-    recurrent = kind[:, tokens.KINDS.index("recurrent"), None] * features[:, tokens.FLAG["integer weights"], None]
-    integers = torch.maximum(features[:, tokens.FLAG["integer data"], None], recurrent)
-    narrow = integers * features[:, tokens.FLAG["integer result"], None]
-    return torch.cat([kind * (1 - integers), kind * narrow, kind * (integers - narrow)], dim=1)
+    recurrent = kind[:, _RECURRENT] * features[:, tokens.FLAG["integer weights"]]
+    integers = torch.maximum(features[:, tokens.FLAG["integer data"]], recurrent)
+    numbers = integers * (2 - features[:, tokens.FLAG["integer result"]])
+    return kind.argmax(dim=1) + len(tokens.KINDS) * numbers.long().clamp(0, _NUMBERS - 1)
 
 
 def odd(features: Tensor) -> Tensor:
-    """1 for a kernel that reads channels that four does not divide, (T,)."""
-    there = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW].sum(dim=1)
-    return (1 - features[:, tokens.FLAG["reads by 4"]]) * there * (features[:, tokens.COLUMN["widest"]] >= 8)
+    """1 for a kernel that reads channels that four does not divide, (T, 1)."""
+    divided = features[:, tokens.FLAG["reads by 4"], None]
+    return (1 - divided) * is_among(features, _ANY) * (columns(features)["widest"] >= 8)
 
 
 def work(features: Tensor, graph: Tensor, networks: int) -> Tensor:
     """Work of each network, (networks, 2 x terms x numbers x kinds): of kernels that are not odd, then of odd ones."""
-    there = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW].sum(dim=1)
+    there = one_hot_kinds(features).sum(dim=1)
     amount = amounts(features)
     kinds = _NUMBERS * len(tokens.KINDS)
     row = 2 * len(WORK) * kinds
-    first = graph * row + odd(features).long() * len(WORK) * kinds + by_numbers(features).argmax(dim=1)
+    first = graph * row + odd(features)[:, 0].long() * len(WORK) * kinds + numbered(features)
     place = first[:, None] + kinds * torch.arange(len(WORK), device=graph.device)
     mine = there > 0
     total = torch.zeros(networks * row, dtype=torch.float64, device=features.device)
@@ -644,20 +664,21 @@ def work(features: Tensor, graph: Tensor, networks: int) -> Tensor:
     return total.view(networks, row).float()
 
 
-def tile_places(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the factors of what each token reads and writes are, and whether it has any: (T,) each."""
-    kind = features[:, tokens.FIRST_KIND : tokens.FIRST_WINDOW]
+def tile_places(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the factors of what each token reads and writes are, (T, 2), and 1 where it has any, (T, 1)."""
+    kind = one_hot_kinds(features)
     window = features[:, tokens.FIRST_WINDOW :].argmax(dim=1)
-    window = torch.where(kind[:, tokens.KINDS.index("multiply")] > 0, len(tokens.WINDOWS) + 1, window)
-    height = torch.round(torch.log(features[:, tokens.COLUMN["height"]].clamp_min(1)) / math.log(2))
-    group = window * _HEIGHTS + height.clamp(0, _HEIGHTS - 1).long()
-    read, written = features[:, tokens.COLUMN["widest"]], features[:, tokens.COLUMN["channels"]]
-    first = group * _CHANNELS + place_of(read)
-    return first, (_SHAPES + group) * _CHANNELS + place_of(written), kind[:, _SHAPED].sum(dim=1) > 0
+    window = torch.where(kind[:, _MULTIPLY] > 0, len(tokens.WINDOWS) + 1, window)
+    column = columns(features)
+    height = torch.round(torch.log(column["height"].clamp_min(1)) / math.log(2))
+    group = window[:, None] * _HEIGHTS + height.clamp(0, _HEIGHTS - 1).long()
+    read_and_written = place_of(torch.cat([column["widest"], column["channels"]], dim=1))
+    first = torch.tensor([0, _SHAPES * _CHANNELS], device=features.device)
+    return first + group * _CHANNELS + read_and_written, is_among(features, _SHAPED)
 
 
 def _region(features: Tensor) -> Tensor:
     """ln of the work of each kernel (MACs, operations and bytes), of its rows and columns, (T, region)."""
-    work = features[:, [tokens.COLUMN[n] for n in ("macs", "operations", "read", "written")]].sum(dim=1)
-    shape = features[:, [tokens.COLUMN["rows"], tokens.COLUMN["columns"]]]
-    return torch.log1p(torch.cat([work[:, None], shape], dim=1))
+    column = columns(features)
+    work = column["macs"] + column["operations"] + column["read"] + column["written"]
+    return torch.log1p(torch.cat([work, column["rows"], column["columns"]], dim=1))

@@ -7,7 +7,18 @@ import torch
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
-from narformer.models.gaussian_process import DEVIATION, LENGTH, NOISES, SIZE, Processes, _subset, covariance, fit
+from narformer.models.gaussian_process import (
+    DEVIATION,
+    LENGTH,
+    NOISES,
+    SIZE,
+    Processes,
+    _subset,
+    coordinates,
+    covariance,
+    fit,
+    told,
+)
 
 
 def _networks(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -17,8 +28,10 @@ def _networks(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _said(process: Processes, compositions: np.ndarray, ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    where = process.coordinates(torch.from_numpy(compositions).float(), torch.from_numpy(ms).float())
-    added, novelty = process(where)
+    where = coordinates(
+        [process], torch.from_numpy(compositions).float()[:, None], torch.from_numpy(ms).float()[:, None]
+    )
+    added, novelty = process(where[0])
     return added.numpy(), novelty.numpy()
 
 
@@ -73,3 +86,17 @@ def test_one_network_under_several_names_does_not_tell_itself() -> None:
     compositions, ms = (np.repeat(each, 6, axis=0) for each in _networks(20))
     residuals = np.repeat(np.random.default_rng(2).choice([-0.2, 0.2], 20), 6)[:, None]  # by chance, alike for a name
     assert not fit(compositions, ms, residuals).weights.any()
+
+
+def test_processes_together_say_what_each_says_alone() -> None:
+    compositions, ms = _networks(40)
+    processes = [Processes(6, 2), Processes(6, 1)]
+    for process, rows, weights in zip(processes, (slice(0, 30), slice(10, 25)), ([1.0, -0.5], [0.3]), strict=True):
+        process.hold(fit(compositions[rows], ms[rows], compositions[rows, :1] * weights))
+    points = torch.from_numpy(compositions[30:]).float()[:, None].expand(-1, 2, -1)
+    added, novelty = told(
+        processes, coordinates(processes, points, torch.from_numpy(ms[30:]).float()[:, None].expand(-1, 2))
+    )
+    alone = [_said(process, compositions[30:], ms[30:]) for process in processes]
+    np.testing.assert_allclose(added.numpy(), np.hstack([one for one, _ in alone]), atol=1e-6)
+    np.testing.assert_allclose(novelty.numpy(), np.hstack([one for _, one in alone]), atol=1e-6)
