@@ -175,35 +175,78 @@ class Node(NamedTuple):
 class Distinct:
     """The nodes of a Graph that do different things: networks repeat their blocks, and what repeats is computed once.
 
-    nodes: one of each that differ in operator, attributes, outputs or the tensors they read, weights or not.
+    Networks that are read one after another have much in common too: what was computed of the last few thousand nodes
+    of one process is kept.
+
+    nodes: one of each that differ in operator, attributes, outputs or the tensors they read, weights or not, or in the
+    integers (axes, steps, lengths) and exponents that they hold.
     place (N,): for every node of the Graph the index of that one; an array of the distinct nodes' values, indexed with
     it, is that of all nodes. times: how many nodes of the Graph each one stands for.
     """
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         found: dict[object, int] = {}
+        self._known: list[dict[Callable[[Node], Any], Any]] = []
         kept: list[Node] = []
         place: list[int] = []
         for node in nodes:
             _, op, operands, outputs, attributes, domain, _, left_out = node
-            read = [
+            read: list[object] = [
                 (tensor,) if source is not None else tensor if trained is None else (tensor, trained)
                 for tensor, source, _, _, _, trained in operands
             ]
-            index = found.setdefault((op, domain, outputs, left_out, *read, *attributes.items()), len(kept))
+            read += [(k, o.value) for k, o in enumerate(operands) if o.value is not None and _decides(op, o)]
+            key = (op, domain, outputs, left_out, *read, *attributes.items())
+            index = found.setdefault(key, len(kept))
             if index == len(kept):
                 kept.append(node)
+                self._known.append(_known_of(key, node))
             place.append(index)
         self.nodes = tuple(kept)
         self.place: npt.NDArray[np.int64] = np.array(place, dtype=np.int64)
         self.times: list[int] = np.bincount(self.place, minlength=len(kept)).tolist()
-        self._values: dict[Callable[[Node], Any], list[Any]] = {}
 
     def each(self, function: Callable[[Node], T]) -> list[T]:
-        """The function's value for each distinct node; asked a second time, it is not computed again."""
-        if function not in self._values:
-            self._values[function] = [function(node) for node in self.nodes]
-        return self._values[function]
+        """The function's value for each distinct node; asked a second time, it is not computed again.
+
+        function: of what tells distinct nodes apart alone, and of the table of operators.
+        """
+        values: list[T] = []
+        for node, known in zip(self.nodes, self._known, strict=True):
+            if function not in known:
+                known[function] = function(node)
+            values.append(known[function])
+        return values
+
+
+# What functions said of a node, by what tells it apart: of the nodes read last in this process.
+_KNOWN: dict[object, dict[Callable[[Node], Any], Any]] = {}
+_MOST_KNOWN = 4096
+_LARGEST_KNOWN = (
+    64  # numbers and letters of attributes, and operands: the tables of a tree's million nodes are not kept
+)
+
+
+def _known_of(key: tuple[object, ...], node: Node) -> dict[Callable[[Node], Any], Any]:
+    known = _KNOWN.get(key)
+    if known is None:
+        known = {}
+        texts = [value for value in node.attributes.values() if isinstance(value, tuple | str)]
+        if len(node.operands) + len(node.outputs) + sum(map(len, texts)) <= _LARGEST_KNOWN:
+            if len(_KNOWN) >= _MOST_KNOWN:
+                _KNOWN.clear()
+            _KNOWN[key] = known
+    return known
+
+
+def forget_nodes() -> None:
+    """What was computed of nodes is not kept any longer: an operator's row is another now."""
+    _KNOWN.clear()
+
+
+def _decides(op: str, operand: Operand) -> bool:
+    """Whether what a node does, and takes, may depend on the contents of an operand: axes, steps, lengths, a power."""
+    return operand.tensor.dtype in ("int64", "int32") or op == "Pow"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from narformer.errors import ModelError
-from narformer.graph import Attribute, Graph, Node, Operand, Tensor
+from narformer.graph import Attribute, Graph, Node, Operand, Tensor, forget_nodes
 
 X = Tensor((1, 8))
 
@@ -273,8 +273,46 @@ def test_values_of_distinct_nodes_are_computed_once() -> None:
         return len(node.operands)
 
     distinct = diamond().distinct
-    assert distinct.each(length) is distinct.each(length)
+    assert distinct.each(length) == distinct.each(length) == [len(node.operands) for node in distinct.nodes]
     assert len(asked) == len(distinct.nodes)
+    assert diamond().distinct.each(length) == distinct.each(length)
+    assert len(asked) == len(distinct.nodes), "another network of the same nodes"
+    forget_nodes()
+    diamond().distinct.each(length)
+    assert len(asked) == 2 * len(distinct.nodes)
+
+
+def test_large_tables_are_not_kept_once_their_network_is_gone() -> None:
+    asked: list[int] = []
+
+    def leaves(node: Node) -> None:
+        asked.append(len(node.attributes["values"]))  # type: ignore[arg-type]
+
+    for count in (8, 8, 80, 80):
+        tree = Node("tree", "Tree", (), (Tensor((1,)),), {"values": (0.5,) * count}, "of.mine")
+        Graph((tree,), ()).distinct.each(leaves)
+    assert asked == [8, 80, 80]
+
+
+@pytest.mark.parametrize(
+    ("op", "dtype", "first", "second"),
+    [("Pow", "float32", (2.0,), (3.7,)), ("Slice", "int64", (1.0,), (2.0,))],
+)
+def test_nodes_that_hold_other_powers_or_steps_are_distinct(
+    op: str, dtype: str, first: tuple[float, ...], second: tuple[float, ...]
+) -> None:
+    x, operands = (
+        Tensor((4,)),
+        [Operand(Tensor((1,), dtype), name="n", value=value) for value in (first, second, first)],
+    )
+    nodes = tuple(Node(f"{op}_{k}", op, (Operand(x, ~0), held), (x,)) for k, held in enumerate(operands))
+    assert Graph(nodes, (x,)).distinct.times == [2, 1]
+
+
+def test_what_else_constants_hold_tells_no_nodes_apart() -> None:
+    x, biases = Tensor((4,)), [Operand(Tensor((1,)), name="b", value=(value,)) for value in (0.5, 0.25)]
+    nodes = tuple(Node(f"n{k}", "Add", (Operand(x, ~0), bias), (x,)) for k, bias in enumerate(biases))
+    assert Graph(nodes, (x,)).distinct.times == [2]
 
 
 def test_operands_left_out_keep_the_places_of_those_behind_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from onnx import helper
 from narformer.cost import graph_cost, without_cost_rule
 from narformer.errors import ModelError, ShapeError
 from narformer.frontends.onnx import read_onnx
-from narformer.graph import Node, Operand, Tensor
+from narformer.graph import Graph, Node, Operand, Tensor, forget_nodes
 from narformer.operators import CLASSES, KINDS, kernel_kind, lookup, operator_of, register
 from narformer.operators.lookup import find
 from narformer.operators.table import TABLE
@@ -86,8 +87,11 @@ def test_an_operator_that_nobody_knows_has_a_row_that_says_so() -> None:
 
 
 @pytest.fixture
-def no_rows_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_rows_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(lookup, "_added", {})
+    forget_nodes()
+    yield
+    forget_nodes()
 
 
 def bilinear_layer() -> onnx.ModelProto:
@@ -119,6 +123,17 @@ def test_a_custom_operator_is_read_and_counted_by_the_row_that_it_is_given() -> 
     assert (graph_cost(graph).macs, graph_cost(graph).parameters) == (2 * 60, 60)
     assert kernel_kind(graph.nodes[0]) == "fully connected"
     assert without_cost_rule(graph) == {}
+
+
+@pytest.mark.usefixtures("no_rows_kept")
+def test_a_row_that_comes_after_a_network_was_read_counts_for_the_next() -> None:
+    def layer() -> Graph:
+        return Graph((node("Mine", (4,), out=(4,), domain="of.mine"),), (Tensor((4,)),))
+
+    register("Mine", "of.mine", macs=lambda node: 5)
+    assert graph_cost(layer()).macs == 5
+    register("Mine", "of.mine", macs=lambda node: 7)
+    assert graph_cost(layer()).macs == 7
 
 
 @pytest.mark.usefixtures("no_rows_kept")

@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from narformer.errors import ModelError
-from narformer.graph import Node, Tensor
+from narformer.graph import Node, Tensor, forget_nodes
 from narformer.operators.operator import KINDS, Count, Operator
 from narformer.operators.table import MICROSOFT, TABLE
 
@@ -128,6 +128,7 @@ def register(
         shapes=shapes,
     )
     _added[domain, name] = row
+    forget_nodes()
     return row
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from narformer.cost import Cost, node_cost
+from narformer.cost import node_cost
 from narformer.frontends.canonical import canonical
 from narformer.graph import DTYPE_BYTES, Graph, Node, Operand, Tensor
 from narformer.operators import KINDS as CLASS_OF
@@ -99,12 +99,11 @@ _RECTIFIERS = {"rectifier": FLAG["rectified"], "clip": FLAG["clipped"]}
 
 
 class _Described(NamedTuple):
-    """One node: its kind, its row of numbers and flags, its window, and how many of its operands are computed."""
+    """One node: its kind, its row of numbers and flags, and its window."""
 
     kind: str
-    row: list[float]
+    row: tuple[float, ...]
     window: int
-    computed: int
 
 
 def tokenize(graph: Graph) -> Tokens:
@@ -117,7 +116,7 @@ def tokenize(graph: Graph) -> Tokens:
     features = np.zeros((1 + len(kept), WIDTH), dtype=np.float64)
     features[0, FIRST_KIND] = 1
     for index in kept:
-        kind, row, window, _ = nodes[index]
+        kind, row, window = nodes[index]
         at = token[index]
         features[at, : len(row)] = row
         features[at, FIRST_KIND + _KIND[kind]] = 1
@@ -198,10 +197,11 @@ def _hosts(graph: Graph, nodes: list[_Described]) -> list[int]:
             readers[source] += 1
     place = list(range(len(nodes)))
     for index, node in enumerate(nodes):
-        if node.computed != 1 or node.kind not in _CHAINED:
+        if node.kind not in _CHAINED:
             continue
-        source = next(o.source for o in graph.nodes[index].operands if o.source is not None)
-        if source is None or source < 0 or readers[source] != 1:
+        computed = {(o.source, o.output) for o in graph.nodes[index].operands if o.source is not None}
+        source = next(iter(computed))[0] if len(computed) == 1 else -1
+        if source < 0 or readers[source] != 1:
             continue
         host = nodes[place[source]].kind
         fused = node.kind in _RECTIFIERS and operator_of(graph.nodes[index]).fuses
@@ -217,7 +217,7 @@ def _absorb(
     for index, host in enumerate(place):
         if host == index:
             continue
-        at, (kind, row, _, _) = token[host], nodes[index]
+        at, (kind, row, _) = token[host], nodes[index]
         features[at, COLUMN["absorbed"]] += 1
         features[at, COLUMN["within"]] += row[COLUMN["read"]] + row[COLUMN["written"]]
         features[at, COLUMN["operations"]] += row[COLUMN["operations"]]
@@ -286,13 +286,13 @@ def _spread(features: npt.NDArray[Any], batch: int) -> None:
 def _nodes(graph: Graph) -> list[_Described]:
     """What a token says of each node of a canonical Graph alone."""
     distinct = graph.distinct
-    costs = distinct.each(node_cost)  # kept with the Graph: its statistics read them too
-    described = [_described(node, cost) for node, cost in zip(distinct.nodes, costs, strict=True)]
+    described = distinct.each(_described)
     return [described[place] for place in distinct.place.tolist()]
 
 
-def _described(node: Node, cost: Cost) -> _Described:
+def _described(node: Node) -> _Described:
     """What a token says of a node alone."""
+    cost = node_cost(node)
     kind = kernel_kind(node)
     computed = [o for o in node.operands if o.source is not None]
     weights = [o for o in node.operands if o.source is None]
@@ -357,8 +357,8 @@ def _described(node: Node, cost: Cost) -> _Described:
     }
     if elements == 0:
         numbers = dict.fromkeys(numbers, 0.0)
-    row = [float(numbers[name]) for name in COLUMNS] + [float(flags.get(name, False)) for name in FLAGS]
-    return _Described(kind, row, window, len({(o.source, o.output) for o in computed}))
+    row = (*[float(numbers[name]) for name in COLUMNS], *[float(flags.get(name, False)) for name in FLAGS])
+    return _Described(kind, row, window)
 
 
 def _in_blocks(node: Node, kind: str, read: int, written: int, groups: int) -> bool:

@@ -189,3 +189,15 @@ def test_a_batch_makes_a_fully_connected_layer_a_product_of_matrices() -> None:
         many,
         tokens.tokenize(_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], [16, 64], {"w": (64, 32)})).features,
     )
+
+
+def test_a_number_added_to_itself_is_no_sum_of_two() -> None:
+    """The first runs within the kernel before it, whichever the network has first."""
+    x, one = Tensor((1, 8)), (Tensor((1, 8)),)
+
+    def add(first: int, second: int) -> Node:
+        return Node(f"add{first}{second}", "Add", (Operand(x, first), Operand(x, second)), one)
+
+    relu = Node("relu", "Sigmoid", (Operand(x, ~0),), one)
+    for second in (0, ~0):
+        assert tokens.kernels(Graph((relu, add(0, second)), (x,))) == [0, int(second < 0)]
