@@ -79,7 +79,7 @@ def predict(
         for start in range(0, len(networks), NETWORKS_AT_ONCE):
             graphs = [graph_of(network, sizes) for network in networks[start : start + NETWORKS_AT_ONCE]]
             for graph, found in zip(graphs, answer(graphs, loaded, wanted, opened), strict=True):
-                missing = set(wanted or ()) - {estimate.device for estimate in found}
+                missing = set(wanted) - {estimate.target for estimate in found} if wanted else None
                 if missing:
                     raise UnknownDeviceError(
                         f"{graph.name}: not measured on {', '.join(sorted(missing))}; the predictor knows "

@@ -134,6 +134,15 @@ def devices_directory() -> Path:
     return user_data() / "devices"
 
 
+def device_files() -> list[Path]:
+    """The files of all adapted devices, by name."""
+    directory = devices_directory()
+    try:
+        return sorted(directory / name for name in os.listdir(directory) if name.endswith(".json"))
+    except OSError:  # nobody has adapted a device
+        return []
+
+
 def device_file(name: str, directory: Path | None = None) -> Path:
     """Where an adapted device of this name is, or would be, kept."""
     return (directory or devices_directory()) / f"{name}.json"

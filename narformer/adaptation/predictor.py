@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from narformer.adaptation.device import AdaptedDevice, devices_directory
+from narformer.adaptation.device import AdaptedDevice, device_files, devices_directory
 from narformer.adaptation.prices import LEVEL, half_width
 from narformer.adaptation.profile import profile
 from narformer.errors import DataError
@@ -34,7 +34,7 @@ def with_adapted(predictor: Predictor) -> Predictor:
     version. It is kept among the unusable ones, with the reason, which is raised where that device is asked for.
     """
     adapted, unusable = [], {}
-    for path in sorted(devices_directory().glob("*.json")):
+    for path in device_files():
         try:
             device = AdaptedDevice.read(path)
         except DataError as error:

@@ -82,6 +82,7 @@ class Limits(NamedTuple):
     """The numbers of some Outputs, by their names there, each (outputs,).
 
     known, long, novel, doubted: of `quantiles`, NaN for `doubted` where it is not told. run, call: of `floor_ms`.
+    least_batch, most_batch: of `batch_sizes`.
     """
 
     known: npt.NDArray[np.float64]
@@ -96,6 +97,8 @@ class Limits(NamedTuple):
     run: npt.NDArray[np.float64]
     call: npt.NDArray[np.float64]
     threshold: npt.NDArray[np.float64]
+    least_batch: npt.NDArray[np.float64]
+    most_batch: npt.NDArray[np.float64]
 
     @classmethod
     def of(cls, outputs: Sequence[Output]) -> Limits:
@@ -105,7 +108,7 @@ class Limits(NamedTuple):
                 *(o.quantiles["known"], o.quantiles.get("long", o.quantiles["known"])),
                 *(o.quantiles["novel"], o.quantiles.get("doubted", np.nan)),
                 *(o.averaged, o.away, o.away if o.away_long is None else o.away_long),
-                *(o.usual, o.common, *o.floor_ms, o.threshold),
+                *(o.usual, o.common, *o.floor_ms, o.threshold, min(o.batch_sizes), max(o.batch_sizes)),
             )
             for o in outputs
         ]
@@ -113,7 +116,14 @@ class Limits(NamedTuple):
 
     def at(self, columns: Sequence[int]) -> Limits:
         """Those of some of the Outputs."""
+        if len(columns) == len(self.known) and list(columns) == list(range(len(columns))):
+            return self
         return Limits(*np.stack(self)[:, list(columns)])
+
+    def has_seen(self, batch_size: int) -> list[bool]:
+        """By output what `Output.has_seen` says."""
+        seen: list[bool] = ((self.least_batch <= batch_size) & (batch_size <= self.most_batch)).tolist()
+        return seen
 
 
 @dataclass(frozen=True)

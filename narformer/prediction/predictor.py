@@ -205,7 +205,7 @@ class Predictor:
                 high=most_ms,
                 held_out_error=errors,
                 warnings=[warnings for _, warnings in told],
-                extrapolated=[not output.has_seen(size) for output in outputs],
+                extrapolated=[not seen for seen in limits.has_seen(size)],
             )
         return estimates
 
@@ -279,10 +279,11 @@ class Predictor:
             values = self._run_all(tokens, "latency", len(self.card.outputs))[:, columns]
             return values, Unfamiliar(np.zeros(values.shape), np.ones(values.shape), np.zeros(values.shape))
         parts, kinds, row = [], {}, 0
+        every = columns == list(range(len(self.card.outputs)))
         told = ("network_novelty",) if "network_novelty" in self._outputs else ()
         for batch in _batches(tokens):
             outputs = self._run(batch, "latency", "node_latency", "node_strange", *told)
-            latency, each, strange, *more = (np.ascontiguousarray(output[:, columns]) for output in outputs)
+            latency, each, strange, *more = outputs if every else [o.take(columns, axis=1) for o in outputs]
             count = len(latency)
             time = each * strange
             share = network_sums(time, batch.graph, count)

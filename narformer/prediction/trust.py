@@ -133,7 +133,7 @@ def doubts(
     warned: list[list[tuple[str, ...]]] = []
     for row, network in enumerate(networks):
         told = [_unknown(network)] * len(outputs)
-        measured = _as_measured(network, outputs)
+        measured = _as_measured(network, outputs, limits)
         for place in [k for k, (far, there) in enumerate(zip(foreign[row], measured, strict=True)) if far or not there]:
             far = _foreign(found, row, place) if foreign[row][place] else ()
             told[place] = (*told[place], *far, *_never_measured(network, outputs[place]))
@@ -141,12 +141,12 @@ def doubts(
     return warned
 
 
-def _as_measured(network: Reading, outputs: Sequence[Output]) -> list[bool]:
+def _as_measured(network: Reading, outputs: Sequence[Output], limits: Limits) -> list[bool]:
     """By output whether its precision and its batch were measured, and it fits: nearly always, and so told at once."""
-    precision, batch = network.precision, network.batch_size
+    precision, seen = network.precision, limits.has_seen(network.batch_size)
     memory = _memories(tuple([output.device for output in outputs]), precision)
     fits = (network.weight_bytes + network.working_bytes <= memory).tolist()
-    return [fit and precision in o.precisions and o.has_seen(batch) for fit, o in zip(fits, outputs, strict=True)]
+    return [a and b and precision in output.precisions for a, b, output in zip(fits, seen, outputs, strict=True)]
 
 
 def _unknown(network: Reading) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import stat
 from pathlib import Path
 
 import onnx
@@ -49,10 +50,11 @@ def _message(data: Buffer, label: str) -> onnx.ModelProto:
 
 def _from_file(path: Path, label: str) -> onnx.ModelProto:
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):  # to open a pipe would wait for ever
             raise ModelError(f"{path}: not a regular file")
         with path.open("rb") as file:
-            if path.stat().st_size <= STRIP_BEYOND:
+            if about.st_size <= STRIP_BEYOND:
                 return _message(file.read(), label)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
                 return _message(mapped, label)
