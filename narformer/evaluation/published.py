@@ -170,7 +170,8 @@ def latency_rows(results: Sequence[Result]) -> list[list[str]]:
         found = [
             (r, errors)
             for r in _of(results, figure.protocol, figure.name)
-            if (errors := r.values(figure.device, "mape", figure.task))
+            if (figure.task or "-" not in r.form)  # of a mean over families, results of all of them
+            and (errors := r.values(figure.device, "mape", figure.task))
         ]
         if found:
             result, errors = min(found, key=lambda pair: pair[0].form == "quick")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -220,15 +220,40 @@ def file_stem(protocol: str, form: str) -> str:
 
 
 def write_result(result: Result, out: Path) -> Path:
-    """Write a result below a directory, which is made. Raises DataError where it cannot."""
+    """Write a result below a directory, which is made. Raises DataError where it cannot.
+
+    Of a file that is there, with the same settings, it keeps the sizes of training sets that were not asked for this
+    time: `--cells 85` and then `--cells 172` are two rows of one table.
+    """
     path = out / f"{file_stem(result.protocol, result.form)}.{result.model}.json"
-    text = json.dumps(result.to_json(), indent=1)
+    text = json.dumps(_joined(result, path).to_json(), indent=1)
     try:
         out.mkdir(parents=True, exist_ok=True)
         path.write_text(_INNERMOST.sub(lambda found: " ".join(found[0].split()), text) + "\n")
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
     return path
+
+
+def _joined(result: Result, path: Path) -> Result:
+    """A result of training sets of some sizes, and those of other sizes that a file has."""
+    if not result.protocol.endswith("/accuracy") or not path.exists():
+        return result
+    try:
+        before = Result.from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return result
+    if replace(before, runs=()) != replace(result, runs=()):
+        return result
+    tasks = {run.seed: dict(run.tasks) for run in before.runs}
+    for run in result.runs:
+        tasks[run.seed] = tasks.get(run.seed, {}) | dict(run.tasks)
+
+    def cells(task: str) -> int:
+        return int(task.split()[0].replace(",", ""))
+
+    runs = [Run(seed, {task: of[task] for task in sorted(of, key=cells)}) for seed, of in sorted(tasks.items())]
+    return replace(result, runs=tuple(runs))
 
 
 def load_results(directory: Path) -> list[Result]:

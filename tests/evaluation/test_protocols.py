@@ -324,3 +324,29 @@ def test_errors_of_long_networks_are_told_apart_where_there_are_enough_of_both(t
     every, longer = run_module._log_errors(dataset, [task], [tmp_path])  # type: ignore[arg-type]
     assert every == {"a": pytest.approx(0.5), "b": pytest.approx(0.2)}
     assert longer == {"a": pytest.approx(0.2)}
+
+
+def test_sizes_of_training_sets_that_were_not_asked_for_stay_in_the_file(tmp_path: Path) -> None:
+    def result(epochs: int, tau: float, *sizes: str) -> Result:
+        tasks = {size: TaskResult({"accuracy": {ALL: Scores(100, kendall=tau)}}) for size in sizes}
+        return Result("nasbench101/accuracy", "f", "m", epochs, (Run(0, tasks),))
+
+    def told() -> list[tuple[int | None, str, float]]:
+        (found,) = load_results(tmp_path)
+        return [
+            (run.seed, size, task.devices["accuracy"][ALL].told("kendall"))
+            for run in found.runs
+            for size, task in run.tasks.items()
+        ]
+
+    write_result(result(5, 0.1, "172 cells"), tmp_path)
+    write_result(result(5, 0.2, "85 cells"), tmp_path)
+    assert told() == [(0, "85 cells", 0.2), (0, "172 cells", 0.1)]
+    write_result(result(5, 0.3, "172 cells"), tmp_path)
+    assert told() == [(0, "85 cells", 0.2), (0, "172 cells", 0.3)]
+    # Other settings, or a file that is none: nothing of it can stay.
+    write_result(result(6, 0.4, "85 cells"), tmp_path)
+    assert told() == [(0, "85 cells", 0.4)]
+    (tmp_path / "nasbench101-accuracy.f.m.json").write_text("{")
+    write_result(result(6, 0.5, "85 cells"), tmp_path)
+    assert told() == [(0, "85 cells", 0.5)]
