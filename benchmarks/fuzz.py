@@ -4,7 +4,8 @@ python benchmarks/fuzz.py [--inputs 200000] [--seed 0] [--json]
 
 A child process reads one mutated model after another, costs and tokenises what can be read; the parent watches it. An
 input is a failure if the child dies on it, takes over five seconds of processor time, raises anything but a
-NarformerError, or asks for more than 500 MB beyond what the imports take (the child's address space is limited so).
+NarformerError, or asks for more than 500 MB beyond what the process has (its address space is limited so while it
+reads, not while the input is made).
 Input k of a seed is always the same: --first K --inputs 1 repeats it.
 """
 
@@ -491,12 +492,14 @@ def child(first: int, last: int, seed: int, board: mmap.mmap) -> None:
     warnings.filterwarnings("ignore")
     pool = seeds()
     outcome(pool[0], None)
-    with open("/proc/self/statm") as statm:
-        size = int(statm.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + MEGABYTES * 2**20,) * 2)
+    usual, most = resource.getrlimit(resource.RLIMIT_AS)
     for index in range(first, last):
         board[:8] = struct.pack("q", index)
+        resource.setrlimit(resource.RLIMIT_AS, (usual, most))
         data, batch = mutated(index, seed, pool)
+        with open("/proc/self/statm") as statm:
+            size = int(statm.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + MEGABYTES * 2**20, most))
         started = time.process_time()
         try:
             kind = outcome(data, batch)

@@ -11,11 +11,13 @@ from google.protobuf.message import DecodeError
 
 from narformer.errors import ModelError
 from narformer.frontends.onnx.blocks import BLOCKED, tell_channels
-from narformer.frontends.onnx.protobuf import Buffer, strip_weights
+from narformer.frontends.onnx.protobuf import Buffer, bytes_in_bodies, strip_weights
 from narformer.frontends.other_formats import is_not_onnx, missing
 
 # Files beyond this size are stripped of their weights before they are parsed.
 STRIP_BEYOND = 1 << 20
+# Bytes of bodies: as messages they take up to twenty times as much memory, and all their nodes are looked at.
+MOST_IN_BODIES = 1 << 24
 
 
 def parsed(source: str | Path | bytes | onnx.ModelProto, label: str) -> onnx.ModelProto:
@@ -41,7 +43,15 @@ def _message(data: Buffer, label: str) -> onnx.ModelProto:
         raise ModelError(f"{label}: {told}")
     model = onnx.ModelProto()
     try:
-        model.ParseFromString(strip_weights(data) if len(data) > STRIP_BEYOND else data[:])
+        structure = strip_weights(data) if len(data) > STRIP_BEYOND else data[:]
+        if len(structure) > MOST_IN_BODIES and (bodies := bytes_in_bodies(structure)) > MOST_IN_BODIES:
+            raise ModelError(
+                f"{label}: bodies of If, Loop and Scan take {bodies / 2**20:.0f} MB beside their weights, and no more "
+                f"than {MOST_IN_BODIES >> 20} MB are read; fold its conditions first, for example with onnxslim, or "
+                "export the network without control flow"
+            )
+        model.ParseFromString(structure)
+        del structure
         tell_channels(model, data)
     except (DecodeError, ValueError) as error:
         raise ModelError(f"{label}: not an ONNX model, or cut short; export or copy it again") from error

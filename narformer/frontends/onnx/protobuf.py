@@ -71,6 +71,25 @@ def _strip(data: Buffer, start: int, end: int, kind: str, depth: int, kept: Coll
     return chunks
 
 
+def bytes_in_bodies(data: Buffer) -> int:
+    """How many bytes of a model are bodies: graphs within nodes of its graph that take a kilobyte and more.
+
+    Raises ValueError if it is not protobuf.
+    """
+    return _in_bodies(data, 0, len(data), "model")
+
+
+def _in_bodies(data: Buffer, start: int, end: int, kind: str) -> int:
+    children, total = KINDS[kind].children, 0
+    for field, wire, _, first, last in fields(data, start, end):
+        within = children.get(field) if wire == LENGTH and last - first > KEPT_BYTES else None
+        if within == "graph" and kind == "attribute":
+            total += last - first
+        elif within in ("graph", "node", "attribute"):
+            total += _in_bodies(data, first, last, within)
+    return total
+
+
 def _type(data: Buffer, start: int, end: int) -> int:
     """The type of a tensor's elements; 0 where it is not told."""
     for field, wire, _, value, _ in fields(data, start, end):

@@ -156,6 +156,30 @@ def test_external_data_is_opened_nowhere(place: str, tmp_path: Path, monkeypatch
     assert not [name for name in opened if "secret" in name or "link" in name or name.startswith(("/etc", "/dev"))]
 
 
+def _conditions(notes: int, weights: int) -> bytes:
+    """A condition whose branches have so many bytes of notes, and of weights, together."""
+    branches = []
+    for op in ("Relu", "Neg"):
+        held = numpy_helper.from_array(np.zeros(weights // 8, np.float32), "w")
+        inner = [NODE(op, ["x"], ["r"]), NODE("Identity", ["r"], [op])]
+        branch = helper.make_graph(inner, op, [], [helper.make_empty_tensor_value_info(op)], [held])
+        branch.doc_string = "n" * (notes // 2)
+        branches.append(branch)
+    cast = NODE("Cast", ["x0"], ["c"], to=TensorProto.BOOL)
+    made = model([cast, NODE("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1])], {})
+    made.graph.input.append(helper.make_tensor_value_info("x0", TensorProto.FLOAT, []))
+    return made.SerializeToString()
+
+
+def test_bodies_of_many_megabytes_are_refused_with_a_remedy_before_they_are_parsed() -> None:
+    with pytest.raises(ModelError, match=r"bodies of If, Loop and Scan take 17 MB .* no more than 16 MB .* onnxslim"):
+        read_onnx(_conditions(17 << 20, 0))
+
+
+def test_weights_within_bodies_are_as_large_as_they_like() -> None:
+    assert [node.op for node in read_onnx(_conditions(1 << 20, 40 << 20)).nodes] == ["Cast", "Relu", "Identity", "If"]
+
+
 def test_names_that_are_no_text_are_refused_in_one_line() -> None:
     data = model([NODE("Relu", ["x"], ["y"], name="NAMEOFNODE")], {}).SerializeToString()
     with pytest.raises(ModelError, match="a name that is no text"):
