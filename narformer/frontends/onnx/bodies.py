@@ -9,7 +9,7 @@ import onnx
 
 from narformer.errors import ModelError
 from narformer.frontends.onnx.scope import Item, Listed, Scope
-from narformer.graph import Tensor
+from narformer.graph import Operand
 
 if TYPE_CHECKING:
     from narformer.frontends.onnx.walk import Walk
@@ -43,12 +43,21 @@ def items_of(walk: Walk, node: onnx.NodeProto, scope: Scope) -> list[Item]:
     return [walk.read(value, scope, node) if value else None for value in node.input]
 
 
-def gather(walk: Walk, node: onnx.NodeProto, read: Sequence[Item], results: Sequence[Item], prefix: str) -> list[Item]:
-    """A Node that passes results on; sequences stay sequences."""
-    tensors: list[Tensor] = []
+def gather(
+    walk: Walk, node: onnx.NodeProto, read: Sequence[Item], results: Sequence[Item], prefix: str, *, known: bool = True
+) -> list[Item]:
+    """A Node that passes results on; sequences stay sequences.
+
+    known: whether the results are these for certain, so that what they hold is known too where it was before.
+    """
+    passed_on: list[Operand] = []
     for item in results:
-        tensors += [o.tensor for o in item.items] if isinstance(item, Listed) else [item.tensor] if item else []
-    operands = iter(walk.emit(node, read, tensors, prefix))
+        passed_on += item.items if isinstance(item, Listed) else [item] if item else []
+    made = walk.emit(node, read, [operand.tensor for operand in passed_on], prefix)
+    for before, after in zip(passed_on, made, strict=True) if known else ():
+        if (value := walk.contents(before)) is not None and after.source is not None:
+            walk.computed[after.source, after.output] = value
+    operands = iter(made)
     passed: list[Item] = []
     for item in results:
         if isinstance(item, Listed):

@@ -55,7 +55,7 @@ def if_(walk: Walk, node: onnx.NodeProto, scope: Scope, prefix: str) -> None:
     _, branch_nodes, values, results = max(tried, key=lambda t: t[0])
     walk.nodes += branch_nodes
     walk.computed |= values
-    bind(node, scope, gather(walk, node, [*items, *results], results, prefix))
+    bind(node, scope, gather(walk, node, [*items, *results], results, prefix, known=False))
 
 
 def _size(nodes: Sequence[Node]) -> int:
@@ -74,7 +74,7 @@ def loop(walk: Walk, node: onnx.NodeProto, scope: Scope, prefix: str) -> None:
         rounds = None  # how exporters say that the condition alone ends it
     carried: list[Item] = list(items[2:])
     stacks: list[list[Item]] = [[] for _ in range(max(len(node.output) - len(carried), 0))]
-    done = 0
+    done, known = 0, going is not None
     name = f"{prefix}{node.name or node.op_type}"
     while going is not False and (rounds is None or done < rounds):
         walk.spend(1, node)
@@ -89,10 +89,12 @@ def loop(walk: Walk, node: onnx.NodeProto, scope: Scope, prefix: str) -> None:
         carried = results[1 : 1 + len(carried)]
         done += 1
         if not countable or (rounds is None and going is None):
+            known = False
             break
     empty = [info.type.tensor_type for info in body.output][1 + len(carried) :]
     stacked = [_stack(walk, stack, empty[k] if k < len(empty) else None, 0) for k, stack in enumerate(stacks)]
-    _finish(walk, node, scope, prefix, [*items, *carried, *[i for s in stacks for i in s]], carried, stacked)
+    read = [*items, *carried, *[i for s in stacks for i in s]]
+    _finish(walk, node, scope, prefix, read, carried, stacked, known=known and going is not None)
 
 
 def _truth(walk: Walk, item: Item, default: bool | None) -> bool | None:
@@ -183,10 +185,15 @@ def _finish(
     read: Sequence[Item],
     carried: Sequence[Item],
     stacked: Sequence[Tensor],
+    *,
+    known: bool = False,
 ) -> None:
-    """A Node that gathers what the rounds have left, and gives it the names of the node's outputs."""
+    """A Node that gathers what the rounds have left, and gives it the names of the node's outputs.
+
+    known: whether there are exactly these rounds.
+    """
     results: list[Item] = [*carried, *[Operand(tensor) for tensor in stacked]]
-    bind(node, scope, gather(walk, node, read, results, prefix))
+    bind(node, scope, gather(walk, node, read, results, prefix, known=known))
 
 
 CONTROL: Mapping[str, Handler] = {"If": if_, "Loop": loop, "Scan": scan}

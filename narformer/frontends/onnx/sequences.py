@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from narformer.errors import ModelError, ShapeError
+from narformer.frontends.onnx.arithmetic import LARGEST
 from narformer.frontends.onnx.bodies import Handler, bind, body_of, gather, items_of, run_body
 from narformer.frontends.onnx.call import Value, axis_of
 from narformer.frontends.onnx.scope import Item, Listed, Scope
@@ -78,8 +79,9 @@ def sequence_at(walk: Walk, node: onnx.NodeProto, scope: Scope, prefix: str) -> 
     sequence = _sequence(walk, node, items[0])
     if not sequence.items:
         raise ShapeError(f"{walk.label}: node {node.name or node.op_type!r} reads from a sequence that is empty")
-    one = sequence.items[_position(walk, items[1] if len(items) > 1 else None, 0)]
-    bind(node, scope, gather(walk, node, [one], [one], prefix))
+    asked = items[1] if len(items) > 1 else None
+    one = sequence.items[_position(walk, asked, 0)]
+    bind(node, scope, gather(walk, node, [one], [one], prefix, known=walk.contents(asked) is not None))
 
 
 def _position(walk: Walk, item: Item, default: int) -> int:
@@ -129,7 +131,14 @@ def split_to_sequence(walk: Walk, node: onnx.NodeProto, scope: Scope, prefix: st
         sizes = [min(sizes[0], shape[axis] - k * sizes[0]) for k in range(count)]
     drop = len(items) < 2 and not attributes.get("keepdims", 1)
     tensors = [Tensor(shape[:axis] + (() if drop else (size,)) + shape[axis + 1 :], x.tensor.dtype) for size in sizes]
-    bind(node, scope, [Listed(tuple(walk.emit(node, [x], tensors, prefix)))])
+    parts = walk.emit(node, [x], tensors, prefix)
+    held = walk.contents(x)
+    if held is not None and held.shape == shape:
+        places = np.split(held, np.cumsum(sizes)[:-1], axis=axis)
+        for part, value in zip(parts, places, strict=False):
+            if value.size == part.tensor.elements:
+                walk.computed[part.source or 0, part.output] = value.reshape(part.tensor.shape)
+    bind(node, scope, [Listed(tuple(parts))])
 
 
 def concat_from_sequence(walk: Walk, node: onnx.NodeProto, scope: Scope, prefix: str) -> None:
@@ -145,7 +154,12 @@ def concat_from_sequence(walk: Walk, node: onnx.NodeProto, scope: Scope, prefix:
         axis = axis_of(attributes.get("axis", 0), len(one.shape))
         total = sum(o.tensor.shape[axis] for o in sequence.items if len(o.tensor.shape) > axis)
         shape = (*one.shape[:axis], total, *one.shape[axis + 1 :])
-    bind(node, scope, list(walk.emit(node, [sequence], [Tensor(shape, one.dtype)], prefix)))
+    (joined,) = walk.emit(node, [sequence], [Tensor(shape, one.dtype)], prefix)
+    held = [value for operand in sequence.items if (value := walk.contents(operand)) is not None]
+    if len(held) == len(sequence.items) and joined.tensor.elements <= LARGEST:
+        value = np.stack(held, axis) if attributes.get("new_axis", 0) else np.concatenate(held, axis)
+        walk.computed[joined.source or 0, 0] = value
+    bind(node, scope, [joined])
 
 
 def optional(walk: Walk, node: onnx.NodeProto, scope: Scope, prefix: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from narformer.cost import graph_cost
-from narformer.errors import ModelError
+from narformer.errors import ModelError, ShapeError
 from narformer.frontends.onnx import read_onnx
 from narformer.frontends.onnx.walk import MOST_IN_BODIES
 
@@ -146,3 +146,50 @@ def test_a_loop_that_only_its_condition_ends_is_read_as_one_round() -> None:
     graph = read_onnx(model([node], {"most": np.array(2**63 - 1), "w": SQUARE}))
     assert [n.op for n in graph.nodes] == ["MatMul", "ReduceSum", "Cast", "Loop"]
     assert graph_cost(graph).macs == 2 * 6 * 6
+
+
+def _expanded(arithmetic: str) -> tuple[int, ...]:
+    """The shape of ones that are expanded to `k` rows, computed of the shape of x, (3, 5)."""
+    text = f"""<ir_version: 8, opset_import: ["":17]> g (float[3,5] x, bool c) => (float[A,B] y)
+        <int64[1] one={{1}}, int64[1] two={{2}}, int64 at={{1}}, int64 times={{4}}, bool yes={{1}}> {{
+        s = Shape(x) {arithmetic}
+        to = Concat<axis=0>(k, two) y = Expand(one, to) }}"""
+    return read_onnx(onnx.parser.parse_model(text)).nodes[-1].output_shape
+
+
+LOOP = "<body = b (int64 i, bool go, int64[1] v) => (bool on, int64[1] w) {{ on = {on}(go) w = Add(v, two) }}>"
+
+
+@pytest.mark.parametrize(
+    ("arithmetic", "rows"),
+    [
+        ("q = SequenceConstruct(one, two, s) k3 = SequenceAt(q, at) k = Add(k3, one)", 3),
+        ("q = SplitToSequence<axis=0, keepdims=1>(s) k = SequenceAt(q, at)", 5),
+        ("q = SplitToSequence<axis=0, keepdims=0>(s) k0 = SequenceAt(q, at) k = Unsqueeze(k0, zero)", 5),
+        ("q = SequenceConstruct(one, two) j = ConcatFromSequence<axis=0>(q) k = ReduceSum<keepdims=1>(j)", 3),
+        (
+            "q = SequenceConstruct(one, two) j = ConcatFromSequence<axis=0, new_axis=1>(q) "
+            "r = ReduceSum<keepdims=1>(j) k = Squeeze(r, zero)",
+            3,
+        ),
+        ("e = SequenceEmpty<dtype=7>() q = SequenceInsert(e, s) p = SequenceAt(q, nought) k = Gather(p, one)", 5),
+        (f"k = Loop(times, yes, one){LOOP.format(on='Identity')}", 9),
+    ],
+)
+def test_shapes_go_through_sequences_and_rounds(arithmetic: str, rows: int) -> None:
+    zero = "zero = Constant<value_ints=[0]>() nought = Constant<value_int=0>() "
+    assert _expanded(zero + arithmetic) == (rows, 2)
+
+
+@pytest.mark.parametrize(
+    "arithmetic",
+    [
+        "w = Cast<to=7>(c) q = SplitToSequence<axis=0, keepdims=1>(s) k = SequenceAt(q, w)",
+        "k = If(c)<then_branch = a () => (int64[1] p) { p = Identity(one) }, "
+        "else_branch = b () => (int64[1] r) { r = Identity(two) }>",
+        f"k = Loop(times, c, one){LOOP.format(on='Not')}",
+    ],
+)
+def test_what_only_the_run_decides_is_no_shape(arithmetic: str) -> None:
+    with pytest.raises(ShapeError, match="known only while the network runs"):
+        _expanded(arithmetic)
