@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from narformer.adaptation.predictor import default_predictor
-from narformer.errors import ConfigError, UnknownDeviceError
+from narformer.errors import ConfigError, NarformerError, UnknownDeviceError, within
 from narformer.frontends.canonical import network_hash
 from narformer.frontends.sizes import sizes_of
 from narformer.frontends.sources import Source, graph_of, names_of, one_graph, several, traced
@@ -115,6 +116,9 @@ def choose(
     >>> fast.network, fast.top1, fast.latency_ms
     ('convnext_tiny.in12k_ft_in1k', 84.192, 152.852)
     """
+    within("max_ms", max_ms, 0, math.inf)
+    within("top1", top1, 0, 100)
+    batch_size = sizes_of(batch_size).batch_size or 1
     loaded = default_predictor(predictor)
     name, _ = one_target(target, targets(loaded))
     found = survey(name, batch_size, loaded).chosen(max_ms, top1, every)
@@ -206,12 +210,19 @@ def compare(
         raise ConfigError("compare(model): compared with what? Give two networks or more")
     loaded = default_predictor(predictor)
     for one in others:
-        if isinstance(one, str) and not Path(one).exists() and one in loaded.targets:
+        if isinstance(one, str) and not Path(one).exists() and _is_target(one, loaded):
             raise ConfigError(f"{one!r}: targets are given by name, as in compare(first, second, devices={one!r})")
     sizes = sizes_of(batch_size, input_shapes, dims)
     graphs = [graph_of(one, sizes) for source in (first, *others) for one in several(source)]
     names = [graph.name for graph in graphs]
     return compared(graphs, names, loaded, names_of(devices), store=store, measured=measured)
+
+
+def _is_target(text: str, predictor: Predictor) -> bool:
+    try:
+        return bool(predictor.select(text))
+    except NarformerError:
+        return False
 
 
 def compared(

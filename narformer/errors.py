@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
+from numbers import Real
 
 
 class NarformerError(Exception):
@@ -60,6 +62,14 @@ def installing(extra: str) -> str:
     "pip install '.[plot]' in a copy of narformer's repository"
     """
     return f"pip install '.[{extra}]' in a copy of narformer's repository"
+
+
+def within(name: str, value: object, least: float, most: float) -> None:
+    """Raises ConfigError, with what to write instead, for an argument that is neither None nor a number in bounds."""
+    number = not isinstance(value, bool) and isinstance(value, Real)
+    if value is not None and not (number and least <= value <= most):  # type: ignore[operator]
+        bounds = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
+        raise ConfigError(f"{name}={value!r}: give a number {bounds}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 
 from narformer.adaptation.device import FEWEST, AdaptedDevice, Sample, check_name
@@ -115,7 +116,7 @@ def adapt(
     loaded = Predictor.load(predictor)
     check_name(name, loaded)
     if measured is not None:
-        pairs = [(graph_of(source, Sizes()), ms) for source, ms in measured]
+        pairs = [(graph_of(source, Sizes()), ms) for source, ms in _latencies(measured)]
         device = from_measurements(name, pairs, measured_on, MOST, loaded)
     else:
         settings = Settings(runtime, processor, threads)
@@ -132,6 +133,22 @@ def adapt(
             )
     device.save()
     return device
+
+
+def _latencies(measured: Iterable[object]) -> list[tuple[Source, float]]:
+    """Networks and their latencies. Raises ConfigError for what is no pair of these."""
+    pairs = []
+    for one in measured:
+        if not isinstance(one, tuple | list) or len(one) != 2:
+            raise ConfigError(
+                f'{one!r}: give pairs of a network and its latency in milliseconds, as in [("a.onnx", 30.0), ...]'
+            )
+        source, ms = one
+        if isinstance(ms, bool) or not isinstance(ms, Real):
+            told = source.name if isinstance(source, Graph) else source
+            raise ConfigError(f"{told}: the latency {ms!r} is no number of milliseconds")
+        pairs.append((source, float(ms)))
+    return pairs
 
 
 def from_measurements(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import narformer
 from narformer.adaptation.device import AdaptedDevice, Sample, adapt, adapted_device, check_name, devices_directory
 from narformer.adaptation.predictor import AdaptedDevices, default_predictor, with_adapted
 from narformer.adaptation.profile import profile, relatives
@@ -207,3 +208,18 @@ def test_every_target_has_a_column_of_latencies_adapted_ones_too(
     np.testing.assert_array_equal(found[:, :-1], predictor.latencies(graphs[:3]))
     np.testing.assert_allclose(found[:, -1], [e.latency_ms for e in known.predict(graphs[:3], ["slow"])])
     assert predictor.targets == known.own_targets  # it is not changed by what it was given to
+
+
+@pytest.mark.parametrize(
+    ("measured", "message"),
+    [
+        ([("a.onnx", "3")], "a.onnx: the latency '3' is no number of milliseconds"),
+        ([("a.onnx", None)], "a.onnx: the latency None is no number"),
+        ([("a.onnx", True)], "a.onnx: the latency True is no number"),
+        ([("a.onnx", 1.0, 2)], "give pairs of a network and its latency in milliseconds"),
+        ({"a.onnx": 1.0}, "'a.onnx': give pairs of a network and its latency"),
+    ],
+)
+def test_measurements_from_python_are_pairs_of_a_network_and_a_number(measured: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        narformer.adapt("mine", measured)  # type: ignore[arg-type]

@@ -116,6 +116,16 @@ def test_what_cannot_be_asked_is_told(resnet18: Path) -> None:
     with pytest.raises(UnknownDeviceError, match="unknown target"):
         narformer.choose("rtx9999x")
     graph = narformer.read_onnx(resnet18, batch_size=2)
+    for limits, message in (
+        ({"max_ms": -1.0}, "max_ms=-1.0: give a number of at least 0"),
+        ({"max_ms": "5"}, "max_ms='5'"),
+        ({"top1": 101}, "top1=101: give a number from 0 to 100"),
+        ({"top1": float("nan")}, "top1=nan"),
+        ({"batch_size": 0}, "batch_size=0: give a whole number of at least 1"),
+        ({"batch_size": "8"}, "batch_size='8'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            narformer.choose("rtx4090", **limits)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="batch size 2; choose at batch_size=2"):
         narformer.choose("rtx4090", model=graph)
     with pytest.raises(ConfigError, match="tally does not read tokens of kernels"):

@@ -70,6 +70,8 @@ def test_several_are_compared_with_the_first(resnet18: Path) -> None:
     assert [(Path(c.second.model).stem, c.same) for c in found] == [("mobilenet_v2", False), ("resnet18", True)]
     with pytest.raises(ConfigError, match="targets are given by name, as in compare"):
         narformer.compare("examples/resnet18.onnx", "rtx4090:pytorch-2.9:fp16")
+    with pytest.raises(ConfigError, match="devices='rtx4090'"):
+        narformer.compare("examples/resnet18.onnx", "rtx4090")
     with pytest.raises(ConfigError, match="compared with what"):
         narformer.compare(resnet18)
 
