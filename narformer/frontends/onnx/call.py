@@ -19,6 +19,10 @@ class UnknownShape(Exception):
     """A rule cannot tell the shape; the text says why, and ends up in the message of a ShapeError."""
 
 
+class Misfit(UnknownShape):
+    """Operands whose sizes are known and do not fit together: whatever the file states, no runtime runs it."""
+
+
 class UnknownOperator(UnknownShape):
     """Nobody has told what the operator puts out: no sizes of the inputs would help."""
 
@@ -126,7 +130,7 @@ def broadcast(*shapes: Shape) -> Shape:
         two = (1,) * (rank - len(other)) + other
         for a, b in zip(one, two, strict=True):
             if a != b and a != 1 and b != 1:
-                raise UnknownShape(f"shapes {list(first)} and {list(other)} do not fit together")
+                raise Misfit(f"shapes {list(first)} and {list(other)} do not fit together")
         first = tuple(b if a == 1 else a for a, b in zip(one, two, strict=True))
     return first
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from narformer.frontends.onnx.call import Call, Rule, UnknownShape, axis_of, broadcast
+from narformer.frontends.onnx.call import Call, Misfit, Rule, UnknownShape, axis_of, broadcast
 from narformer.frontends.tensors import DTYPES
 from narformer.graph import Tensor
 
@@ -83,7 +83,7 @@ def parametric_rectifier(call: Call) -> Tensors:
     """Slopes are broadcast to the data; before opset 7, one for each channel was written without the axes behind."""
     data, slope = call.shape(0), call.shape(1)
     if slope != data[1:2] and broadcast(data, slope) != data:
-        raise UnknownShape(f"slopes {list(slope)} for data {list(data)}")
+        raise Misfit(f"slopes {list(slope)} for data {list(data)}")
     return same(call)
 
 
@@ -96,7 +96,7 @@ def _one_a_channel(call: Call, positions: Sequence[int]) -> None:
     for position in positions:
         shape = call.shape(position) if call.has(position) else ()
         if len(shape) == 1 and shape[0] not in fitting:
-            raise UnknownShape(f"its operand {position} has {shape[0]} numbers for {data[1]} channels")
+            raise Misfit(f"its operand {position} has {shape[0]} numbers for {data[1]} channels")
 
 
 def _over_last_axes(call: Call) -> None:
@@ -106,7 +106,7 @@ def _over_last_axes(call: Call) -> None:
     for position in (1, 2):
         shape = call.shape(position) if call.has(position) else ()
         if math.prod(shape) != math.prod(data[axis:]) and broadcast(data, shape) != data:
-            raise UnknownShape(f"its operand {position} is {list(shape)} for data {list(data)}")
+            raise Misfit(f"its operand {position} is {list(shape)} for data {list(data)}")
 
 
 def quantize(call: Call) -> Tensors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from narformer.frontends.onnx.call import Call, Rule, UnknownShape, axes_of, axis_of, broadcast
+from narformer.frontends.onnx.call import Call, Misfit, Rule, UnknownShape, axes_of, axis_of, broadcast
 from narformer.graph import Shape, Tensor
 
 Tensors = Sequence[Tensor]
@@ -76,7 +76,7 @@ def concat(call: Call) -> Tensors:
         if len(other.shape) != len(first.shape) or any(
             a != b for k, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)) if k != axis
         ):
-            raise UnknownShape(f"shapes {list(first.shape)} and {list(other.shape)} cannot be joined on axis {axis}")
+            raise Misfit(f"shapes {list(first.shape)} and {list(other.shape)} cannot be joined on axis {axis}")
     total = sum(t.shape[axis] for t in present)
     return (Tensor((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype),)
 
@@ -87,6 +87,8 @@ def split(call: Call) -> Tensors:
     sizes = call.listed("split", 1, "the sizes of the parts") or parts(x.shape[axis], call.outputs)
     if len(sizes) != call.outputs:
         raise UnknownShape(f"{len(sizes)} parts for {call.outputs} outputs")
+    if sum(sizes) != x.shape[axis]:
+        raise Misfit(f"parts of {list(sizes)} of {x.shape[axis]} in all")
     return [Tensor((*x.shape[:axis], s, *x.shape[axis + 1 :]), x.dtype) for s in sizes]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from narformer.frontends.onnx.call import Call, Rule, UnknownShape, broadcast
+from narformer.frontends.onnx.call import Call, Misfit, Rule, UnknownShape, broadcast
 from narformer.graph import Shape, Tensor
 from narformer.operators.macs import GATES
 
@@ -19,7 +19,10 @@ def gemm(a: int = 0, b: int = 1, dtype: str = "") -> Rule:
         rows, inner = first[::-1] if call.integer("transA", 0) else first
         inner_b, columns = second[::-1] if call.integer("transB", 0) else second
         if inner != inner_b:
-            raise UnknownShape(f"matrices {list(first)} and {list(second)} do not fit together")
+            raise Misfit(f"matrices {list(first)} and {list(second)} do not fit together")
+        added = call.shape(2) if (a, b) == (0, 1) and call.has(2) else ()
+        if broadcast((rows, columns), added) != (rows, columns):
+            raise Misfit(f"what is added is {list(added)}, for a product {[rows, columns]}")
         return (Tensor((rows, columns), dtype or call.dtype(a)),)
 
     return rule

@@ -14,7 +14,7 @@ import onnx
 from narformer.errors import ModelError, ShapeError
 from narformer.frontends.onnx.arithmetic import COMPUTED, LARGEST, SHAPE_ALONE, computed
 from narformer.frontends.onnx.bodies import Handler
-from narformer.frontends.onnx.call import Call, UnknownOperator, UnknownShape, Value, attributes_of
+from narformer.frontends.onnx.call import Call, Misfit, UnknownOperator, UnknownShape, Value, attributes_of
 from narformer.frontends.onnx.constants import constant
 from narformer.frontends.onnx.control import CONTROL
 from narformer.frontends.onnx.rebinding import Rebatched
@@ -182,7 +182,7 @@ class Walk:
             if remembered is None:
                 call = self._call(node, items, attributes)
                 self._asked = False
-                remembered = self._shapes(call, scope, writes, prefix, told)
+                remembered = self._shapes(call, scope, writes, prefix, told, bounded)
                 for name, tensor in zip(writes, remembered, strict=False):
                     checked(tensor, name, self.label)
                 if not self._asked and self.batch is None and op not in READ_WHOLE:
@@ -287,7 +287,13 @@ class Walk:
         )
 
     def _shapes(
-        self, call: Call, scope: Scope, outputs: Sequence[str], prefix: str, told: Sequence[Tensor] | None
+        self,
+        call: Call,
+        scope: Scope,
+        outputs: Sequence[str],
+        prefix: str,
+        told: Sequence[Tensor] | None,
+        bounded: bool,
     ) -> Sequence[Tensor]:
         node = call.node
         rule = rule_of(node)
@@ -304,8 +310,9 @@ class Walk:
             return self.batch.tensors(call, rule, isinstance(second, Operand) and second.is_weight)
         except (UnknownShape, ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError) as error:
             stated = self.stated.shapes.get(outputs[0]) if outputs and not prefix else None
-            # Where the file was wrong before, it is not believed here.
-            if stated is not None and not self.stated.wrong:
+            # Where the file was wrong before, it is not believed here, nor where operands cannot fit.
+            certain = isinstance(error, Misfit) and not bounded
+            if stated is not None and not self.stated.wrong and not certain:
                 self._asked = True
                 return told or [stated]
             reason = str(error) if isinstance(error, UnknownShape) else "it is malformed"
