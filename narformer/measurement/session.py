@@ -224,6 +224,16 @@ class _Session:
         return self.recorder.record(network, opened.graph, self.supervisor.measure(opened.job))
 
 
+def _mended(network: Network, failed: Measurement) -> bool:
+    """Whether a network's file was written after its measurement failed."""
+    if not isinstance(network.source, str | Path):
+        return False
+    try:
+        return os.stat(network.source).st_mtime > datetime.fromisoformat(failed.measured_at).timestamp()
+    except (OSError, ValueError):
+        return False
+
+
 class Recorder:
     """What the store has of networks on one target, and what is written there of new results.
 
@@ -250,13 +260,17 @@ class Recorder:
         return network_hash(graph), str(devices.target_of(self.base, graph))
 
     def known(self, network: Network, graph: Graph) -> Outcome | None:
-        """What the store has of a network, a failure too; None where it has nothing."""
+        """What the store has of a network, a failure of this file too; None where it has nothing.
+
+        Why another file of the same network failed (its opset, what only its form has) may not hold of this one, nor of
+        this one once it was mended.
+        """
         hash, target = self.key(graph)
         known = self.store.latest(hash, target)
         if known is not None:
             return Outcome(network.name, "stored", known)
-        failed = self.store.find(graph=hash, device=target, failed=True)
-        return Outcome(network.name, "failed", failed[-1]) if failed else None
+        failed = [one for one in self.store.find(graph=hash, device=target, failed=True) if one.model == network.name]
+        return Outcome(network.name, "failed", failed[-1]) if failed and not _mended(network, failed[-1]) else None
 
     def claim(self, graph: Graph, seconds: float) -> bool:
         """Tell other runs that this one is measuring a network; False where another one is."""

@@ -96,6 +96,31 @@ def test_again_measures_again(worker: type[FakeSupervisor], store: Store) -> Non
     assert len(without_reference(store)) == 2
 
 
+def test_why_one_file_failed_says_nothing_of_another_nor_of_itself_once_mended(
+    worker: type[FakeSupervisor], store: Store, tmp_path: Path
+) -> None:
+    files = [tmp_path / "first.onnx", tmp_path / "second.onnx"]
+    for file in files:
+        onnx.save(CELLS[0][1](), file)
+        os.utime(file, (0, 0))  # long before it fails
+    first, second = (Network(str(file), file) for file in files)
+    worker.results = [Result(failure="rejected: an opset of its own"), Result(10.0, 1.0, 20, 4.0)]
+    assert [o.source for o in measure([first, second], settings=SETTINGS, store=store)] == ["failed", "measured"]
+    # The network is known now, whatever its file is called.
+    assert measure([first], settings=SETTINGS, store=store)[0].source == "stored"
+
+
+def test_a_file_that_was_mended_is_tried_again(worker: type[FakeSupervisor], store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "first.onnx"
+    onnx.save(CELLS[0][1](), file)
+    os.utime(file, (0, 0))
+    network = Network(str(file), file)
+    worker.results = [Result(failure="rejected: an opset of its own"), Result(10.0, 1.0, 20, 4.0)]
+    assert [measure([network], settings=SETTINGS, store=store)[0].source for _ in range(2)] == ["failed", "failed"]
+    os.utime(file, (2e9, 2e9))
+    assert measure([network], settings=SETTINGS, store=store)[0].source == "measured"
+
+
 def test_another_number_of_threads_is_another_target_and_the_batch_size_is_kept(
     worker: type[FakeSupervisor], store: Store
 ) -> None:
