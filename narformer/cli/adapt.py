@@ -260,10 +260,10 @@ def _of_table(table: Path) -> list[tuple[Graph, float]]:
     for number, row in enumerate(read_table(table, ("model", "latency_ms")), start=2):
         where = f"{table}, row {number}"
         latency = positive(row["latency_ms"], f"{where}, latency_ms")
+        batch = _batch_size(row.get("batch_size", ""), where)
         try:
             sizes = parse_sizes(row.get("shapes", ""))
             path = table.parent / row["model"]
-            batch = _batch_size(row.get("batch_size", ""), where)
             graph = read_onnx(path, batch_size=batch, input_shapes=sizes.input_shapes, dims=sizes.dims)
             pairs.append((graph, latency))
         except UnboundError as error:
@@ -280,7 +280,7 @@ def _batch_size(text: str, where: str) -> int | None:
 
     if not text.strip():
         return None
-    if not text.strip().isdigit() or int(text) < 1:
+    if not text.strip().isdecimal() or int(text) < 1:
         raise DataError(f"{where}, batch_size: {text!r} is not a number of inputs")
     return int(text)
 

@@ -62,8 +62,10 @@ def test_a_table_may_tell_the_batch_size_of_each_network(run: Run, models: Path,
     assert not any("batch size" in warning for warning in estimate["warnings"])
     _, out, _ = run("predict", models / "m4.onnx", "--device", "board", "--json")
     assert "batch size 1 was never measured there (only 8): an extrapolation" in json.loads(out)[0]["warnings"]
-    table.write_text(f"{lines[0]},batch_size\n{models / 'm0.onnx'},1,many\n")
-    assert "row 2, batch_size: 'many'" in run("adapt", "--device", "board", "--csv", table)[2]
+    for wrong in ("many", "0", "²"):
+        table.write_text(f"{lines[0]},batch_size\n{models / 'm0.onnx'},1,{wrong}\n")
+        told = run("adapt", "--device", "board", "--csv", table)[2]
+        assert told == f"narformer: {table}, row 2, batch_size: {wrong!r} is not a number of inputs\n"
 
 
 def test_a_table_may_bind_the_sizes_of_each_network(run: Run, tmp_path: Path) -> None:
