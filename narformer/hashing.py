@@ -68,6 +68,8 @@ def _stated(node: Node) -> list[tuple[str, Attribute]]:
         absent["kernel_shape"] = node.operands[1].tensor.shape[2:]
     if node.op == "Attention" and "is_causal" in node.attributes:
         absent["is_causal"] = node.attributes["is_causal"]
+    if node.op == "Attention" and "unfused" in node.attributes:  # other kernels in PyTorch, the same network
+        absent["unfused"] = node.attributes["unfused"]
     if node.op == "Gemm":
         absent |= {"alpha": 1.0, "beta": 1.0}
     return [(name, value) for name, value in stated if name not in absent or absent[name] != value]

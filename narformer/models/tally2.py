@@ -68,6 +68,10 @@ _TERMS = (
     ("absorbed", -8.0, 3e-3),
     ("reordered", -17.5, 6e-3),
     ("pieces", -15.0, 3e-3),
+    ("unfused", -15.5, 1e-3),  # numbers of attention that are kept between kernels
+    ("planes", -10.0, 1e-3),  # channels of images that are interpolated one after another
+    ("wide", -19.0, 1e-3),  # MACs of depthwise windows beyond 5x5, and beyond 7x7, for which GPUs have no kernel of
+    ("widest", -19.0, 1e-3),  # their own
     ("steps", -8.5, 3e-3),
     ("calls", -6.0, 2e-3),
 )
@@ -75,6 +79,7 @@ _TERMS = (
 _ONLY_ON: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("idle", "idle inputs", "narrow", "single", "first blocks", "blank"), ("cpu", "")),
     **dict.fromkeys(("unblocked", "unfolded", "scalar", "reordered", "pieces", "far weights"), ("cpu", "")),
+    **dict.fromkeys(("unfused", "planes", "wide", "widest"), ("gpu", "")),
     **dict.fromkeys(("beyond L2", "beyond L3"), ("cpu", "gpu", "")),
 }
 _TILE_COLUMNS, _TILE_DEPTH, _TILE_ROWS = 64, 32, 64
@@ -100,7 +105,8 @@ _TILE_PENALTY, _TILE_STEP_PENALTY = 0.1, 0.8
 _ATTENTION = places("attention")
 _CONVOLVED = places("convolution", "pointwise", "grouped convolution")
 _DENSE = places("convolution", "pointwise")
-_IN_BLOCKS = [*_CONVOLVED, *places("depthwise")]
+_DEPTHWISE = places("depthwise")
+_IN_BLOCKS = [*_CONVOLVED, *_DEPTHWISE]
 _PRODUCTS = places("transposed convolution", "fully connected", tokens.LINEAR, "matrix product")
 _TILED = [*_CONVOLVED, *_PRODUCTS, *_ATTENTION]
 _SHAPED = places("convolution", "pointwise", "depthwise", "multiply")  # have factors of tiles
@@ -571,15 +577,15 @@ def _batches(tokens_of: Tokens, rows: npt.NDArray[np.int64]) -> Iterator[tuple[n
 def amounts(features: Tensor) -> Tensor:
     """Work of each token by the terms of WORK, (T, terms); 0 for one without a kind."""
     column, full = columns(features), columns(features.clamp_min(1))
-    kinds = is_among(features, _TILED, _ATTENTION, _ANY, _DENSE, _CONVOLVED, _IN_BLOCKS)
-    tiled, attends, kernels, _, convolved, _ = torch.split(kinds, 1, dim=1)
+    kinds = is_among(features, _TILED, _ATTENTION, _ANY, _DEPTHWISE, _DENSE, _CONVOLVED, _IN_BLOCKS)
+    tiled, attends, kernels, depthwise, _, convolved, _ = torch.split(kinds, 1, dim=1)
     # A convolution goes through its channels tap by tap of its window.
     taps = torch.where(convolved > 0, full["window"].square(), 1)
     depth = (column["depth"] / taps).clamp_min(1)
     sizes = (full["columns"], depth, full["rows"], full["widest"], full["channels"])
     unfilled = _unfilled(sizes, (_TILE_COLUMNS, _TILE_DEPTH, _TILE_ROWS, _BLOCK, _BLOCK))
     idle = column["macs"] * tiled * unfilled[:, :3]
-    blank, blocks = _blocks(column, full, kinds[:, 3:], unfilled[:, 3:])
+    blank, blocks = _blocks(column, full, kinds[:, 4:], unfilled[:, 3:])
     moved = column["read"] + column["written"] + blank
     beyond = (moved - moved.new_tensor([_L2, _L3])).clamp_min(0)
     amount = {
@@ -591,6 +597,8 @@ def amounts(features: Tensor) -> Tensor:
         "inside": column["macs"] - column["padding"],
         "scores": column["rows"] * column["columns"] * column["products"] * attends,
         "far weights": column["weights"] * ((column["held"] - _L3) / full["held"]).clamp_min(0),
+        "wide": column["macs"] * depthwise * (column["window"] > 5),
+        "widest": column["macs"] * depthwise * (column["window"] > 7),
         "calls": kernels,
     }
     return torch.cat([amount[name] for name in WORK], dim=1)

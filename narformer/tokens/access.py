@@ -45,6 +45,15 @@ def pieces(node: Node, kind: str, computed: list[Operand]) -> int:
     return 0
 
 
+def planes(node: Node) -> int:
+    """Of an image that is interpolated linearly, channels of the batch; 0 for all else.
+
+    PyTorch's kernel for GPUs takes them one after another, each place of the result in a thread of its own.
+    """
+    linear = node.op == "Resize" and node.attributes.get("mode") == "linear" and len(node.output_shape) == 4
+    return math.prod(node.output_shape[:2]) if linear else 0
+
+
 def copies(node: Node) -> float:
     """Rows of numbers that a convolution copies where it is made a product of matrices, or adds up where transposed.
 

@@ -23,7 +23,7 @@ from narformer.frontends.canonical import canonical
 from narformer.graph import DTYPE_BYTES, Graph, Node, Operand, Tensor
 from narformer.operators import KINDS as CLASS_OF
 from narformer.operators import kernel_kind, operator_of
-from narformer.tokens.access import copies, padding_share, pieces
+from narformer.tokens.access import copies, padding_share, pieces, planes
 from narformer.tokens.one_by_one import one_by_one
 from narformer.tokens.packing import FloatArray, Tokens
 
@@ -41,6 +41,8 @@ COLUMNS = (
     "unfolded",
     "reordered",
     "pieces",
+    "unfused",
+    "planes",
     "rows",
     "products",
     "weights",
@@ -130,6 +132,7 @@ def tokenize(graph: Graph) -> Tokens:
     _absorb(features, nodes, place, token)
     _reorder(features, read, nodes, place, token)
     _skip(features, read, nodes, place, token)
+    _channels_last(features, read, place, token)
     edges = np.array(sorted(pairs), dtype=np.int32).reshape(-1, 2).T
     producers, readers = np.bincount(edges[1], minlength=len(features)), np.bincount(edges[0], minlength=len(features))
     features[:, FLAG["read often"]] = readers > 1
@@ -270,6 +273,14 @@ def _skip(
             features[token[place[index]], COLUMN["scalar"]] += _SKIP_NS * math.prod(node.output_shape)
 
 
+def _channels_last(features: npt.NDArray[np.float64], graph: Graph, place: list[int], token: dict[int, int]) -> None:
+    """An image whose channels a transposition made second lies in memory with channels last: no plane is by itself."""
+    for index, node in enumerate(graph.nodes):
+        source = node.operands[0].source if node.op == "Resize" else None
+        if source is not None and source >= 0 and graph.nodes[source].op == "Transpose":
+            features[token[place[index]], COLUMN["planes"]] = 0
+
+
 def _spread(features: npt.NDArray[Any], batch: int) -> None:
     """Fully connected layers over many rows are of another kind: their weights are read again and again.
 
@@ -328,6 +339,8 @@ def _described(node: Node) -> _Described:
         "unfolded": rows * products * (columns if node.op == "ConvTranspose" else depth) if taken_apart else 0,
         "reordered": 0,
         "pieces": copies(node) if taken_apart else pieces(node, kind, computed),
+        "unfused": rows * columns * products if kind == "attention" and node.attributes.get("unfused") else 0,
+        "planes": planes(node),
         "rows": rows,
         "products": products,
         "weights": 0 if kind in ("fully connected", "attention") else held,  # a mask is read beside the scores

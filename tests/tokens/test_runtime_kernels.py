@@ -167,6 +167,51 @@ def test_a_recurrent_kernel_reads_its_weights_at_every_step() -> None:
     assert row["held"] == held
 
 
+def test_scores_are_counted_apart_where_attention_was_spelt_out() -> None:
+    """Queries of three heads over five positions, of two images, each against five keys."""
+    queries, keys = [1 / 2**0.25, "q"], [1 / 2**0.25, "t"]
+
+    def scores(*scaled: list[object]) -> float:
+        nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2]), helper.make_node("Neg", ["x"], ["q"])]
+        read = {"q": "q", "t": "t"}
+        for number, name in scaled:
+            value = numpy_helper.from_array(np.float32(number))
+            nodes.append(helper.make_node("Constant", [], [f"{name}_by"], value=value))
+            nodes.append(helper.make_node("Mul", [name, f"{name}_by"], [f"{name}_scaled"]))
+            read[str(name)] = f"{name}_scaled"
+        nodes += [
+            helper.make_node("MatMul", list(read.values()), ["s"]),
+            helper.make_node("Softmax", ["s"], ["p"]),
+            helper.make_node("MatMul", ["p", "x"], ["y"]),
+        ]
+        found = tokens.tokenize(_graph(nodes, [2, 3, 5, 4], {})).features
+        return float(found[:, tokens.COLUMN["unfused"]].sum())
+
+    assert scores(queries, keys) == 0  # as PyTorch's function for it is exported
+    assert scores(queries) == scores() == 2 * 3 * 5 * 5
+
+
+def test_planes_are_counted_of_what_is_interpolated_linearly_but_for_images_with_channels_last() -> None:
+    scales = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")
+
+    def planes(mode: str, *before: onnx.NodeProto) -> list[float]:
+        nodes = [*before, helper.make_node("Resize", ["a" if before else "x", "", "scales"], ["y"], mode=mode)]
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 8, 6])
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+        graph = helper.make_graph(nodes, "g", [x], [y], [scales])
+        read = read_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9))
+        features = tokens.tokenize(read).features
+        assert (
+            tokens.with_batch(features, 4)[:, tokens.COLUMN["planes"]] == 4 * features[:, tokens.COLUMN["planes"]]
+        ).all()
+        return [count for count in features[:, tokens.COLUMN["planes"]].tolist() if count]
+
+    assert planes("linear") == [2 * 3]
+    assert planes("nearest") == planes("cubic") == []
+    assert planes("linear", helper.make_node("Transpose", ["x"], ["a"], perm=[0, 3, 1, 2])) == []
+    assert planes("linear", helper.make_node("Neg", ["x"], ["a"])) == [2 * 3]
+
+
 @pytest.mark.parametrize("positions", [[197], [1, 197]])
 def test_a_fully_connected_layer_of_many_rows_is_a_product_of_matrices_whatever_the_rows_are(
     positions: list[int],

@@ -6,7 +6,8 @@ head), then, where they are there, what is added to the scores or masks them, an
 in, also on queries, keys or both; so are casts around the Softmax, the repetition of key heads, the Concat of past and
 new, and the Transpose of the keys. Queries, keys and values may be read transposed: in a shape whose last two axes are
 swapped. A mask that is constant, and the same for every head and batch, is `is_causal` = 1. With a past, outputs are
-the result, keys and values.
+the result, keys and values. `unfused` = 1 where PyTorch has no kernel for it but two products and a softmax: where it
+was spelt so, has more than four axes, or fewer heads of keys that nothing repeats.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ _LONGEST = 8  # nodes between the product and the Softmax
 
 
 class Scores(NamedTuple):
-    """The product of queries and keys, the masks on it, and whether its values are capped."""
+    """The product of queries and keys, the masks on it, whether its values are capped, and what they are scaled by."""
 
     product: Node
     masks: tuple[Operand, ...]
     capped: bool
+    scale: Node | None
 
 
 def attention(draft: Draft, index: int, node: Node) -> bool:
@@ -77,6 +79,7 @@ def _attention(draft: Draft, index: int, node: Node, weights: Operand, values: O
         return False
     if len(values.tensor.shape) < 2 or len(queries.tensor.shape) < 2:
         return False
+    unfused = _unfused(draft, scores)
     queries = _four(_read_turned(draft, _unscaled(draft, queries)))
     keys = _four(_untransposed(draft, index, _unscaled(draft, keys)))
     keys, values = _ungrouped(draft, keys), _ungrouped(draft, _four(values))
@@ -85,8 +88,39 @@ def _attention(draft: Draft, index: int, node: Node, weights: Operand, values: O
     fits = keys.tensor.shape == (n, key_heads, total, head) and values.tensor.shape[:3] == (n, key_heads, total)
     if not fits or not key_heads or heads % key_heads:
         return False
-    _put(draft, index, node, (queries, keys, values), scores.masks, scores.capped)
+    attributes: dict[str, Attribute] = {"softcap": 1.0} if scores.capped else {}
+    attributes |= {"unfused": 1} if unfused else {}
+    _put(draft, index, node, (queries, keys, values), scores.masks, attributes)
     return True
+
+
+def _unfused(draft: Draft, scores: Scores) -> bool:
+    """Whether PyTorch computes it in several kernels: unless it was a `scaled_dot_product_attention` that has one.
+
+    Exporters spell that with a root of the scale on queries and on keys. ONNX Runtime's optimiser takes both into its
+    product, and hides who multiplied; then a bias for each head, which is learned, tells attention that was spelt out.
+    """
+    queries, keys = scores.product.operands
+    if len(queries.tensor.shape) > 4 or queries.tensor.shape[:-2] != keys.tensor.shape[:-2]:
+        return True
+    if _scaled(draft, queries) and _scaled(draft, keys):
+        return False
+    if scores.scale is not None and scores.scale.name == scores.product.name:
+        heads = [mask.tensor.shape[-3] for mask in scores.masks if mask.source is None and len(mask.tensor.shape) > 2]
+        return any(count > 1 for count in heads)
+    return True
+
+
+def _scaled(draft: Draft, operand: Operand) -> bool:
+    """Whether an operand is multiplied or divided by a number, before or after it is transposed."""
+    for _ in range(2):
+        node = draft.made_by(operand, "Transpose", "Mul", "Div", shared=True)
+        if node is None:
+            return False
+        if node.op != "Transpose":
+            return pair(node, scalar) is not None
+        operand = node.operands[0]
+    return False
 
 
 def _softmax(draft: Draft, weights: Operand) -> Node | None:
@@ -116,13 +150,13 @@ def _checked_for_nan(draft: Draft, weights: Operand) -> bool:
 def _scores(draft: Draft, operand: Operand) -> Scores | None:
     """Back from the Softmax to the product of queries and keys."""
     masks: list[Operand] = []
-    capped = False
+    capped, scale = False, None
     for _ in range(_LONGEST):
         node = draft.made_by(operand, *_SCORES)
         if node is None:
             return None
         if node.op == "MatMul":
-            return Scores(node, tuple(masks), capped)
+            return Scores(node, tuple(masks), capped, scale)
         if node.op in ("Cast", "Tanh"):
             capped |= node.op == "Tanh"
             operand = node.operands[0]
@@ -136,7 +170,7 @@ def _scores(draft: Draft, operand: Operand) -> Scores | None:
             parts = pair(node, scalar)
             if parts is None or (node.op == "Div" and not scalar(node.operands[1])):
                 return None
-            operand = parts[1]
+            operand, scale = parts[1], node
         else:
             # Of two terms (or factors) the one that leads to a product is the scores, the other a mask.
             first, second = node.operands
@@ -255,14 +289,18 @@ def _once_each(node: Node, operand: Operand) -> Operand:
 
 
 def _put(
-    draft: Draft, index: int, node: Node, inputs: Sequence[Operand], masks: Sequence[Operand], capped: bool
+    draft: Draft,
+    index: int,
+    node: Node,
+    inputs: Sequence[Operand],
+    masks: Sequence[Operand],
+    attributes: dict[str, Attribute],
 ) -> None:
     """The Attention node, its constant masks as one, its past taken in."""
     queries, keys, values = inputs
     n, heads, length, _ = queries.tensor.shape
     total = keys.tensor.shape[2]
     output = node.outputs[0]._replace(shape=(n, heads, length, values.tensor.shape[3]))
-    attributes: dict[str, Attribute] = {"softcap": 1.0} if capped else {}
     operands = [queries, keys, values]
     outputs = [output]
     mask, causal = one_mask(draft, index, masks, (n, heads, length, total))
@@ -340,6 +378,8 @@ def standard(draft: Draft, index: int, node: Node) -> bool:
     attributes: dict[str, Attribute] = {"is_causal": 1} if causal else {}
     if node.attributes.get("softcap"):
         attributes["softcap"] = 1.0
+    if node.attributes.get("unfused"):
+        attributes["unfused"] = 1
     kept = [mask] if mask is not None else []
     outputs = (result, *presents) if past else (result,)
     put = Node(

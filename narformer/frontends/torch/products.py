@@ -120,6 +120,8 @@ def attention(call: Call) -> Value:
     if rank != 4:
         query, key, value = (_four_axes(call, o, batch) for o in (query, key, value))
     shape = (*query.tensor.shape[:3], value.tensor.shape[3])
+    # PyTorch's kernels take four axes, and as many heads of keys as of queries unless they are told of groups.
+    heads_fit = call.flag("enable_gqa") or key.tensor.shape[1] == query.tensor.shape[1]
     found = call.emit(
         "Attention",
         query,
@@ -129,6 +131,7 @@ def attention(call: Call) -> Value:
         output=call.output._replace(shape=shape),
         is_causal=1 if call.flag("is_causal") else None,
         scale=call.number("scale") if call.has("scale") else None,
+        unfused=None if rank <= 4 and heads_fit else 1,
     )
     return call.reshaped(found, call.output.shape)
 

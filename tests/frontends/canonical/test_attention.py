@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -55,7 +56,8 @@ def test_attention_is_one_node(canon: Read, nodes: str) -> None:
         (node,) = canon(f'<ir_version: 11, opset_import: ["" : 23]> {text}').nodes
     else:
         (node,) = of(canon, text).nodes
-    assert (node.op, dict(node.attributes), node.domain) == ("Attention", {}, "")
+    fused = "Attention" in nodes or "f = Mul(t, r)" in nodes
+    assert (node.op, dict(node.attributes), node.domain) == ("Attention", {} if fused else {"unfused": 1}, "")
     assert [operand.tensor.shape for operand in node.operands] == [(2, 4, 5, 8), (2, 4, 7, 8), (2, 4, 7, 8)]
     assert node.output_shape == (2, 4, 5, 8)
 
@@ -79,7 +81,46 @@ def test_masks_are_operands_and_constant_ones_for_all_heads_an_attribute(
     found = of(canon, f"t = {TURN}(k) a = MatMul(q, t) {nodes} c = Softmax(e) y = MatMul(c, v)")
     (node,) = found.nodes
     assert [operand.tensor.shape for operand in node.operands[3:]] == masks
-    assert dict(node.attributes) == attributes
+    assert dict(node.attributes) == attributes | {"unfused": 1}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "unfused"),
+    [
+        (f"e = Mul(q, r) t = {TURN}(k) f = Mul(t, r) a = MatMul(e, f) c = Softmax(a)", False),
+        (f"e = Mul(q, r) f = Mul(k, r) t = {TURN}(f) a = MatMul(e, t) c = Softmax(a)", False),
+        (f"e = Mul(q, r) t = {TURN}(k) f = Mul(t, r) a = MatMul(e, f) g = Add(a, bias) c = Softmax(g)", False),
+        (f"e = Mul(q, s) t = {TURN}(k) a = MatMul(e, t) c = Softmax(a)", True),
+        ("a = com.microsoft.FusedMatMul<alpha = 0.35355338, transB = 1>(q, k) c = Softmax(a)", False),
+        ("a = com.microsoft.FusedMatMul<alpha = 0.35355338, transB = 1>(q, k) g = Add(a, bias) c = Softmax(g)", True),
+        ("a = com.microsoft.FusedMatMul<alpha = 0.35355338, transB = 1>(q, k) g = Add(a, m) c = Softmax(g)", False),
+        ("a = com.microsoft.FusedMatMul<transB = 1>(q, k) c = Softmax(a)", True),
+    ],
+)
+def test_attention_that_was_spelt_out_is_told_and_does_not_count_in_the_hash(
+    canon: Read, nodes: str, unfused: bool
+) -> None:
+    """PyTorch's own function is exported with a root of the scale on queries and on keys."""
+    header = '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]> '
+    text = f"g ({INPUTS}) => (float[2,4,5,8] y) <{CONSTANTS}> {{ {NUMBERS} {nodes} y = MatMul(c, v) }}"
+    form = canon(header + text)
+    (node,) = form.nodes
+    assert dict(node.attributes) == ({"unfused": 1} if unfused else {})
+    turned = node._replace(attributes={} if unfused else {"unfused": 1})
+    assert replace(form, nodes=(turned,)).hash == form.hash
+
+
+def test_attention_of_five_axes_or_few_heads_of_keys_has_no_kernel(canon: Read) -> None:
+    """As PyTorch has it, for the product of all of a scale's roots."""
+    r = "r = Constant<value_float = 0.5946>() "
+    wide = "e = Mul(q, r) t = Transpose<perm = [0, 1, 2, 4, 3]>(k) f = Mul(t, r) a = MatMul(e, f) c = Softmax(a)"
+    inputs = ", ".join(f"float[2,3,4,5,8] {name}" for name in "qkv")
+    (node,) = canon(f"g ({inputs}) => (float[2,3,4,5,8] y) {{ {r} {wide} y = MatMul(c, v) }}").nodes
+    assert dict(node.attributes) == {"unfused": 1}
+    few = f"e = Mul(q, r) t = {TURN}(k) f = Mul(t, r) a = MatMul(e, f) c = Softmax(a)"
+    inputs = "float[2,4,5,8] q, float[2,1,7,8] k, float[2,1,7,8] v"
+    (node,) = canon(f"g ({inputs}) => (float[2,4,5,8] y) {{ {r} {few} y = MatMul(c, v) }}").nodes
+    assert dict(node.attributes) == {"unfused": 1}
 
 
 def test_bias_and_mask_of_windows_are_one_constant(canon: Read) -> None:
@@ -222,7 +263,8 @@ def test_a_mask_that_is_known_beforehand_is_told_and_does_not_count_in_the_hash(
         of(canon, f"t = {TURN}(k) a = MatMul(q, t) {nodes} c = Softmax(e) y = MatMul(c, v)")
         for nodes in ("e = Identity(a)", "e = Add(a, causal)", "e = Add(a, m)")
     ]
-    assert [dict(form.nodes[0].attributes) for form in scores] == [{}, {"is_causal": 1}, {}]
+    spelt = {"unfused": 1}
+    assert [dict(form.nodes[0].attributes) for form in scores] == [spelt, {"is_causal": 1} | spelt, spelt]
     assert scores[0].hash == scores[1].hash != scores[2].hash
 
 
