@@ -181,16 +181,15 @@ def kernels(graph: Graph) -> list[int]:
     return _hosts(graph, _nodes(graph))
 
 
-def _masked(node: Node, kind: str, scores: float) -> float:
-    """Bytes that attention reads and writes where a mask is as large as its scores: computed, or another by window.
+def _masked(node: Node) -> bool:
+    """Whether attention has a mask as large as its scores: computed, or another by window.
 
-    One that all of a batch share is read from caches, beside the scores.
+    Scores are then read and written, and on GPUs kept. A mask that all of a batch share is read from caches.
     """
-    mask = node.operands[3] if kind == "attention" and len(node.operands) > 3 else None
+    mask = node.operand(3)
     if mask is None or len(mask.tensor.shape) < 3:
-        return 0
-    heads = node.operands[0].tensor.shape[1]
-    return 8 * scores if mask.source is not None or math.prod(mask.tensor.shape[:-2]) > heads else 0
+        return False
+    return mask.source is not None or math.prod(mask.tensor.shape[:-2]) > node.operands[0].tensor.shape[1]
 
 
 def _hosts(graph: Graph, nodes: list[_Described]) -> list[int]:
@@ -321,6 +320,8 @@ def _described(node: Node) -> _Described:
     depthwise = groups > 1 and groups >= channels
     unblocked = kind in _BLOCKED and not _in_blocks(node, kind, widest, channels, groups)
     integers = kind in _CONVOLUTIONS and _integers(computed[:1])
+    scores = rows * columns * products if kind == "attention" else 0
+    masked = kind == "attention" and _masked(node)
     vector = kind == "matrix product" and min(rows, columns) == 1  # runtimes have kernels for products with a vector
     # Made a product of matrices by copying windows, or, transposed, by adding windows up.
     taken_apart = node.op == "ConvTranspose" or (
@@ -332,14 +333,14 @@ def _described(node: Node) -> _Described:
         "scalar": one_by_one(node),
         "read": _moved(cost.read_bytes, computed),
         "written": sum(_bytes(t) for t in node.outputs),
-        "within": _masked(node, kind, rows * columns * products),
+        "within": 8 * scores if masked else 0,
         "idle": cost.macs * _idle(channels if depthwise else columns) if kind in _MATRIX and not vector else 0,
         "padding": cost.macs * padding_share(node),
         "unblocked": _slow(node, weights) * cost.macs if integers else unblocked * (cost.macs or cost.operations),
         "unfolded": rows * products * (columns if node.op == "ConvTranspose" else depth) if taken_apart else 0,
         "reordered": 0,
         "pieces": copies(node) if taken_apart else pieces(node, kind, computed),
-        "unfused": rows * columns * products if kind == "attention" and node.attributes.get("unfused") else 0,
+        "unfused": scores if masked or node.attributes.get("unfused") else 0,
         "planes": planes(node),
         "rows": rows,
         "products": products,

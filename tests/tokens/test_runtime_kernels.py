@@ -191,6 +191,23 @@ def test_scores_are_counted_apart_where_attention_was_spelt_out() -> None:
     assert scores(queries) == scores() == 2 * 3 * 5 * 5
 
 
+def test_scores_are_kept_where_a_mask_is_as_large_and_a_cache_is_no_mask() -> None:
+    def kept(left_out: tuple[int, ...], *shapes: tuple[int, ...], computed: bool = True) -> tuple[float, float]:
+        inputs = [(2, 4, 1, 8), (2, 4, 1, 8), (2, 4, 1, 8), *shapes]
+        read = [Operand(Tensor(s, "float32"), source=-1 - k) for k, s in enumerate(inputs)]
+        if not computed:
+            read[3] = Operand(read[3].tensor, name="m")
+        out = (Tensor((2, 4, 1, 8), "float32"), *(Tensor((2, 4, 7, 8), "float32"),) * (2 if left_out else 0))
+        node = Node("n", "Attention", tuple(read), out, left_out=left_out)
+        row = _numbers(tokens.tokenize(Graph((node,), tuple(o.tensor for o in read), tuple("abcde"), "g")).features, 1)
+        return row["within"], row["unfused"]
+
+    assert kept((), (2, 4, 1, 1)) == (8 * 8, 8)
+    assert kept((), (1, 4, 1, 1), computed=False) == (0, 0)
+    assert kept((), (2, 4, 1, 1), computed=False) == (8 * 8, 8)
+    assert kept((3,), (2, 4, 6, 8), (2, 4, 6, 8)) == (0, 0)
+
+
 def test_planes_are_counted_of_what_is_interpolated_linearly_but_for_images_with_channels_last() -> None:
     scales = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")
 
