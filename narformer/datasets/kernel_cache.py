@@ -23,7 +23,7 @@ from narformer.tokens import runtime_kernels
 from narformer.tokens.packing import PackedTokens, joined_edges, ranges
 from narformer.tokens.statistics import statistics, with_batch
 
-FORMAT = 14  # counts up when tokens or the canonical form change
+FORMAT = 15  # counts up when tokens or the canonical form change
 CHUNK = 64
 _ARRAYS = ("features", "edges", "sizes", "edge_sizes", "statistics")
 

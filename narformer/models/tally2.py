@@ -69,7 +69,8 @@ _TERMS = (
     ("reordered", -17.5, 6e-3),
     ("pieces", -15.0, 3e-3),
     ("unfused", -15.5, 1e-3),  # numbers of attention that are kept between kernels
-    ("planes", -10.0, 1e-3),  # channels of images that are interpolated one after another
+    ("planes", -8.5, 1e-3),  # channels of images that are interpolated one after another
+    ("apart", -16.3, 1e-3),  # bytes between nodes that others run as one kernel, and PyTorch as one each
     ("wide", -19.0, 1e-3),  # MACs of depthwise windows beyond 5x5, and beyond 7x7, for which GPUs have no kernel of
     ("widest", -19.0, 1e-3),  # their own
     ("steps", -8.5, 3e-3),
@@ -79,9 +80,11 @@ _TERMS = (
 _ONLY_ON: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("idle", "idle inputs", "narrow", "single", "first blocks", "blank"), ("cpu", "")),
     **dict.fromkeys(("unblocked", "unfolded", "scalar", "reordered", "pieces", "far weights"), ("cpu", "")),
-    **dict.fromkeys(("unfused", "planes", "wide", "widest"), ("gpu", "")),
+    **dict.fromkeys(("unfused", "planes", "apart", "wide", "widest"), ("gpu", "")),
     **dict.fromkeys(("beyond L2", "beyond L3"), ("cpu", "gpu", "")),
 }
+# Work that there is in some runtimes alone, by how they run: PyTorch without its compiler runs node by node.
+_ONLY_BY: Mapping[str, tuple[str, ...]] = dict.fromkeys(("planes", "apart"), ("pytorch eager", ""))
 _TILE_COLUMNS, _TILE_DEPTH, _TILE_ROWS = 64, 32, 64
 WORK = tuple(name for name, _, _ in _TERMS)
 _START = tuple(start for _, start, _ in _TERMS)
@@ -123,15 +126,17 @@ class Tally2Config:
     """What the outputs are; each field has an entry for each.
 
     groups: the numbers of the groups to which its target belongs; without, each is its own. least_run, least_call: ms
-    that a run and a call take at least. hardware: "cpu", "gpu", "npu"; "" where it is not known. views: a name of those
-    outputs that see a network's composition alike. tiled: the outputs that have factors of tiles. npus: those that have
-    prices of NPUs, in order.
+    that a run and a call take at least. hardware: "cpu", "gpu", "npu". runtimes: how they run, "pytorch eager",
+    "pytorch compiled" or the name of the runtime. "" stands for what is not known. views: a name of those outputs that
+    see a network's composition alike. tiled: the outputs that have factors of tiles. npus: those that have prices of
+    NPUs, in order.
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
     least_run: tuple[float, ...] = ()
     least_call: tuple[float, ...] = ()
     hardware: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     tiled: tuple[int, ...] = ()
     npus: tuple[int, ...] = ()
@@ -165,7 +170,13 @@ class Prices(nn.Module):
         self.measured = torch.ones(count)
         self.register_buffer("class_of", torch.tensor(tokens.CLASS_OF_KIND), persistent=False)
         self.register_buffer("start", torch.tensor(_START)[:, None, None], persistent=False)
-        there = torch.tensor([[float(of in _ONLY_ON.get(term, (of,))) for of in hardware] for term in WORK])
+        kinds = list(zip(hardware, config.runtimes or ("",) * count, strict=True))
+        there = torch.tensor(
+            [
+                [float(of in _ONLY_ON.get(term, (of,)) and how in _ONLY_BY.get(term, (how,))) for of, how in kinds]
+                for term in WORK
+            ]
+        )
         self.register_buffer("there", there[:, None], persistent=False)
         least = torch.tensor(self.least_call).repeat(len(tokens.KINDS), 1)
         least[0] = torch.tensor(self.least_run)
@@ -435,6 +446,7 @@ class Tally2(KernelSum):
             least_run=(*self.prices.least_run, self.prices.least_run[output]),
             least_call=(*self.prices.least_call, self.prices.least_call[output]),
             hardware=(*self.config.hardware, self.config.hardware[output]) if self.config.hardware else (),
+            runtimes=(*self.config.runtimes, self.config.runtimes[output]) if self.config.runtimes else (),
             views=(*self.config.views, self.config.views[output]) if self.config.views else (),
         )
         wider = Tally2(config)

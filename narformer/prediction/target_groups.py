@@ -38,9 +38,7 @@ def tags(device: str) -> tuple[str, ...]:
     # A VPU is an NPU by another name.
     kinds = ("npu", "vpu") if facts.kind == "vpu" else (facts.kind,)
     kind = facts.group or facts.kind or target.hardware
-    how = target.runtime_name
-    if how == "pytorch":
-        how += " compiled" if "compiled" in target.variant else " eager"
+    how = _how(target)
     layout = f"{kind}, {how}, channels last" if "channels-last" in target.variant else ""
     named = (
         "all",
@@ -89,6 +87,23 @@ def least_ms(device: str) -> tuple[float, float]:
 def hardware_kind(device: str) -> str:
     """ "cpu", "gpu" or "npu" (a VPU is one by another name); "" for what is no target."""
     return next((kind for kind in ("cpu", "gpu", "npu") if kind in tags(device)), "")
+
+
+def runtime_kind(device: str) -> str:
+    """How a target runs networks: "pytorch eager", "pytorch compiled" or its runtime; "" for what is no target.
+
+    >>> runtime_kind("rtx4090:pytorch-2.9:fp16"), runtime_kind("rtx4090:pytorch-2.9-compiled:fp16")
+    ('pytorch eager', 'pytorch compiled')
+    """
+    try:
+        return _how(Target.parse(canonical_id(device)))
+    except ConfigError:
+        return ""
+
+
+def _how(target: Target) -> str:
+    compiled = "compiled" if "compiled" in target.variant else "eager"
+    return f"pytorch {compiled}" if target.runtime_name == "pytorch" else target.runtime_name
 
 
 def view(device: str) -> str:

@@ -43,6 +43,7 @@ COLUMNS = (
     "pieces",
     "unfused",
     "planes",
+    "apart",
     "rows",
     "products",
     "weights",
@@ -97,6 +98,7 @@ _CONVOLUTIONS = frozenset({"convolution", "pointwise", "depthwise", "grouped con
 _BLOCKED = _CONVOLUTIONS | {"pool", "global pool"}
 _KEEP_BLOCKS = _CHAINED | {"concatenate"}
 _SKIP_NS = 4  # a number that a normalisation adds takes, where those of `one_by_one` take theirs
+_ROTATED = 3  # what is written of a rotary embedding, times this, moves between the kernels that PyTorch makes of it
 _RECTIFIERS = {"rectifier": FLAG["rectified"], "clip": FLAG["clipped"]}
 
 
@@ -221,7 +223,8 @@ def _absorb(
             continue
         at, (kind, row, _) = token[host], nodes[index]
         features[at, COLUMN["absorbed"]] += 1
-        features[at, COLUMN["within"]] += row[COLUMN["read"]] + row[COLUMN["written"]]
+        for column in ("within", "apart"):
+            features[at, COLUMN[column]] += row[COLUMN["read"]] + row[COLUMN["written"]]
         features[at, COLUMN["operations"]] += row[COLUMN["operations"]]
         features[at, COLUMN["scalar"]] += row[COLUMN["scalar"]]
         if kind in _RECTIFIERS:
@@ -342,6 +345,7 @@ def _described(node: Node) -> _Described:
         "pieces": copies(node) if taken_apart else pieces(node, kind, computed),
         "unfused": scores if masked or node.attributes.get("unfused") else 0,
         "planes": planes(node),
+        "apart": _ROTATED * sum(_bytes(t) for t in node.outputs) if node.op == "RotaryEmbedding" else 0,
         "rows": rows,
         "products": products,
         "weights": 0 if kind in ("fully connected", "attention") else held,  # a mask is read beside the scores

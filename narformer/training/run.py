@@ -24,7 +24,7 @@ from narformer.models.tally import TILE_NETWORKS
 from narformer.prediction.card import Card
 from narformer.prediction.held_out import Watch
 from narformer.prediction.target import canonical_id, select
-from narformer.prediction.target_groups import description, groups, hardware_kind, least_ms, view
+from narformer.prediction.target_groups import description, groups, hardware_kind, least_ms, runtime_kind, view
 from narformer.training.batching import Indices, split_rows
 from narformer.training.config import TrainConfig
 from narformer.training.export import export_predictor
@@ -159,6 +159,7 @@ def model_for(
             "least_call": tuple(call for _, call in least),
             "views": tuple(view(device) for device in devices),
             "hardware": hardware,
+            "runtimes": tuple(runtime_kind(device) for device in devices),
             "tiled": tuple(tiled.tolist()),
             "npus": tuple(k for k, kind in enumerate(hardware) if kind == "npu" and k not in tiled),
         }

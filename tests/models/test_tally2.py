@@ -190,6 +190,25 @@ def test_a_gpu_has_no_work_that_vector_units_of_cpus_have() -> None:
     assert each[1][1] == each[0][1]
 
 
+def test_what_runs_node_by_node_has_work_that_compiled_kernels_have_not() -> None:
+    config = Tally2Config(
+        outputs=4,
+        hardware=("gpu", "gpu", "gpu", "cpu"),
+        runtimes=("pytorch eager", "pytorch compiled", "", "onnxruntime"),
+    )
+    model = Tally2(config).eval()
+
+    def more(kind: str, **numbers: float) -> list[bool]:
+        plain, with_it = (model(*_network(_token("run"), _token(kind, **of)))[0] for of in ({}, numbers))
+        return (with_it > plain).tolist()
+
+    assert more("resize", planes=1e6) == [True, False, True, False]
+    assert more("add", apart=1e9) == [True, False, True, False]
+    assert more("attention", unfused=1e9) == [True, True, True, False]
+    assert more("depthwise", window=9, macs=1e9) == [True] * 4
+    assert model.with_relative(1, {}).config.runtimes == (*config.runtimes, "pytorch compiled")
+
+
 def test_kernels_unlike_any_measured_on_a_target_are_strange_there_alone() -> None:
     model = Tally2(Tally2Config(outputs=2)).eval()
     seen = _network(_token("run"), _token("convolution", macs=1e6, rows=100.0, columns=16.0))

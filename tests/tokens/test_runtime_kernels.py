@@ -208,6 +208,16 @@ def test_scores_are_kept_where_a_mask_is_as_large_and_a_cache_is_no_mask() -> No
     assert kept((3,), (2, 4, 6, 8), (2, 4, 6, 8)) == (0, 0)
 
 
+def test_what_runs_within_a_kernel_is_told_apart_for_those_who_run_it_node_by_node() -> None:
+    nodes = [helper.make_node("Abs", ["x"], ["a"]), helper.make_node("Neg", ["a"], ["y"])]
+    row = _numbers(tokens.tokenize(_graph(nodes, [1, 10], {})).features, 1)
+    assert row["within"] == row["apart"] == 4 * 20
+    data, angles = Operand(Tensor((1, 2, 5, 8), "float32"), source=-1), Operand(Tensor((5, 4), "float32"), name="c")
+    node = Node("n", "RotaryEmbedding", (data, angles, angles), (data.tensor,))
+    row = _numbers(tokens.tokenize(Graph((node,), (data.tensor,), ("x",), "g")).features, 1)
+    assert (row["within"], row["apart"]) == (0, 3 * 4 * 80)
+
+
 def test_planes_are_counted_of_what_is_interpolated_linearly_but_for_images_with_channels_last() -> None:
     scales = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")
 
