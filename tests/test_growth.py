@@ -64,8 +64,7 @@ def test_no_array_of_a_shipped_model_is_quadratic(path: Path) -> None:
     assert small.keys() == large.keys()
     grown = {name: (small[name], large[name]) for name in small if large[name] > 2 * small[name]}
     assert not grown
-    # 10,000 nodes, with 16,667 edges: the largest array, in float32, takes a quarter of a gigabyte. Tables of prices stay
-    # as they are.
+    # 10,000 nodes, with 16,667 edges: the largest array, in float32, takes a quarter of a gigabyte. Prices do not grow.
     nodes = 120
     elements = max(small[name] + (large[name] - small[name]) * (10_000 / nodes - 1) for name in small)
     assert 4 * elements < 2**28
