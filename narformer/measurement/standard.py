@@ -144,7 +144,10 @@ def _gemm(net: Network, node: Node, operands: list[Value]) -> Value:
 
 
 def _attention(net: Network, node: Node, operands: Operands) -> list[Value]:
-    """softmax(Q Kᵀ · scale + mask) V; keys and values of the past come first, and what is joined is an output."""
+    """softmax(Q Kᵀ · scale + mask) V; keys and values of the past come first, and what is joined is an output.
+
+    Scores are scaled where it was spelt out, queries and keys each by a root elsewhere, as PyTorch's exporters do.
+    """
     query, key, value, mask, past_key, past_value = (operands[k] if k < len(operands) else None for k in range(6))
     if (
         query is None
@@ -156,10 +159,15 @@ def _attention(net: Network, node: Node, operands: Operands) -> list[Value]:
         raise ModelError(f"{node.name}: attention of this form cannot be written")
     key = key if past_key is None else net.concat([past_key, key], 2)
     value = value if past_value is None else net.concat([past_value, value], 2)
-    scale = node.attributes.get("scale") or query.shape[-1] ** -0.5
+    given = node.attributes.get("scale")
+    scale = float(given) if isinstance(given, int | float) and given > 0 else query.shape[-1] ** -0.5
     square = (*query.shape[:3], key.shape[2])
-    scores = net.node("MatMul", [query, net.transpose(key, 0, 1, 3, 2)], *square)
-    scores = net.same("Mul", scores, net.constant(scale))
+    turned = net.transpose(key, 0, 1, 3, 2)
+    if not node.attributes.get("unfused"):
+        query, turned = (net.same("Mul", each, net.constant(scale**0.5)) for each in (query, turned))
+    scores = net.node("MatMul", [query, turned], *square)
+    if node.attributes.get("unfused"):
+        scores = net.same("Mul", scores, net.constant(scale))
     if node.attributes.get("is_causal"):
         ahead = np.triu(np.full(square[2:], -1e9), 1 + square[3] - square[2])
         scores = net.same("Add", scores, net.constant(ahead))

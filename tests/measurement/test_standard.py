@@ -61,11 +61,15 @@ def data(*shape: int, source: int | None = None) -> Operand:
     return Operand(Tensor(shape), source)
 
 
-def test_attention_is_that_of_the_definition() -> None:
+@pytest.mark.parametrize("attributes", [{"is_causal": 1}, {"is_causal": 1, "unfused": 1}])
+def test_attention_is_that_of_the_definition(attributes: dict[str, int]) -> None:
     shape = (1, 2, 5, 4)
     operands = tuple(data(*shape, source=~k) for k in range(3))
-    node = Node("attention", "Attention", operands, (Tensor(shape),), {"is_causal": 1})
-    network = runnable(standard_onnx(Graph((node,), (Tensor(shape),) * 3)))
+    node = Node("attention", "Attention", operands, (Tensor(shape),), attributes)
+    written = standard_onnx(Graph((node,), (Tensor(shape),) * 3))
+    (read,) = canonical(read_onnx(written)).nodes
+    assert dict(read.attributes) == attributes  # whether PyTorch has one kernel for it
+    network = runnable(written)
     query, key, value = network.inputs.values()
     scores = query @ key.swapaxes(2, 3) / 2 + np.triu(np.full((5, 5), -np.inf), 1)
     weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
