@@ -113,14 +113,9 @@ def _unfused(draft: Draft, scores: Scores) -> bool:
 
 def _scaled(draft: Draft, operand: Operand) -> bool:
     """Whether an operand is multiplied or divided by a number, before or after it is transposed."""
-    for _ in range(2):
-        node = draft.made_by(operand, "Transpose", "Mul", "Div", shared=True)
-        if node is None:
-            return False
-        if node.op != "Transpose":
-            return pair(node, scalar) is not None
-        operand = node.operands[0]
-    return False
+    turned = draft.made_by(operand, "Transpose", shared=True)
+    read = [operand, *(turned.operands[:1] if turned else ())]
+    return any(_unscaled(draft, one, shared=True) is not one for one in read)
 
 
 def _softmax(draft: Draft, weights: Operand) -> Node | None:
@@ -197,10 +192,10 @@ def _leads(draft: Draft, operand: Operand) -> bool:
     return False
 
 
-def _unscaled(draft: Draft, operand: Operand) -> Operand:
-    """The operand before it was multiplied or divided by a number."""
+def _unscaled(draft: Draft, operand: Operand, *, shared: bool = False) -> Operand:
+    """The operand before it was multiplied or divided by a number. shared: also where others read the product."""
     for _ in range(2):
-        node = draft.made_by(operand, "Mul", "Div")
+        node = draft.made_by(operand, "Mul", "Div", shared=shared)
         parts = None if node is None else pair(node, scalar)
         if node is None or parts is None or (node.op == "Div" and node.operands[0].source is None):
             break
