@@ -5,8 +5,7 @@
 Small networks of fourteen kinds (exported_networks.py), or with --torchvision some of torchvision's own, with weights
 as if trained. Each is compared with its form from TorchScript at opset 17: its canonical form, by its hash; the tokens
 that a predictor reads, but for whether PyTorch has one kernel for attention; how far estimates are apart, at most, over
-all devices; and whether warnings are the same.
-Minutes.
+all devices; and whether warnings are the same. Minutes.
 """
 
 from __future__ import annotations

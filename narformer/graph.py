@@ -222,9 +222,8 @@ class Distinct:
 # What functions said of a node, by what tells it apart: of the nodes read last in this process.
 _KNOWN: dict[object, dict[Callable[[Node], Any], Any]] = {}
 _MOST_KNOWN = 4096
-_LARGEST_KNOWN = (
-    64  # numbers and letters of attributes, and operands: the tables of a tree's million nodes are not kept
-)
+# Numbers and letters of attributes, and operands: the tables of a tree's million nodes are not kept.
+_LARGEST_KNOWN = 64
 
 
 def _known_of(key: tuple[object, ...], node: Node) -> dict[Callable[[Node], Any], Any]:

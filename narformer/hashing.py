@@ -66,10 +66,8 @@ def _stated(node: Node) -> list[tuple[str, Attribute]]:
             absent[name] = (1 if name in ("strides", "dilations") else 0,) * len(value)
     if node.op in ("Conv", "ConvTranspose") and len(node.operands) > 1:
         absent["kernel_shape"] = node.operands[1].tensor.shape[2:]
-    if node.op == "Attention" and "is_causal" in node.attributes:
-        absent["is_causal"] = node.attributes["is_causal"]
-    if node.op == "Attention" and "unfused" in node.attributes:  # other kernels in PyTorch, the same network
-        absent["unfused"] = node.attributes["unfused"]
+    if node.op == "Attention":  # a mask that only some exporters write; other kernels in PyTorch, the same network
+        absent |= {name: value for name, value in stated if name in ("is_causal", "unfused")}
     if node.op == "Gemm":
         absent |= {"alpha": 1.0, "beta": 1.0}
     return [(name, value) for name, value in stated if name not in absent or absent[name] != value]

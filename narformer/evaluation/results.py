@@ -237,11 +237,11 @@ def write_result(result: Result, out: Path) -> Path:
 
 def _joined(result: Result, path: Path) -> Result:
     """A result of training sets of some sizes, and those of other sizes that a file has."""
-    if not result.protocol.endswith("/accuracy") or not path.exists():
+    if not result.protocol.endswith("/accuracy"):
         return result
     try:
-        before = Result.from_json(json.loads(path.read_text()))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        before = _load(path)
+    except DataError:
         return result
     if replace(before, runs=()) != replace(result, runs=()):
         return result
@@ -250,7 +250,7 @@ def _joined(result: Result, path: Path) -> Result:
         tasks[run.seed] = tasks.get(run.seed, {}) | dict(run.tasks)
 
     def cells(task: str) -> int:
-        return int(task.split()[0].replace(",", ""))
+        return int(task.split()[0])
 
     runs = [Run(seed, {task: of[task] for task in sorted(of, key=cells)}) for seed, of in sorted(tasks.items())]
     return replace(result, runs=tuple(runs))
@@ -258,13 +258,14 @@ def _joined(result: Result, path: Path) -> Result:
 
 def load_results(directory: Path) -> list[Result]:
     """All results in a directory, by name of their files. Raises DataError for a file that is not one."""
-    results = []
-    for path in sorted(directory.glob("*.json")):
-        try:
-            results.append(Result.from_json(json.loads(path.read_text())))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: not a result of narformer evaluate") from error
-    return results
+    return [_load(path) for path in sorted(directory.glob("*.json"))]
+
+
+def _load(path: Path) -> Result:
+    try:
+        return Result.from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not a result of narformer evaluate") from error
 
 
 def _run(data: Mapping[str, Any]) -> Run:
