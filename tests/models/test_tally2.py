@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -198,14 +200,18 @@ def test_what_runs_node_by_node_has_work_that_compiled_kernels_have_not() -> Non
     )
     model = Tally2(config).eval()
 
+    def latency(kind: str, **numbers: float) -> torch.Tensor:
+        return model(*_network(_token("run"), _token(kind, **numbers)))[0]
+
     def more(kind: str, **numbers: float) -> list[bool]:
-        plain, with_it = (model(*_network(_token("run"), _token(kind, **of)))[0] for of in ({}, numbers))
-        return (with_it > plain).tolist()
+        return (latency(kind, **numbers) > latency(kind)).tolist()
 
     assert more("resize", planes=1e6) == [True, False, True, False]
     assert more("add", apart=1e9) == [True, False, True, False]
     assert more("attention", unfused=1e9) == [True, True, True, False]
     assert more("depthwise", window=9, macs=1e9) == [True] * 4
+    windows = [latency("depthwise", macs=1e9, window=window) for window in (5, 7, 9)]
+    assert [(wide > small).tolist() for small, wide in pairwise(windows)] == [[True, True, True, False]] * 2
     assert model.with_relative(1, {}).config.runtimes == (*config.runtimes, "pytorch compiled")
 
 
