@@ -70,6 +70,8 @@ def export_onnx(model: LatencyModel, token_width: int, static_width: int, path: 
         )
     if program is None:
         raise DataError(f"{path}: the model could not be exported")
+    for node in program.model.graph:
+        node.metadata_props.clear()  # where in which file each was computed, on this machine
     partial = path.with_suffix(".partial")
     program.save(str(partial), include_initializers=True)
     os.replace(partial, path)

@@ -45,6 +45,8 @@ def test_the_exported_file_answers_as_the_model_does_in_few_nodes(tmp_path: Path
     path = tmp_path / "model.onnx"
     export_onnx(model, tokens.WIDTH, tokens.STATIC_WIDTH, path)
 
+    assert str(Path.cwd()).encode() not in path.read_bytes()  # nor any other path of the machine
+    assert not any(node.metadata_props for node in onnx.load(path).graph.node)
     # Columns that are taken one by one were most of 871 nodes once, and each is run.
     operators = Counter(node.op_type for node in onnx.load(path).graph.node)
     assert sum(operators.values()) < 450
